@@ -1,0 +1,234 @@
+"""Checkpoint files: read them safely, write them atomically, say where a child came from."""
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import os
+import pickle
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import LayerdropError
+
+# Where a child says what it came from: fairseq ignores unknown groups of a checkpoint's configuration.
+PROVENANCE = "layerdrop"
+
+
+def allow_fairseq_classes() -> None:
+    """Allow-list exactly the classes that fairseq's checkpoints need under torch's ``weights_only`` loading.
+
+    ``argparse.Namespace`` holds legacy models' options; numpy arrays, scalars and dtypes come in with validation
+    scores (``--eval-bleu``, correlations) and learning-rate schedulers. Their old module names are for files
+    pickled under numpy 1.
+    """
+    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
+    # numpy's dtype classes have no public list; these are the plain numbers, booleans and strings.
+    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"}
+    torch.serialization.add_safe_globals(
+        [
+            argparse.Namespace,
+            np.ndarray,
+            np.dtype,
+            reconstruct,
+            scalar,
+            (reconstruct, "numpy.core.multiarray._reconstruct"),
+            (scalar, "numpy.core.multiarray.scalar"),
+            *dtypes,
+        ]
+    )
+
+
+@contextlib.contextmanager
+def safe_loading(path):
+    """Within this block ``torch.load`` executes nothing, and its failures on *path* are one-line errors.
+
+    Newer fairseq passes ``weights_only=False`` itself; torch's own environment variable overrules that.
+
+    Raises:
+        LayerdropError: the file is missing, unreadable, incomplete, not a checkpoint, or holds a class that is
+            not on the allow-list.
+    """
+    force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = {name: os.environ.pop(name, None) for name in (force, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
+    os.environ[force] = "1"
+    try:
+        yield
+    except FileNotFoundError:
+        raise LayerdropError(f"checkpoint {path} does not exist: check the path") from None
+    except IsADirectoryError:
+        raise LayerdropError(f"checkpoint {path} is a folder: name the .pt file in it") from None
+    except PermissionError:
+        raise LayerdropError(f"checkpoint {path} may not be read: check its permissions") from None
+    except pickle.UnpicklingError as error:
+        raise LayerdropError(_refusal(path, str(error))) from None
+    except (EOFError, RuntimeError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, ValueError) as error:
+        if is_whole(path):
+            raise  # a good file and another kind of failure: do not hide it
+        raise LayerdropError(_not_whole(path)) from error
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def _refusal(path, message: str) -> str:
+    found = re.search(r"(?:Unsupported (?:global: GLOBAL|class)|Trying to (?:instantiate|call).*?class) (\S+)", message)
+    if found is None:
+        return _not_whole(path)
+    return (
+        f"checkpoint {path} holds {found.group(1).rstrip('.,')}, which is not plain data: refused, and nothing of it was"
+        f" executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
+    )
+
+
+def _not_whole(path) -> str:
+    return f"checkpoint {path} is not a whole PyTorch file (empty, truncated or something else): copy or train it again"
+
+
+def is_whole(path) -> bool:
+    """Whether *path* is a complete checkpoint archive. Cheap: reads the archive's directory, which is at its end."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return False
+
+
+def plain(value):
+    """*value* with configurations and namespaces turned into plain containers; tensors stay as they are."""
+    from omegaconf import OmegaConf
+
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def read(path) -> dict:
+    """The fairseq checkpoint *path* on the CPU, upgraded by fairseq, its ``cfg`` as plain dicts and lists.
+
+    Returns:
+        dict: ``model`` (name -> tensor), ``cfg`` and whatever else the file holds.
+
+    Raises:
+        LayerdropError: as :func:`safe_loading`, or the file is no fairseq checkpoint.
+    """
+    from fairseq import checkpoint_utils
+
+    with safe_loading(path):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or "model" not in state or not (state.get("cfg") or state.get("args")):
+        raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
+    state = checkpoint_utils._upgrade_state_dict(_with_omegaconf(state))
+    state["cfg"] = plain(state["cfg"])
+    return state
+
+
+def _with_omegaconf(state: dict) -> dict:
+    from omegaconf import OmegaConf
+
+    if state.get("cfg") is not None:
+        state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+    return state
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.
+
+    Raises:
+        LayerdropError: the folder does not exist or may not be written, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        # torch.save hides a full disk behind a RuntimeError of its archive writer
+        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist, make it first"
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    if full or (isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 1 << 24):
+        return "no space left on the device, nothing was kept"
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def write(state: dict, path) -> None:
+    """Save *state* (tensors and plain containers) as *path*: whole or not at all.
+
+    Raises:
+        LayerdropError: as :func:`atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def write_text_atomic(path, text: str) -> None:
+    """Save *text* (UTF-8) as *path*: whole or not at all."""
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
+
+
+def sha256(path) -> str:
+    """SHA-256 of the file *path*, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def convert_trusted(source, target) -> None:
+    """Read *source* by executing whatever its pickle says, and write *target* with plain containers only.
+
+    Only for files whose maker you trust; it is what ``layerdrop convert --trust`` does.
+
+    Raises:
+        LayerdropError: *source* cannot be read, or still holds a class when its configuration is made plain.
+    """
+    if not os.path.isfile(source):
+        raise LayerdropError(f"checkpoint {source} does not exist: check the path")
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=False)
+    except Exception as error:  # whatever the file's own classes raise
+        raise LayerdropError(f"cannot convert {source}: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    with atomic_path(target) as temporary:
+        torch.save(plain(state), temporary)
+        try:
+            torch.load(temporary, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise LayerdropError(_refusal(source, str(error)).split(":")[0] + ": it has no plain form") from None
+
+
+def refuse_same_file(source, target) -> None:
+    """Raise LayerdropError if *source* and *target* are the same file, under whatever names."""
+    same = os.path.realpath(source) == os.path.realpath(target)
+    if same or (os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target)):
+        raise LayerdropError(f"{target} is the input itself, which is never changed: name another output file")

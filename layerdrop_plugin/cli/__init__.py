@@ -1,0 +1,1 @@
+"""``layerdrop SUBCOMMAND``: one short file each, argparse and a call."""

@@ -1,0 +1,5 @@
+"""``python -m layerdrop_plugin.cli``."""
+
+from .main import main
+
+main()

@@ -1,0 +1,20 @@
+"""`layerdrop report`: result files and a latency file become a table, a page and a picture."""
+
+import shlex
+import sys
+
+from ..report import report
+
+HELP = "make a table, a page and a picture of results and latencies"
+
+
+def add_arguments(parser):
+    parser.add_argument("--results", nargs="+", required=True, help="files of `layerdrop score`, or folders of them")
+    parser.add_argument("--latency", help="the file of `layerdrop latency`")
+    parser.add_argument("--out", required=True, help="folder for report.md, report.json and report.png")
+    parser.add_argument("--title", default="Layer pruning: accuracy and time", help="default: %(default)s")
+
+
+def run(args):
+    command = shlex.join(["layerdrop", *sys.argv[1:]])
+    print(report(args.results, args.latency, args.out, args.title, command))

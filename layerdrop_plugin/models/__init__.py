@@ -1,0 +1,3 @@
+"""What a user names with ``--arch``."""
+
+from . import roberta  # noqa: F401

@@ -1,0 +1,65 @@
+"""Drop rates of a stack's layers: their bounds, their schedule over depth and their warm-up.
+
+Source: Fan, Grave, Joulin 2019, "Reducing Transformer Depth on Demand with Structured Dropout", section 3.
+"""
+
+import math
+
+from ..errors import LayerdropError
+
+
+def drop_rate(value, name: str = "--encoder-layerdrop") -> float:
+    """*value* as a drop rate in [0, 1).
+
+    Raises:
+        LayerdropError: it is not a number, or outside [0, 1).
+    """
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        raise LayerdropError(f"{name} wants a number p with 0 <= p < 1, not {value!r}") from None
+    if not 0.0 <= rate < 1.0:
+        raise LayerdropError(f"{name} wants 0 <= p < 1, not {value}: p is the chance that a layer is left out")
+    return rate
+
+
+def _constant(depth: int, layers: int) -> float:
+    return 1.0
+
+
+def _linear(depth: int, layers: int) -> float:
+    return 2.0 * (depth + 1) / (layers + 1)
+
+
+def _exponential(depth: int, layers: int) -> float:
+    return math.exp(depth * math.log(2.0) / (layers - 1)) - 1.0 if layers > 1 else 1.0
+
+
+SCHEDULES = {"constant": _constant, "linear": _linear, "exponential": _exponential}
+
+
+def layer_rates(rate: float, layers: int, schedule: str = "constant") -> list[float]:
+    """Drop rate of each of *layers* layers, whose mean is *rate* whatever the schedule.
+
+    ``constant`` is p for every layer, ``linear`` p_d = 2p(d+1)/(L+1), ``exponential`` grows as
+    exp(d ln2 / (L-1)) - 1, so that the first layer is never dropped.
+
+    Raises:
+        LayerdropError: unknown schedule, *rate* outside [0, 1), or a layer's rate would reach 1.
+    """
+    rate = drop_rate(rate)
+    if schedule not in SCHEDULES:
+        raise LayerdropError(f"unknown LayerDrop schedule {schedule!r}: choose {', '.join(SCHEDULES)}")
+    weights = [SCHEDULES[schedule](depth, layers) for depth in range(layers)]
+    rates = [rate * weight * layers / math.fsum(weights) for weight in weights]
+    if rates and max(rates) >= 1.0:
+        raise LayerdropError(
+            f"with the {schedule} schedule and p = {rate:g} layer {rates.index(max(rates))} of {layers} would be dropped"
+            f" at rate {max(rates):.3f}: lower p below {rate / max(rates):.3f} or use the constant schedule"
+        )
+    return rates
+
+
+def warmup_factor(num_updates: int, warmup_updates: int) -> float:
+    """What the rates are multiplied with: rises from 0 to 1 over the first *warmup_updates* updates."""
+    return 1.0 if warmup_updates <= 0 else min(1.0, num_updates / warmup_updates)

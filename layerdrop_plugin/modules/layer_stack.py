@@ -1,0 +1,89 @@
+"""A stack of layers of which each training forward leaves some out (LayerDrop), and a gate may leave out others."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from torch import nn
+
+from .drop_rates import warmup_factor
+
+# One number per stack of a model, so that encoder and decoder draw independently.
+STACKS = {"encoder": 0, "decoder": 1}
+
+
+def draw_kept(seed: int, update: int, micro_batch: int, stack: str, rates: Sequence[float]) -> tuple[int, ...]:
+    """Layers that one training forward keeps, ascending: layer d is dropped with probability ``rates[d]``.
+
+    A function of its arguments alone, so that every worker drops the same layers and a resumed run draws what the
+    uninterrupted one would have.
+    """
+    entropy = [seed % 2**64, update, micro_batch, STACKS[stack]]
+    uniform = np.random.default_rng(np.random.SeedSequence(entropy)).random(len(rates))
+    return tuple(depth for depth, rate in enumerate(rates) if uniform[depth] >= rate)
+
+
+class LayerStack(nn.ModuleList):
+    """An ``nn.ModuleList`` (same state-dict keys) whose iteration, within :meth:`forward_pass`, skips layers.
+
+    Outside :meth:`forward_pass` it iterates over all layers, as fairseq does when it looks after modules.
+
+    Args:
+        layers: the layers, first to last.
+        rates: drop rate of each, in [0, 1).
+        seed: fairseq's ``--seed``.
+        stack: ``encoder`` or ``decoder``.
+        warmup_updates: updates over which the rates rise from 0.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[nn.Module],
+        rates: Sequence[float],
+        *,
+        seed: int = 1,
+        stack: str = "encoder",
+        warmup_updates: int = 0,
+    ):
+        super().__init__(layers)
+        self.rates = list(rates)
+        self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
+        self.num_updates, self.micro_batch = 0, 0
+        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that run at all
+        self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq's hook, called several times per micro-batch: only a changed number starts a new update."""
+        if num_updates != self.num_updates:
+            self.num_updates, self.micro_batch = num_updates, 0
+
+    def _draw(self) -> tuple[int, ...]:
+        if not self.training or not any(self.rates):
+            kept = tuple(range(len(self)))
+        else:
+            factor = warmup_factor(self.num_updates, self.warmup_updates)
+            rates = [rate * factor for rate in self.rates]
+            kept = draw_kept(self.seed, self.num_updates, self.micro_batch, self.stack, rates)
+        if self.training:
+            self.micro_batch += 1
+        return kept if self.gate is None else tuple(depth for depth in kept if depth in self.gate)
+
+    @contextlib.contextmanager
+    def forward_pass(self) -> Iterator[list[nn.Parameter]]:
+        """Draw once; within the block iteration yields the layers kept. Yields the parameters of those left out.
+
+        Put it around one whole forward of the stack, outside anything that activation checkpointing recomputes.
+        """
+        kept = self._draw()
+        left_out = [p for depth, layer in enumerate(self) if depth not in kept for p in layer.parameters()]
+        self._kept = kept
+        try:
+            yield left_out
+        finally:
+            self._kept = None
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        layers = super().__iter__()
+        if self._kept is None:
+            return layers
+        return (layer for depth, layer in enumerate(layers) if depth in self._kept)

@@ -1,0 +1,1 @@
+"""Plans, the strategies that make them, and the surgery and gates that apply them. Knows nothing of tasks."""

@@ -1,0 +1,3 @@
+"""What a user names with ``--task``."""
+
+from . import pruning  # noqa: F401
