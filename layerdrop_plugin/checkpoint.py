@@ -82,8 +82,8 @@ def _refusal(path, message: str) -> str:
     if found is None:
         return _not_whole(path)
     return (
-        f"checkpoint {path} holds {found.group(1).rstrip('.,')}, which is not plain data: refused, and nothing of it was"
-        f" executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
+        f"checkpoint {path} holds {found.group(1).rstrip('.,')}, which is not plain data: refused, and nothing of it"
+        f" was executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
     )
 
 

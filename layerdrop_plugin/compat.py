@@ -24,9 +24,9 @@ except ModuleNotFoundError as error:
         "  pip install -c constraints.txt '.[fairseq]')"
     ) from None
 
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils  # noqa: E402
 
-from . import checkpoint
+from . import checkpoint  # noqa: E402
 
 
 class _SameFolder(list):
@@ -39,7 +39,8 @@ class _SameFolder(list):
         if any(os.path.exists(path) and os.path.samefile(path, mine) for mine in self):
             return True
         raise LayerdropError(
-            f"--user-dir {path} is another copy of layerdrop_plugin than the one already imported; use --user-dir {self[0]}"
+            f"--user-dir {path} is another copy of layerdrop_plugin than the one already imported:"
+            f" use --user-dir {self[0]}"
         )
 
 

@@ -54,8 +54,8 @@ def layer_rates(rate: float, layers: int, schedule: str = "constant") -> list[fl
     rates = [rate * weight * layers / math.fsum(weights) for weight in weights]
     if rates and max(rates) >= 1.0:
         raise LayerdropError(
-            f"with the {schedule} schedule and p = {rate:g} layer {rates.index(max(rates))} of {layers} would be dropped"
-            f" at rate {max(rates):.3f}: lower p below {rate / max(rates):.3f} or use the constant schedule"
+            f"with the {schedule} schedule and p = {rate:g} layer {rates.index(max(rates))} of {layers} would be"
+            f" dropped at rate {max(rates):.3f}: lower p below {rate / max(rates):.3f} or use the constant schedule"
         )
     return rates
 

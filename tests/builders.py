@@ -1,0 +1,144 @@
+"""Small models, data and commands that the tests share."""
+
+import os
+import random
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from fairseq import models
+from fairseq.data import Dictionary
+
+import layerdrop_plugin
+
+USER_DIR = str(Path(layerdrop_plugin.__file__).parent)
+
+
+def dictionary(symbols: int = 20) -> Dictionary:
+    """A dictionary of *symbols* words, with <mask> at its end as fairseq's tasks have it."""
+    result = Dictionary()
+    for number in range(symbols):
+        result.add_symbol(f"w{number}")
+    result.add_symbol("<mask>")
+    return result
+
+
+class FakeTask:
+    """What building a model asks of a task."""
+
+    def __init__(self, symbols: int = 20):
+        self.source_dictionary = self.target_dictionary = dictionary(symbols)
+
+    def max_positions(self):
+        return 64
+
+
+def options(**changes) -> Namespace:
+    """Options of a very small RoBERTa without dropout."""
+    values = {
+        "encoder_layers": 4,
+        "encoder_embed_dim": 16,
+        "encoder_ffn_embed_dim": 24,
+        "encoder_attention_heads": 2,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "max_positions": 64,
+        "seed": 1,
+    }
+    return Namespace(**(values | changes))
+
+
+def build(arch: str, symbols: int = 20, **changes):
+    """A model of architecture *arch* with random weights."""
+    return models.build_model(options(arch=arch, _name=arch, **changes), FakeTask(symbols))
+
+
+def batch(size: int = 3, length: int = 9, symbols: int = 20, seed: int = 0) -> torch.Tensor:
+    """Random tokens (size, length), all but the first row padded on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(4, 4 + symbols, (size, length), generator=generator)
+    tokens[:, 0] = 0
+    for row in range(1, size):
+        tokens[row, length - row % (length - 1) :] = 1
+    return tokens
+
+
+def state_of(model, arch: str = "layerdrop_roberta") -> dict:
+    """The checkpoint that fairseq would have saved of *model*, as ``checkpoint.read`` gives it."""
+    return {
+        "args": None,
+        "cfg": {
+            "model": dict(vars(model.args)) | {"_name": arch, "arch": arch},
+            "task": {"_name": "masked_lm", "data": "", "tokens_per_sample": 64},
+            "common": {"user_dir": "/somewhere", "seed": 1},
+        },
+        "model": model.state_dict(),
+        "optimizer_history": [{"criterion_name": "MaskedLmLoss", "optimizer_name": "FairseqAdam", "num_updates": 7}],
+        "extra_state": {"train_iterator": {"epoch": 3}, "best": 1.0},
+        "last_optimizer_state": {"state": {}},
+    }
+
+
+def run(*command, cwd=None, check=True, env=None) -> subprocess.CompletedProcess:
+    """Run a command of this environment (fairseq-train, layerdrop, ...); its output is in ``stdout``, both streams."""
+    path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"} | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout[-4000:]}")
+    return result
+
+
+def write_data(folder: Path) -> None:
+    """Binarise random text as ``folder/lm`` (masked LM) and ``folder/nlu`` (two classes) with fairseq-preprocess."""
+    rng = random.Random(0)
+    for split, lines in (("train", 120), ("valid", 30), ("test", 21)):
+        labels = [rng.randint(0, 1) for _ in range(lines)]
+        words = [f"w{number}" for number in range(40)]
+        texts = [" ".join(rng.choices(words[:25] if y else words[15:], k=rng.randint(3, 14))) for y in labels]
+        (folder / f"{split}.txt").write_text("\n".join(texts) + "\n")
+        (folder / f"{split}.label").write_text("\n".join(map(str, labels)) + "\n")
+    for kind, destination, extra in (
+        ("txt", "lm", []),
+        ("txt", "nlu/input0", ["--srcdict", folder / "lm" / "dict.txt"]),
+        ("label", "nlu/label", []),
+    ):
+        for split in ("train", "valid", "test"):
+            (folder / f"{split}.raw").write_text((folder / f"{split}.{kind}").read_text())
+        run(
+            *("fairseq-preprocess", "--only-source", "--destdir", folder / destination, "--workers", "1", *extra),
+            *("--trainpref", folder / "train.raw", "--validpref", folder / "valid.raw"),
+            *("--testpref", folder / "test.raw"),
+        )
+
+
+TRAIN = (
+    *("--optimizer", "adam", "--lr", "1e-3", "--batch-size", "16", "--cpu", "--no-progress-bar", "--seed", "3"),
+    *("--required-batch-size-multiple", "1", "--user-dir", USER_DIR, "--num-workers", "0"),
+)
+PRETRAIN = (
+    *("--task", "masked_lm", "--criterion", "masked_lm", "--tokens-per-sample", "32"),
+    *("--arch", "layerdrop_roberta_tiny", "--encoder-layers", "4", "--encoder-embed-dim", "16"),
+    *("--encoder-ffn-embed-dim", "32", "--encoder-attention-heads", "2", "--dropout", "0", "--attention-dropout", "0"),
+    *TRAIN,
+)
+FINETUNE = (
+    *("--task", "pruning_sentence_prediction", "--criterion", "sentence_prediction", "--num-classes", "2"),
+    *("--init-token", "0", "--arch", "layerdrop_roberta", "--best-checkpoint-metric", "accuracy"),
+    *("--maximize-best-checkpoint-metric", "--no-epoch-checkpoints", *TRAIN),
+)
+VALIDATE = (
+    *("--task", "sentence_prediction", "--criterion", "sentence_prediction", "--valid-subset", "test"),
+    *("--batch-size", "8", "--required-batch-size-multiple", "1", "--cpu", "--no-progress-bar"),
+)

@@ -1,0 +1,29 @@
+"""Fixtures: data and a pre-trained parent, made once per test run with fairseq's own commands."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import builders  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A folder with binarised data: ``lm`` and ``nlu``."""
+    folder = tmp_path_factory.mktemp("data")
+    builders.write_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parent(data, tmp_path_factory):
+    """A pre-trained LayerDrop checkpoint of 4 layers."""
+    folder = tmp_path_factory.mktemp("parent")
+    builders.run(
+        *("fairseq-train", data / "lm", "--save-dir", folder, "--max-update", "4", "--encoder-layerdrop", "0.3"),
+        *builders.PRETRAIN,
+    )
+    return folder / "checkpoint_last.pt"

@@ -1,0 +1,87 @@
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.pruning.plan import StackShape
+from layerdrop_plugin.pruning.strategies import STRATEGIES, stack_plan
+
+
+def kept(spec: str, layers: int) -> list[int]:
+    return list(stack_plan(spec, StackShape(layers, heads=1, ffn=1, embed_dim=1), "encoder").layers)
+
+
+@pytest.mark.parametrize(
+    ("spec", "layers", "expected"),
+    [
+        ("every-other:0.5", 12, [1, 3, 5, 7, 9, 11]),  # the paper's example
+        ("every-other:0", 4, [0, 1, 2, 3]),
+        ("every-other:0.2", 6, [1, 2, 3, 4]),
+        ("every-other:1/3", 6, [1, 2, 4, 5]),
+        ("every-other:0.3333333", 6, [1, 2, 4, 5]),
+        ("every-other:2/3", 6, [2, 5]),  # floor(1/(1-p)) = 3 although 1/(1 - 2/3) < 3 in floating point
+        ("every-other:0.6666666666666666", 6, [2, 5]),
+        ("every-other:0.75", 12, [3, 7, 11]),
+        ("every-other:0.9", 12, [9]),
+        ("keep:0,2,4", 6, [0, 2, 4]),
+        ("even:6", 12, [1, 3, 5, 7, 9, 11]),
+        ("even:4", 12, [2, 5, 8, 11]),
+        ("even:1", 5, [4]),
+        ("first:2", 6, [0, 1]),
+        ("last:2", 6, [4, 5]),
+        ("outer:4", 6, [0, 1, 4, 5]),
+        ("outer:3", 6, [0, 1, 5]),
+        ("outer:1", 6, [0]),
+    ],
+)
+def test_examples(spec, layers, expected):
+    assert kept(spec, layers) == expected
+
+
+@given(st.sampled_from(["even", "first", "last", "outer"]), st.integers(1, 30), st.data())
+def test_n_is_the_number_kept(name, layers, data):
+    count = data.draw(st.integers(1, layers))
+    layers_kept = kept(f"{name}:{count}", layers)
+    assert len(layers_kept) == count
+    assert layers_kept == sorted(set(layers_kept))
+    if name == "even":
+        gaps = [b - a for a, b in zip(layers_kept, layers_kept[1:], strict=False)]
+        assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+@given(st.fractions(0, 1, max_denominator=100), st.integers(1, 30))
+def test_every_other_follows_the_formula(p, layers):
+    try:
+        layers_kept = kept(f"every-other:{p}", layers)
+    except LayerdropError as error:
+        assert p == 1 or "keeps no layer" in str(error)
+        return
+    if p == 0:
+        assert layers_kept == list(range(layers))
+    elif p <= Fraction(1, 2):
+        assert set(range(layers)) - set(layers_kept) == {d for d in range(layers) if d % (1 // p) == 0}
+    else:
+        assert layers_kept == [d for d in range(layers) if d % (1 // (1 - p)) == 1 // (1 - p) - 1]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["", "every-other", "every-other:", "every-other:1", "every-other:-0.1", "every-other:x", "every-other:1/0"]
+    + ["every-other:nan", "keep:", "keep:0,0", "keep:6", "keep:-1", "keep:a", "keep:2,1", "nonsense:2"]
+    + [f"{name}:{bad}" for name in ("even", "first", "last", "outer") for bad in ("0", "7", "-1", "x", "1.5", "")],
+)
+def test_bad_specs_are_refused_in_one_line(spec):
+    with pytest.raises(LayerdropError) as caught:
+        kept(spec, 6)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rate_that_leaves_nothing_is_refused():
+    with pytest.raises(LayerdropError, match="no layer"):
+        kept("every-other:0.9", 3)
+
+
+def test_every_strategy_is_described():
+    assert all(strategy.__doc__ for strategy in STRATEGIES.values())

@@ -1,0 +1,123 @@
+import copy
+
+import builders
+import pytest
+import torch
+from fairseq import models
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from layerdrop_plugin import checkpoint
+from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.gates import gated
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
+
+LAYERS = st.sets(st.integers(0, 4), min_size=1).map(sorted)
+
+
+def make_child(parent, plan):
+    """Surgery, then stock fairseq's own building and loading of what it made."""
+    state = surgery.prune_state(builders.state_of(parent), plan, {"file": "parent.pt", "sha256": "0"})
+    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+    child = models.build_model(cfg.model, builders.FakeTask())
+    child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
+    return child
+
+
+@given(LAYERS, st.booleans(), st.booleans(), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_gating_is_surgery(layers, training, prenorm, hiddens):
+    """Law 1: the parent with a plan's gates gives the child's outputs and hidden states."""
+    parent = builders.build("layerdrop_roberta", encoder_layers=5, encoder_normalize_before=prenorm)
+    plan = Plan(encoder=StackPlan(tuple(layers)))
+    child = make_child(parent, plan).train(training)
+    parent.train(training)
+    tokens = builders.batch()
+    with gated(parent, plan):
+        found, extra = parent(tokens, return_all_hiddens=hiddens)
+    expected, expected_extra = child(tokens, return_all_hiddens=hiddens)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for mine, theirs in zip(extra["inner_states"] or [], expected_extra["inner_states"] or [], strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+    assert type(child).__name__ == "RobertaModel"
+
+
+def test_gates_open_again():
+    parent = builders.build("layerdrop_roberta").eval()
+    before = parent(builders.batch())[0]
+    with gated(parent, Plan(encoder=StackPlan((0,)))):
+        assert not torch.allclose(parent(builders.batch())[0], before)
+    assert torch.equal(parent(builders.batch())[0], before)
+
+
+def test_a_gate_beyond_the_stack_is_refused():
+    parent = builders.build("layerdrop_roberta")
+    with pytest.raises(LayerdropError, match="layer 9"), gated(parent, Plan(encoder=StackPlan((9,)))):
+        pass
+
+
+def test_pruning_a_child_again_is_pruning_the_parent_by_the_composed_plan():
+    state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=5))
+    first, second = Plan(encoder=StackPlan((0, 2, 4))), Plan(encoder=StackPlan((1, 2)))
+    twice = surgery.prune_state(surgery.prune_state(state, first, {"file": "a"}), second, {"file": "b"})
+    once = surgery.prune_state(state, second.after(first), {"file": "a"})
+    assert twice["model"].keys() == once["model"].keys()
+    assert all(torch.equal(value, once["model"][key]) for key, value in twice["model"].items())
+    origin = twice["cfg"][checkpoint.PROVENANCE]
+    assert origin["plan"] == once["cfg"][checkpoint.PROVENANCE]["plan"]
+    assert [ancestor["file"] for ancestor in origin["ancestors"]] == ["a", "b"]
+
+
+def test_the_child_stands_alone():
+    """Law 3, word by word."""
+    state = builders.state_of(builders.build("layerdrop_roberta_tiny", encoder_layerdrop=0.2), "layerdrop_roberta_tiny")
+    state["cfg"]["model"]["prune_from"] = state["cfg"]["task"]["prune_from"] = "parent.pt"
+    state["cfg"]["task"]["_name"] = "pruning_masked_lm"
+    before = copy.deepcopy(state["cfg"])
+    child = surgery.prune_state(state, Plan(encoder=StackPlan((1, 3))), {"file": "x/parent.pt", "sha256": "0"})
+    assert state["cfg"] == before, "the parent was changed"
+    model, task = child["cfg"]["model"], child["cfg"]["task"]
+    assert type(model) is dict
+    assert model["_name"] == model["arch"] == "roberta"
+    assert (model["encoder_layers"], model["max_positions"]) == (2, 64)
+    assert task["_name"] == "masked_lm"
+    assert not [name for name in (*model, *task) if name.startswith("prune_")]
+    assert child["cfg"]["common"]["user_dir"] is None
+    assert len(child["optimizer_history"]) == 1
+    assert child["optimizer_history"][0]["num_updates"] == 0
+    assert list(child["extra_state"]) == ["train_iterator"]
+    assert child["extra_state"]["train_iterator"]["epoch"] == 1
+    assert "last_optimizer_state" not in child
+    assert child["cfg"][checkpoint.PROVENANCE]["ancestors"][0]["file"] == "parent.pt"
+
+
+def test_early_roberta_checkpoints_are_understood():
+    state = builders.state_of(builders.build("roberta"), "roberta_base")
+    old = {k.replace("encoder.", "decoder.", 1): v for k, v in state["model"].items()}
+    old = {k.replace("layernorm_embedding", "emb_layer_norm"): v for k, v in old.items()}
+    plan = Plan(encoder=StackPlan((0,)))
+    child = surgery.prune_state(state | {"model": old}, plan, {})
+    assert child["model"].keys() == surgery.prune_state(state, plan, {})["model"].keys()
+
+
+def test_parameters_are_counted_as_the_model_counts_them():
+    for untie in (False, True):
+        model = builders.build("layerdrop_roberta", untie_weights_roberta=untie)
+        expected = sum(parameter.numel() for parameter in model.parameters())
+        assert surgery.count_parameters(builders.state_of(model)) == expected
+
+
+def test_a_parent_of_another_architecture_is_refused():
+    state = builders.state_of(builders.build("roberta"))
+    state["cfg"]["model"]["_name"] = "transformer_iwslt_de_en"
+    with pytest.raises(LayerdropError, match="transformer_iwslt_de_en"):
+        surgery.shape_of(state)
+
+
+def test_weights_without_layers_are_refused():
+    state = builders.state_of(builders.build("roberta"))
+    state["model"] = {k: v for k, v in state["model"].items() if ".layers.1." not in k}
+    with pytest.raises(LayerdropError, match="missing"):
+        surgery.shape_of(state)
