@@ -10,13 +10,17 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from layerdrop_plugin import score, signature
+from layerdrop_plugin import picture, score, signature
+from layerdrop_plugin.checkpoint import read
 from layerdrop_plugin.cli import report as report_command
 from layerdrop_plugin.cli import score as score_command
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.pruning.surgery import count_parameters
 from layerdrop_plugin.report import load_results, report, table_rows
 
 EXAMPLES = 40
+PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}
+ORIGIN = {"ancestors": [{"file": "parent.pt", "sha256": "abc" * 20}], "plan": PLAN, "plan_sha256": "def" * 20}
 
 
 @pytest.fixture
@@ -50,8 +54,7 @@ def checkpoint(tmp_path):
         "encoder.lm_head.weight": embedding.clone(),
         "encoder.lm_head.bias": torch.zeros(5, dtype=torch.float16),
     }
-    plan = {"version": 1, "encoder": {"layers": [1, 3]}}
-    cfg = {"model": {"_name": "roberta"}, "task": {"_name": "sentence_prediction"}, "layerdrop": {"plan": plan}}
+    cfg = {"model": {"_name": "roberta"}, "task": {"_name": "sentence_prediction"}, "layerdrop": ORIGIN}
     history = {"num_updates": 0, "criterion_name": "x", "lr_scheduler_state": {}, "optimizer_name": "x"}
     state = {
         "cfg": cfg,
@@ -68,7 +71,7 @@ def checkpoint(tmp_path):
 
 def log_file(tmp_path, values, split="test", samples=EXAMPLES):
     """What fairseq-validate prints with --log-format json: chatter, a Python dictionary, interim lines, results."""
-    results = json.dumps({f"{split}_{key}": value for key, value in values.items()})
+    results = json.dumps({f"{split}_{key}": value for key, value in {"bsz": str(EXAMPLES), **values}.items()})
     path = tmp_path / "validate.log"
     path.write_text(
         "2026-01-01 00:00:00 | INFO | fairseq_cli.validate | {'_name': None, 'common': {'test_loss': 1}}\n"
@@ -90,7 +93,7 @@ def test_score_of_a_classification_run(tmp_path, data, checkpoint):
     assert found["metric"] == {"name": "accuracy", "value": 72.5}
     assert found["metrics"] == {"accuracy": 72.5, "f1": 71.2}
     assert (found["correct"], found["loss"], found["command"]) == (29, 0.612, "fairseq-validate …")
-    assert found["plan"] == {"plan": {"version": 1, "encoder": {"layers": [1, 3]}}}
+    assert (found["plan"], found["provenance"]) == (PLAN, ORIGIN)
     # Wilson's interval by its textbook formula
     p, z, n = 29 / 40, norm.ppf(0.975), 40
     middle, reach = (p + z * z / 2 / n), z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
@@ -102,7 +105,7 @@ def test_score_of_a_classification_run(tmp_path, data, checkpoint):
 def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
     described = signature.describe_checkpoint(checkpoint)
     assert described["encoder_layers"] == 2
-    assert described["parameters"] == 5 * 4 + 2 * 6 * 4 + 5
+    assert described["parameters"] == 5 * 4 + 2 * 6 * 4 + 5 == count_parameters(read(checkpoint))
     assert described["weight_bytes"] == 4 * (5 * 4 + 2 * 6 * 4) + 2 * 5
     assert described["bytes"] == checkpoint.stat().st_size > described["weight_bytes"] + 4000
 
@@ -140,14 +143,12 @@ def test_the_number_of_right_answers_survives_fairseqs_rounding(correct, example
     assert score.correct_answers(round(100 * correct / examples, 1), examples) == correct
 
 
-def test_only_the_last_results_count_and_only_of_this_split(tmp_path):
-    first, other, last = (
-        '{"test_loss": "1", "test_f1": "1"}',
-        '{"test1_loss": "2"}',
-        '{"test_loss": "3", "test_mcc": "9"}',
-    )
-    lines = [f"x | {first}", last, f"y | {other}"]
-    assert score.parse_log(lines, "log", "test") == (3.0, {"mcc": 9.0, "mse": pytest.approx(3 * math.log(2))})
+def test_only_the_last_results_count_and_only_of_this_split():
+    first = 'x | {"test_loss": "1", "test_bsz": "5", "test_f1": "1"}'
+    last = 'x | {"test_loss": "3", "test_bsz": "4", "test_mcc": "9"}'
+    other = 'x | {"test1_loss": "2", "test1_bsz": "6", "test1_f1": "2"}'
+    found = score.parse_log([first, last, other], "log", "test")
+    assert found == (4.0, 3.0, {"mcc": 9.0, "mse": pytest.approx(3 * math.log(2))})
 
 
 def test_logs_that_are_refused(tmp_path, data, checkpoint):
@@ -160,7 +161,9 @@ def test_logs_that_are_refused(tmp_path, data, checkpoint):
     refused("no results for the split 'valid'", split="valid")
     refused("no split 'other'", split="other")
     refused("evaluated 39 examples of 'test', but the data folder has 40", samples=39)
-    refused("cannot come from 40 examples.*--required-batch-size-multiple 1", {"loss": "1", "accuracy": "71.8"})
+    short = {**CLASSIFICATION, "bsz": "32"}
+    refused("results for 32 of the 40 examples of 'test'.*--required-batch-size-multiple 1", short)
+    refused("cannot come from 40 examples", {"loss": "1", "accuracy": "71.8"})
     refused("pearson = nan", {"loss": "1", "pearson": "nan"})
     with pytest.raises(LayerdropError, match="cannot read .*missing.log"):
         score.score(tmp_path / "missing.log", checkpoint, "child", 1, "test", data)
@@ -217,7 +220,8 @@ def result(name, seed, accuracy, layers=6, **changes):
         "loss": 0.5,
         "checkpoint": {"path": f"{name}{seed}.pt", "sha256": f"{name}{seed}".ljust(64, "0"), **made},
         "data_sha256": "d" * 64,
-        "plan": {"encoder": {"layers": [1, 3, 5]}} if layers == 3 else None,
+        "plan": PLAN if layers == 3 else None,
+        "provenance": ORIGIN if layers == 3 else None,
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "command": f"fairseq-validate data --path {name}{seed}.pt",
         **changes,
@@ -286,13 +290,30 @@ def test_report_writes_three_files_and_returns_the_table(tmp_path):
 
     page = (out / "report.md").read_text()
     assert page.startswith("# A | title\n") and "72.2 (3 seeds: 71.5 to 73.0)" in page
-    for part in ("d" * 64, "Wilson", "seed 2", '"layers": [1, 3, 5]', "`fairseq-validate data --path child3.pt`",
-                 "Test CPU", "torch 2.13.0", "`layerdrop report …`", "10^6 bytes"):  # fmt: skip
+    facts = ["d" * 64, "Wilson", "seed 2", "Test CPU", "torch 2.13.0", "10^6 bytes"]
+    commands = ["`fairseq-validate data --path child3.pt`", "`layerdrop latency …`", "`layerdrop report …`"]
+    for part in [*facts, *commands, '"layers": [1, 3, 5]}} sha256 defdef', "parent sha256 abcabc"]:
         assert part in page
     record = json.loads((out / "report.json").read_text())
     assert [row["name"] for row in record["rows"]] == ["parent", "child"] and len(record["results"]) == 4
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in out.iterdir()) == ["report.json", "report.md", "report.png"]
+
+
+def test_a_report_that_fails_changes_nothing(tmp_path, monkeypatch):
+    results = save(tmp_path / "results", result("parent", 1, 74.0))
+    report([results], None, tmp_path / "old", "first")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+
+    def no_picture(*_):
+        raise LayerdropError("no picture")
+
+    monkeypatch.setattr(picture, "draw", no_picture)
+    for folder in ("old", "new"):
+        with pytest.raises(LayerdropError, match="no picture"):
+            report([results], None, tmp_path / folder, "second")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_report_of_correlations_without_latency(tmp_path):
