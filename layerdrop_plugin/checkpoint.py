@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import enum
 import errno
 import hashlib
 import os
@@ -68,7 +69,7 @@ def safe_loading(path):
         raise LayerdropError(f"checkpoint {path} may not be read: check its permissions") from None
     except pickle.UnpicklingError as error:
         raise LayerdropError(_refusal(path, str(error))) from None
-    except (EOFError, RuntimeError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, ValueError) as error:
+    except (EOFError, RuntimeError, OSError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, ValueError) as error:
         if is_whole(path):
             raise  # a good file and another kind of failure: do not hide it
         raise LayerdropError(_not_whole(path)) from error
@@ -78,12 +79,13 @@ def safe_loading(path):
 
 
 def _refusal(path, message: str) -> str:
-    found = re.search(r"(?:Unsupported (?:global: GLOBAL|class)|Trying to (?:instantiate|call).*?class) (\S+)", message)
-    if found is None:
+    found = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S+)", message)
+    if found is None and not is_whole(path):
         return _not_whole(path)
+    what = found.group(1).rstrip(".,") if found else "a class"
     return (
-        f"checkpoint {path} holds {found.group(1).rstrip('.,')}, which is not plain data: refused, and nothing of it"
-        f" was executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
+        f"checkpoint {path} holds {what}, which is not plain data: refused, and nothing of it was executed."
+        f" If you trust who made it:  layerdrop convert --trust {path} OUT"
     )
 
 
@@ -114,6 +116,10 @@ def plain(value):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value
 
 

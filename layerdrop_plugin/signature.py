@@ -9,41 +9,13 @@ import hashlib
 import importlib.metadata
 import logging
 import platform
-import re
 from pathlib import Path
 
 import torch
 
 from . import __version__, checkpoint
 from .errors import LayerdropError
-from .pruning.surgery import upgrade_roberta_keys
-
-# The tensor of the masked-LM head that is tied to the embedding: stored under two names, one parameter.
-_TIED = ("encoder.lm_head.weight", "encoder.sentence_encoder.embed_tokens.weight")
-# fairseq registers these as buffers: a format number and a device probe, nothing that was learned.
-_BUFFERS = {"version", "_float_tensor"}
-_ENCODER_LAYER = re.compile(r"^encoder\.(?:.*\.)?layers\.(\d+)\.")
-
-
-def weights(model_state):
-    """The learned tensors of `state["model"]` by name, each counted once.
-
-    Args:
-        model_state (dict[str, Tensor]): a fairseq model's state dict.
-
-    Returns:
-        dict[str, Tensor]: without buffers such as `version`, and without the LM head's weight where it is the same
-        as the embedding (an untied one stays).
-    """
-    kept = {
-        name: tensor
-        for name, tensor in model_state.items()
-        if torch.is_tensor(tensor) and name.rsplit(".", 1)[-1] not in _BUFFERS
-    }
-    head, embedding = (kept.get(name) for name in _TIED)
-    if head is not None and embedding is not None and torch.equal(head, embedding):
-        del kept[_TIED[0]]
-    return kept
+from .pruning import surgery
 
 
 def describe_checkpoint(path):
@@ -51,20 +23,19 @@ def describe_checkpoint(path):
 
     Returns:
         dict: `path` as given; `sha256` and `bytes` of the whole file (optimizer state included, if any);
-        `encoder_layers`; `parameters` (elements of `weights`); `weight_bytes` (the same tensors, as stored);
+        `encoder_layers`; `parameters` (each learned tensor once); `weight_bytes` (the same tensors, as stored);
         `provenance`: where the checkpoint says that it came from (see pruning/surgery.py), or None.
 
     Raises:
         LayerdropError: the file is no readable fairseq checkpoint.
     """
     state = checkpoint.read(path)
-    tensors = weights(upgrade_roberta_keys(state["model"]))
-    layers = {match.group(1) for match in map(_ENCODER_LAYER.match, tensors) if match}
+    tensors = surgery.learned_weights(state)
     return {
         "path": str(path),
         "sha256": checkpoint.sha256(path),
         "bytes": Path(path).stat().st_size,
-        "encoder_layers": len(layers),
+        "encoder_layers": surgery.shape_of(state).encoder.layers,
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,

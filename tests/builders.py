@@ -76,7 +76,14 @@ def state_of(model, arch: str = "layerdrop_roberta") -> dict:
             "common": {"user_dir": "/somewhere", "seed": 1},
         },
         "model": model.state_dict(),
-        "optimizer_history": [{"criterion_name": "MaskedLmLoss", "optimizer_name": "FairseqAdam", "num_updates": 7}],
+        "optimizer_history": [
+            {
+                "criterion_name": "MaskedLmLoss",
+                "optimizer_name": "FairseqAdam",
+                "lr_scheduler_state": {"best": None},
+                "num_updates": 7,
+            }
+        ],
         "extra_state": {"train_iterator": {"epoch": 3}, "best": 1.0},
         "last_optimizer_state": {"state": {}},
     }

@@ -37,6 +37,9 @@ _LAYER = re.compile(
     r"^(?P<stack>encoder|decoder)(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"
 )
 _EMBEDDING = "encoder.sentence_encoder.embed_tokens.weight"
+_LM_HEAD = "encoder.lm_head.weight"
+# What fairseq registers as buffers: a format number and a device probe.
+_BUFFERS = {"version", "_float_tensor"}
 _POSITIONS = "encoder.sentence_encoder.embed_positions.weight"
 
 
@@ -232,10 +235,19 @@ def plan_from_options(shape: ModelShape, specs: dict[str, str | None], plan_file
     return plan
 
 
+def learned_weights(state: dict) -> dict:
+    """The learned tensors in *state*, each once: no buffers, and no LM head's weight that is the embedding's own."""
+    weights = {
+        key: value
+        for key, value in upgrade_roberta_keys(state["model"]).items()
+        if key.rsplit(".", 1)[-1] not in _BUFFERS
+    }
+    head = weights.get(_LM_HEAD)
+    if head is not None and head.equal(weights[_EMBEDDING]):
+        del weights[_LM_HEAD]
+    return weights
+
+
 def count_parameters(state: dict) -> int:
-    """Parameters of the model in *state*, an LM head that shares the embedding's weights counted once."""
-    weights = upgrade_roberta_keys(state["model"])
-    shared = "encoder.lm_head.weight"
-    tied = shared in weights and weights[shared].equal(weights[_EMBEDDING])
-    skipped = {shared} if tied else set()
-    return sum(w.numel() for key, w in weights.items() if key not in skipped and not key.endswith(".version"))
+    """Parameters of the model in *state*."""
+    return sum(weight.numel() for weight in learned_weights(state).values())
