@@ -35,6 +35,8 @@ class LayerDropRobertaModel(RobertaModel):
     also those of dropped layers and of heads that the task leaves idle, so DistributedDataParallel works as it is.
     """
 
+    layers_to_keep = None  # fairseq's --encoder-layers-to-keep, while its pruning is still to be done
+
     @staticmethod
     def add_args(parser):
         """Add fairseq's RoBERTa options and ours."""

@@ -30,7 +30,7 @@ class LayerStack(nn.ModuleList):
 
     Args:
         layers: the layers, first to last.
-        rates: drop rate of each, in [0, 1).
+        rates: drop rate of each, in [0, 1); layers beyond the last rate are never dropped.
         seed: fairseq's ``--seed``.
         stack: ``encoder`` or ``decoder``.
         warmup_updates: updates over which the rates rise from 0.
@@ -39,7 +39,7 @@ class LayerStack(nn.ModuleList):
     def __init__(
         self,
         layers: Iterable[nn.Module],
-        rates: Sequence[float],
+        rates: Sequence[float] = (),
         *,
         seed: int = 1,
         stack: str = "encoder",
@@ -62,7 +62,7 @@ class LayerStack(nn.ModuleList):
             kept = tuple(range(len(self)))
         else:
             factor = warmup_factor(self.num_updates, self.warmup_updates)
-            rates = [rate * factor for rate in self.rates]
+            rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
             kept = draw_kept(self.seed, self.num_updates, self.micro_batch, self.stack, rates)
         if self.training:
             self.micro_batch += 1

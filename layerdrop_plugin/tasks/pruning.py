@@ -46,8 +46,10 @@ class PruningTask:
         Raises:
             LayerdropError: no parent, or one of another architecture or dictionary, or a plan that it cannot meet.
         """
-        if from_checkpoint or not isinstance(cfg, Namespace):
+        if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        if not isinstance(cfg, Namespace):
+            raise LayerdropError("the pruning tasks run under fairseq-train, not under fairseq-hydra-train")
         root = self.cfg._get_parent()
         resumed = _resume_file(root.checkpoint)
         state = checkpoint.read(resumed) if resumed else self._pruned_parent()

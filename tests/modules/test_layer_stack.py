@@ -87,3 +87,10 @@ def test_warmup_begins_without_drops():
     assert kept_in_one_forward(layers) == list(range(8))
     layers.set_num_updates(100)
     assert len(kept_in_one_forward(layers)) < 8
+
+
+def test_slices_and_later_layers_are_never_dropped():
+    layers = stack(rate=0.9)
+    assert len(list(layers[2:5])) == 3
+    layers.append(nn.Linear(2, 2))
+    assert all(8 in kept_in_one_forward(layers) for _ in range(10))

@@ -75,6 +75,23 @@ print("loaded")
     assert "loaded" in builders.run(sys.executable, "-c", code, cwd="/").stdout
 
 
+@pytest.mark.parametrize("how", ["--finetune-from-model", "--restore-file"])
+def test_a_child_file_trains_on_in_plain_fairseq(how, data, parent, tmp_path):
+    """Law 3 for ``layerdrop prune``: nothing of the parent's run gets in the way of the child's."""
+    builders.run("layerdrop", "prune", parent, tmp_path / "child.pt", "--encoder-layers", "first:2")
+    options = [*builders.PRETRAIN]
+    options[options.index("layerdrop_roberta_tiny")] = "roberta"
+    options[options.index("--encoder-layers") + 1] = "2"
+    del options[options.index("--user-dir") : options.index("--user-dir") + 2]
+    output = builders.run(
+        *("fairseq-train", data / "lm", "--save-dir", tmp_path / "run", how, tmp_path / "child.pt", *options),
+        *("--max-update", "2"),
+    ).stdout
+    assert "Loaded checkpoint" in output
+    state = checkpoint.read(tmp_path / "run" / "checkpoint_best.pt")  # an inherited best would have prevented it
+    assert state["optimizer_history"][-1]["num_updates"] == 2  # counted from 0, although the parent had made 4
+
+
 def test_masked_lm_task_and_pruning_again(data, parent, finetuned, tmp_path):
     """A child is a parent like any other; its classification head does not get in the way."""
     command = (
