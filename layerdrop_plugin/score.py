@@ -186,9 +186,9 @@ def _check_log(lines, log, checkpoint, split, examples):
             )
         model = _MODEL.search(line)
         # The path may have moved since, and then nothing can be said.
-        if model and os.path.exists(model.group(1)) and os.path.exists(checkpoint):
-            if not os.path.samefile(model.group(1), checkpoint):
-                raise LayerdropError(f"{log} evaluated {model.group(1)}, not {checkpoint}")
+        known = model and os.path.exists(model.group(1)) and os.path.exists(checkpoint)
+        if known and not os.path.samefile(model.group(1), checkpoint):
+            raise LayerdropError(f"{log} evaluated {model.group(1)}, not {checkpoint}")
 
 
 def _number(text, name, log):

@@ -15,7 +15,7 @@ import torch
 
 from . import __version__, checkpoint
 from .errors import LayerdropError
-from .pruning import surgery
+from .pruning import shapes
 
 
 def describe_checkpoint(path):
@@ -30,12 +30,12 @@ def describe_checkpoint(path):
         LayerdropError: the file is no readable fairseq checkpoint.
     """
     state = checkpoint.read(path)
-    tensors = surgery.learned_weights(state)
+    tensors = shapes.learned_weights(state)
     return {
         "path": str(path),
         "sha256": checkpoint.sha256(path),
         "bytes": Path(path).stat().st_size,
-        "encoder_layers": surgery.shape_of(state).encoder.layers,
+        "encoder_layers": shapes.shape_of(state).encoder.layers,
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,

@@ -15,7 +15,7 @@ from layerdrop_plugin.checkpoint import read
 from layerdrop_plugin.cli import report as report_command
 from layerdrop_plugin.cli import score as score_command
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.surgery import count_parameters
+from layerdrop_plugin.pruning.shapes import count_parameters
 from layerdrop_plugin.report import load_results, report, table_rows
 
 EXAMPLES = 40

@@ -6,7 +6,7 @@ import os
 from tabulate import tabulate
 
 from .. import checkpoint
-from ..pruning import surgery
+from ..pruning import shapes
 
 HELP = "show a checkpoint's shape, size and origin"
 
@@ -25,20 +25,20 @@ def describe(path) -> dict:
     """
     state = checkpoint.read(path)
     model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
-    shape = surgery.shape_of(state).encoder
+    shape = shapes.shape_of(state).encoder
     return {
         "file": str(path),
         "architecture": model.get("_name") or model.get("arch"),
-        "family": surgery.model_family(model),
+        "family": shapes.model_family(model),
         "task": task.get("_name"),
         "encoder": {"layers": shape.layers, "heads": shape.heads, "ffn": shape.ffn, "embed_dim": shape.embed_dim},
-        "vocabulary": surgery.vocabulary_size(state),
-        "max_positions": surgery.max_positions(state),
-        "parameters": surgery.count_parameters(state),
+        "vocabulary": shapes.vocabulary_size(state),
+        "max_positions": shapes.max_positions(state),
+        "parameters": shapes.count_parameters(state),
         "bytes": os.path.getsize(path),
         "updates": state["optimizer_history"][-1].get("num_updates"),
         "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,
-        "options": {name: model[name] for name in surgery.SHAPE_OPTIONS if name in model},
+        "options": {name: model[name] for name in shapes.SHAPE_OPTIONS if name in model},
     }
 
 

@@ -9,7 +9,7 @@ RobertaModel.from_pretrained, without this plugin, its parent or any override.
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning import strategies, surgery
+from ..pruning import shapes, strategies, surgery
 
 HELP = "cut a smaller model out of a checkpoint"
 
@@ -29,11 +29,11 @@ def run(args) -> None:
         raise LayerdropError("say what to keep: --encoder-layers SPEC or --plan FILE")
     checkpoint.refuse_same_file(args.parent, args.child)
     state = checkpoint.read(args.parent)
-    shape = surgery.shape_of(state)
-    plan = surgery.plan_from_options(shape, {"encoder": args.encoder_layers}, args.plan)
+    shape = shapes.shape_of(state)
+    plan = strategies.plan_from_options(shape, {"encoder": args.encoder_layers}, args.plan)
     child = surgery.prune_state(state, plan, {"file": args.parent, "sha256": checkpoint.sha256(args.parent)})
     kept, layers = child["cfg"]["model"]["encoder_layers"], shape.encoder.layers
-    before, after = surgery.count_parameters(state), surgery.count_parameters(child)
+    before, after = shapes.count_parameters(state), shapes.count_parameters(child)
     print(plan.to_json())
     print(f"encoder: {kept} of {layers} layers kept, {1 - kept / layers:.3f} of them dropped")
     print(f"parameters: {after:,} of {before:,}")

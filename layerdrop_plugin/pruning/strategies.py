@@ -7,7 +7,7 @@ A new strategy is one function ``(layers of the parent, argument) -> layers kept
 from fractions import Fraction
 
 from ..errors import LayerdropError
-from .plan import StackPlan, StackShape
+from .plan import ModelShape, Plan, StackPlan, StackShape
 
 
 def every_other(layers: int, argument: str) -> list[int]:
@@ -89,4 +89,24 @@ def stack_plan(spec: str, shape: StackShape, stack: str) -> StackPlan:
         plan.validate(shape, stack)
     except LayerdropError as error:
         raise LayerdropError(f"{spec}: {error}") from None
+    return plan
+
+
+def plan_from_options(shape: ModelShape, specs: dict[str, str | None], plan_file: str | None) -> Plan:
+    """The plan that a command's options ask for: a rule per stack (see strategies), or a plan's file.
+
+    Raises:
+        LayerdropError: both or neither where one is needed, or what they say cannot be cut out of *shape*.
+    """
+    specs = {stack: spec for stack, spec in specs.items() if spec}
+    if plan_file and specs:
+        raise LayerdropError("give either a plan's file or rules for the layers, not both")
+    if plan_file:
+        plan = Plan.load(plan_file)
+    else:
+        for stack in specs:
+            if getattr(shape, stack) is None:
+                raise LayerdropError(f"the parent has no {stack} to prune")
+        plan = Plan(**{stack: stack_plan(spec, getattr(shape, stack), stack) for stack, spec in specs.items()})
+    plan.validate(shape)
     return plan

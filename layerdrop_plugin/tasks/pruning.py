@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..models.roberta import dictionary_sha256
-from ..pruning import strategies, surgery
+from ..pruning import shapes, strategies, surgery
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class PruningTask:
         model = super().build_model(cfg)
         if not resumed:
             model.load_state_dict(state["model"])
-        _save_as_stock(root, cfg, state, self.cfg, surgery.max_positions(state))
+        _save_as_stock(root, cfg, state, self.cfg, shapes.max_positions(state))
         return model
 
     def _request(self) -> str:
@@ -69,17 +69,17 @@ class PruningTask:
         if not parent:
             raise LayerdropError(f"--task {self.cfg._name} needs --prune-from PARENT, the checkpoint to prune")
         state = checkpoint.read(parent)
-        shape = surgery.shape_of(state)
-        plan = surgery.plan_from_options(shape, {"encoder": self.cfg.prune_encoder_layers}, self.cfg.prune_plan)
+        shape = shapes.shape_of(state)
+        plan = strategies.plan_from_options(shape, {"encoder": self.cfg.prune_encoder_layers}, self.cfg.prune_plan)
         child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
         logger.info(f"pruned {parent}: {child['cfg']['model']['encoder_layers']} of {shape.encoder.layers} layers kept")
         return child
 
     def _take_shape(self, cfg: Namespace, state: dict) -> None:
         """Make the model's options *cfg*, and the task's, those of *state*."""
-        shape, positions = surgery.shape_of(state), surgery.max_positions(state)
+        shape, positions = shapes.shape_of(state), shapes.max_positions(state)
         self._check_dictionary(state)
-        for name in surgery.SHAPE_OPTIONS:
+        for name in shapes.SHAPE_OPTIONS:
             if name in state["cfg"]["model"]:
                 setattr(cfg, name, state["cfg"]["model"][name])
         cfg.encoder_layers, cfg.encoder_ffn_embed_dim = shape.encoder.layers, shape.encoder.ffn
@@ -95,7 +95,7 @@ class PruningTask:
 
     def _check_dictionary(self, state: dict) -> None:
         dictionary, expected = self.source_dictionary, state["cfg"]["model"].get("dictionary_sha256")
-        size = surgery.vocabulary_size(state)
+        size = shapes.vocabulary_size(state)
         if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
             raise LayerdropError(
                 f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
@@ -114,7 +114,7 @@ def _resume_file(cfg) -> str | None:
 def _save_as_stock(root, cfg: Namespace, state: dict, task_cfg, positions: int) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
     plain = {"model": vars(cfg), "task": OmegaConf.to_container(task_cfg), "common": {}}
-    stock = surgery.stock_config(plain, surgery.shape_of(state), positions)
+    stock = surgery.stock_config(plain, shapes.shape_of(state), positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
         root.common.user_dir = None
