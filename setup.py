@@ -15,7 +15,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["layerdrop_plugin", "layerdrop_plugin.*"]),
     python_requires=">=3.11,<3.13",
-    install_requires=["torch>=2.6", "numpy", "tqdm"],
+    install_requires=["torch>=2.6", "numpy", "tabulate", "tqdm"],
     extras_require={
         # fairseq's main branch as wheels for Python 3.11 and 3.12; PyPI's own `fairseq` does not import there.
         # An extra, so that people with fairseq from source keep theirs.

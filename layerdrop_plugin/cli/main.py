@@ -10,12 +10,12 @@ from ..errors import LayerdropError
 COMMANDS = ("path", "inspect", "check", "prune", "convert", "score", "latency", "report")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with one subcommand per module of this package named in COMMANDS."""
+def build_parser(commands=COMMANDS) -> argparse.ArgumentParser:
+    """The parser with one subcommand per module of this package named in *commands*."""
     parser = argparse.ArgumentParser(prog="layerdrop", description="Make, inspect and compare smaller Transformers.")
     parser.add_argument("--version", action="version", version=f"layerdrop_plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
-    for name in COMMANDS:
+    for name in commands:
         module = importlib.import_module(f".{name}", __package__)
         subparser = subparsers.add_parser(
             name,
@@ -30,7 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments=None) -> None:
     """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on a user's error."""
-    args = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # A known command imports itself alone: the others' libraries take seconds.
+    commands = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+    args = build_parser(commands).parse_args(arguments)
     try:
         args.run(args)
     except LayerdropError as error:

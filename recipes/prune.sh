@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Prune layers of a trained model: one layerdrop command. No training happens; fine-tune the child afterwards.
+#
+#   bash recipes/prune.sh --from CHECKPOINT [--layers SPEC | --plan FILE] --out DIR [--preset tiny|base|large]
+#
+#   --from CKPT     the parent
+#   --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or keep:0,2,4
+#                   (default: the preset's, every-other:0.5)
+#   --plan FILE     a plan.json instead of a SPEC
+#   --out DIR       gets child.pt, with the tokenizer and dictionary beside it (default: pruned)
+#   --preset NAME   tiny (the default), base or large: recipes/presets/NAME.sh
+#
+# Other options go to `layerdrop prune` unchanged. Run it again when finished and it does nothing.
+
+# shellcheck source=lib/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+
+FROM='' LAYERS='' PLAN='' OUT=pruned PRESET=tiny EXTRA=()
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage ;;
+        --from) FROM=$(value "$1" "$@"); shift 2 ;;
+        --layers) LAYERS=$(value "$1" "$@"); shift 2 ;;
+        --plan) PLAN=$(value "$1" "$@"); shift 2 ;;
+        --out) OUT=$(value "$1" "$@"); shift 2 ;;
+        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
+        --) shift; EXTRA+=("$@"); break ;;
+        *) EXTRA+=("$1"); shift ;;
+    esac
+done
+need --from "$FROM"
+[[ -z $LAYERS || -z $PLAN ]] || die "--layers and --plan exclude each other" 2
+FROM=$(absolute "$FROM") OUT=$(absolute "$OUT")
+need_file "$FROM"
+preset "$PRESET"
+need_software
+
+KEEP=(--encoder-layers "${LAYERS:-$PRUNE_LAYERS}")
+WHAT=("${KEEP[@]}")
+if [[ -n $PLAN ]]; then
+    need_file "$PLAN"
+    KEEP=(--plan "$PLAN")
+    WHAT=(--plan "$(sha256 "$PLAN")")
+fi
+SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${WHAT[@]}" "${EXTRA[@]}")
+if ! already "$OUT" "$SETTINGS"; then
+    mkdir -p -- "$OUT"
+    run layerdrop prune "$FROM" "$OUT/child.pt" "${KEEP[@]}" "${EXTRA[@]}" ||
+        { rmdir --ignore-fail-on-non-empty -- "$OUT"; exit 1; }
+    [[ -f $OUT/child.pt ]] || { rmdir -- "$OUT"; exit 0; } # --dry-run
+    keep_beside "$(dirname -- "$FROM")" "$OUT"
+    printf '%s\n' "$SETTINGS" >"$OUT/settings.txt"
+    touch "$OUT/done"
+fi
+say "pruned: $OUT/child.pt"

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# From raw text to a small, fine-tuned classifier, and what it costs and gains: one command, 2 CPU cores, 15 minutes.
+#
+#   bash recipes/quickstart.sh [--out DIR] [--seeds N] [--seed N]
+#
+#   --out DIR         everything lands here (default: quickstart/ in the checkout)
+#   --seeds N         repeat the fine-tunings with N seeds (default: 1)
+#   --seed N          the first seed (default: 1)
+#   --preset NAME     tiny (the default), base or large
+#   --downloads DIR   keeps what is fetched (default: DIR/downloads)
+#   --tiny-slice      a few hundred lines and a toy model: shows that it runs, the numbers mean nothing
+#
+# Steps: install (into .venv if no virtual environment is active), fetch and prepare, pre-train with LayerDrop, prune
+# every other layer, fine-tune the parent, the child and a model of the child's shape from scratch, evaluate them on
+# the test split, time them, report. Killed? Run it again: what is finished is skipped, training resumes.
+# Ends with a table, and report.md, report.json and report.png in DIR.
+
+# shellcheck source=lib/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/environment.sh
+source "$RECIPES/lib/environment.sh"
+
+OUT=$ROOT/quickstart SEEDS=1 SEED=1 PRESET=tiny DOWNLOADS='' SLICE=''
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage ;;
+        --out) OUT=$(value "$1" "$@"); shift 2 ;;
+        --seeds) SEEDS=$(value "$1" "$@"); shift 2 ;;
+        --seed) SEED=$(value "$1" "$@"); shift 2 ;;
+        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
+        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
+        --tiny-slice) SLICE=yes; shift ;;
+        *) die "unknown argument $1 (see --help)" 2 ;;
+    esac
+done
+[[ $SEEDS =~ ^[1-9][0-9]*$ ]] || die "--seeds $SEEDS: want a number from 1" 2
+[[ $SEED =~ ^[0-9]+$ ]] || die "--seed $SEED: want a whole number" 2
+OUT=$(absolute "$OUT")
+DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
+
+STEPS=9 STEP=0
+# step TITLE: the headline of a step, with the time since the start.
+step() {
+    STEP=$((STEP + 1))
+    printf '\n[%d/%d] %s   (%d:%02d)\n' "$STEP" "$STEPS" "$1" $((SECONDS / 60)) $((SECONDS % 60))
+}
+
+step "software"
+use_environment report matplotlib scipy
+need_software
+user_dir
+
+LIMIT_TEXT=() LIMIT_NLU=() LIMIT_TIME=() TOY=()
+if [[ -n $SLICE ]]; then
+    LIMIT_TEXT=(--limit 400 --valid 0.1 --vocab-size 300) LIMIT_NLU=(--limit 300)
+    LIMIT_TIME=(--repeats 1 --max-sentences 32)
+    TOY=(--encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2)
+    export PRETRAIN_TOKENS=64 PRETRAIN_UPDATES=8 PRETRAIN_WARMUP=2 PRETRAIN_SAVE_UPDATES=4 FINETUNE_EPOCHS=1 LOG_INTERVAL=2
+fi
+TEXT=$OUT/data/speeches REVIEWS=$OUT/data/reviews RESULTS=$OUT/results MODELS=()
+
+recipe() { bash "$RECIPES/$1" "${@:2}" --preset "$PRESET"; }
+
+step "text for pre-training: speeches"
+recipe data/speeches.sh --out "$TEXT" --downloads "$DOWNLOADS" --lowercase "${LIMIT_TEXT[@]}"
+
+step "sentences to classify: movie reviews"
+recipe data/reviews.sh --tokenizer "$TEXT" --out "$REVIEWS" --downloads "$DOWNLOADS" "${LIMIT_NLU[@]}"
+
+step "pre-train a masked language model with LayerDrop"
+recipe pretrain.sh --data "$TEXT" --out "$OUT/pretrained" --seed "$SEED" "${TOY[@]}"
+PARENT=$OUT/pretrained/checkpoint_best.pt
+
+step "prune: every other layer goes"
+recipe prune.sh --from "$PARENT" --out "$OUT/pruned"
+CHILD=$OUT/pruned/child.pt
+
+step "fine-tune the parent, the child, and the child's shape from scratch"
+for ((S = SEED; S < SEED + SEEDS; S++)); do
+    for NAME in parent child scratch; do
+        case $NAME in
+            parent) FROM=(--from "$PARENT") ;;
+            child) FROM=(--from "$CHILD") ;;
+            scratch) FROM=(--from-scratch-like "$CHILD") ;;
+        esac
+        printf '\n  %s, seed %d   (%d:%02d)\n' "$NAME" "$S" $((SECONDS / 60)) $((SECONDS % 60))
+        recipe finetune_nlu.sh "${FROM[@]}" --data "$REVIEWS" --out "$OUT/finetuned/$NAME-$S" --seed "$S"
+        [[ $S -ne $SEED ]] || MODELS+=("$NAME=$OUT/finetuned/$NAME-$S/checkpoint_best.pt")
+    done
+done
+
+step "evaluate on the test split"
+for ((S = SEED; S < SEED + SEEDS; S++)); do
+    for NAME in parent child scratch; do
+        recipe evaluate_nlu.sh --model "$OUT/finetuned/$NAME-$S/checkpoint_best.pt" --data "$REVIEWS" --split test \
+            --name "$NAME" --seed "$S" --out "$RESULTS/$NAME-$S.json"
+    done
+done
+
+step "time the models, in turn in one process"
+TIMED=$(sha256sum -- "${MODELS[@]#*=}")
+if [[ -f $OUT/latency.json && -f $OUT/latency.txt && $(<"$OUT/latency.txt") == "$TIMED" ]]; then
+    say "[done before] $OUT/latency.json"
+else
+    run layerdrop latency "${MODELS[@]/#/--model=}" --data "$REVIEWS" --split test --out "$OUT/latency.json" "${LIMIT_TIME[@]}"
+    printf '%s\n' "$TIMED" >"$OUT/latency.txt"
+fi
+
+step "report"
+run layerdrop report --results "$RESULTS" --latency "$OUT/latency.json" --out "$OUT"
+printf '\nDone in %d:%02d. Read %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$OUT/report.md"
