@@ -5,10 +5,10 @@
 
 : "${PRETRAIN_ARCH:=layerdrop_roberta_tiny}" # 6 layers, width 128, FFN 512, 4 heads
 : "${PRETRAIN_LAYERDROP:=0.2}"               # 0.5 where more than half of the layers will go
-: "${PRETRAIN_TOKENS:=128}"                  # tokens per sample; also the longest input later
-: "${PRETRAIN_BATCH:=16}"                    # samples per update, over all GPUs
-: "${PRETRAIN_BATCH_PER_GPU:=16}"
-: "${PRETRAIN_UPDATES:=1800}"
+: "${PRETRAIN_TOKENS:=64}"                   # tokens per sample; also the longest input later
+: "${PRETRAIN_BATCH:=32}"                    # samples per update, over all GPUs
+: "${PRETRAIN_BATCH_PER_GPU:=32}"
+: "${PRETRAIN_UPDATES:=1500}"
 : "${PRETRAIN_WARMUP:=150}"
 : "${PRETRAIN_LR:=1e-3}"
 : "${PRETRAIN_DROPOUT:=0.0}"                 # two passes over the text: nothing to regularise
@@ -19,7 +19,7 @@
 
 : "${FINETUNE_LAYERDROP:=0.0}"
 : "${FINETUNE_BATCH:=32}"
-: "${FINETUNE_EPOCHS:=4}"
+: "${FINETUNE_EPOCHS:=3}"
 : "${FINETUNE_LR:=5e-4}"
 : "${FINETUNE_DROPOUT:=0.1}"
 : "${FINETUNE_PRECISION:=}"
