@@ -3,7 +3,7 @@
 import logging
 import os
 from argparse import Namespace
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq.tasks import register_task
@@ -15,6 +15,7 @@ from .. import checkpoint
 from ..errors import LayerdropError
 from ..models.roberta import dictionary_sha256
 from ..pruning import shapes, strategies, surgery
+from ..pruning.plan import ModelShape, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class PruningTask:
             raise LayerdropError("the pruning tasks run under fairseq-train, not under fairseq-hydra-train")
         root = self.cfg._get_parent()
         resumed = _resume_file(root.checkpoint)
-        state = checkpoint.read(resumed) if resumed else self._pruned_parent()
+        state = self._resumed_child(resumed) if resumed else self._pruned_parent()
         self._take_shape(cfg, state)
         model = super().build_model(cfg)
         if not resumed:
@@ -60,9 +61,22 @@ class PruningTask:
         _save_as_stock(root, cfg, state, self.cfg, shapes.max_positions(state))
         return model
 
-    def _request(self) -> str:
-        """What the command asks for, in a form to compare an interrupted run's with."""
-        return self.cfg.prune_encoder_layers or (f"plan {self.cfg.prune_plan}" if self.cfg.prune_plan else "all")
+    def _resumed_child(self, file: str) -> dict:
+        """The child of an interrupted run, which must be the one that the command asks for."""
+        state = checkpoint.read(file)
+        ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
+        plan_gone = self.cfg.prune_plan and not os.path.isfile(self.cfg.prune_plan)
+        if ancestors and not plan_gone:
+            encoder = replace(shapes.shape_of(state).encoder, layers=ancestors[-1]["encoder_layers"])
+            if self._plan(ModelShape(encoder=encoder)).to_dict() != ancestors[-1]["plan"]:
+                raise LayerdropError(
+                    f"{file} is a child by another plan ({ancestors[-1]['plan']}) than the one asked for:"
+                    " choose another --save-dir, or delete that one to start again"
+                )
+        return state
+
+    def _plan(self, shape: ModelShape) -> Plan:
+        return strategies.plan_from_options(shape, {"encoder": self.cfg.prune_encoder_layers}, self.cfg.prune_plan)
 
     def _pruned_parent(self) -> dict:
         parent = self.cfg.prune_from
@@ -70,8 +84,7 @@ class PruningTask:
             raise LayerdropError(f"--task {self.cfg._name} needs --prune-from PARENT, the checkpoint to prune")
         state = checkpoint.read(parent)
         shape = shapes.shape_of(state)
-        plan = strategies.plan_from_options(shape, {"encoder": self.cfg.prune_encoder_layers}, self.cfg.prune_plan)
-        child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
+        child = surgery.prune_state(state, self._plan(shape), {"file": parent, "sha256": checkpoint.sha256(parent)})
         logger.info(f"pruned {parent}: {child['cfg']['model']['encoder_layers']} of {shape.encoder.layers} layers kept")
         return child
 

@@ -8,10 +8,10 @@
 : "${PRETRAIN_TOKENS:=64}"                   # tokens per sample; also the longest input later
 : "${PRETRAIN_BATCH:=32}"                    # samples per update, over all GPUs
 : "${PRETRAIN_BATCH_PER_GPU:=32}"
-: "${PRETRAIN_UPDATES:=1500}"
+: "${PRETRAIN_UPDATES:=1400}"
 : "${PRETRAIN_WARMUP:=150}"
 : "${PRETRAIN_LR:=1e-3}"
-: "${PRETRAIN_DROPOUT:=0.0}"                 # two passes over the text: nothing to regularise
+: "${PRETRAIN_DROPOUT:=0.0}"                 # hardly more than one pass over the text: nothing to regularise
 : "${PRETRAIN_SAVE_UPDATES:=300}"            # validate and save this often
 : "${PRETRAIN_PRECISION:=}"
 
@@ -19,7 +19,7 @@
 
 : "${FINETUNE_LAYERDROP:=0.0}"
 : "${FINETUNE_BATCH:=32}"
-: "${FINETUNE_EPOCHS:=3}"
+: "${FINETUNE_EPOCHS:=2}"
 : "${FINETUNE_LR:=5e-4}"
 : "${FINETUNE_DROPOUT:=0.1}"
 : "${FINETUNE_PRECISION:=}"

@@ -22,6 +22,9 @@ def finetuned(data, parent, tmp_path_factory):
     second = builders.run(*command, "--prune-encoder-layers", "every-other:0.5", "--max-epoch", "2")
     assert "Loaded checkpoint" in second.stdout
     assert "epoch 001 |" not in second.stdout
+    other = builders.run(*command, "--prune-encoder-layers", "first:2", "--max-epoch", "3", check=False)
+    assert other.returncode == 1
+    assert "another plan" in other.stdout.strip().splitlines()[-1]
     for file in ("dict.txt", "input0", "label"):
         source = data / "nlu" / file if file != "dict.txt" else data / "lm" / "dict.txt"
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / file)
