@@ -68,7 +68,12 @@ def safe_loading(path):
     except PermissionError:
         raise LayerdropError(f"checkpoint {path} may not be read: check its permissions") from None
     except pickle.UnpicklingError as error:
-        raise LayerdropError(_refusal(path, str(error))) from None
+        if not is_whole(path):
+            raise LayerdropError(_not_whole(path)) from None
+        raise LayerdropError(
+            f"checkpoint {path} holds {_refused_class(str(error))}, which is not plain data: refused, and nothing of it"
+            f" was executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
+        ) from None
     except (EOFError, RuntimeError, OSError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, ValueError) as error:
         if is_whole(path):
             raise  # a good file and another kind of failure: do not hide it
@@ -78,15 +83,10 @@ def safe_loading(path):
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-def _refusal(path, message: str) -> str:
+def _refused_class(message: str) -> str:
+    """The class that torch's loader names in its refusal."""
     found = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S+)", message)
-    if found is None and not is_whole(path):
-        return _not_whole(path)
-    what = found.group(1).rstrip(".,") if found else "a class"
-    return (
-        f"checkpoint {path} holds {what}, which is not plain data: refused, and nothing of it was executed."
-        f" If you trust who made it:  layerdrop convert --trust {path} OUT"
-    )
+    return found.group(1).rstrip(".,") if found else "a class"
 
 
 def _not_whole(path) -> str:
@@ -230,7 +230,9 @@ def convert_trusted(source, target) -> None:
         try:
             torch.load(temporary, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise LayerdropError(_refusal(source, str(error)).split(":")[0] + ": it has no plain form") from None
+            raise LayerdropError(
+                f"cannot convert {source}: it holds {_refused_class(str(error))}, which has no plain form"
+            ) from None
 
 
 def refuse_same_file(source, target) -> None:

@@ -3,6 +3,7 @@ import collections
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 
 import builders
@@ -106,6 +107,13 @@ def test_a_trusted_file_can_be_converted(tmp_path):
     torch.save(state, tmp_path / "trusted.pt")
     checkpoint.convert_trusted(tmp_path / "trusted.pt", tmp_path / "plain.pt")
     assert checkpoint.read(tmp_path / "plain.pt")["cfg"]["data"] == "data"
+
+
+def test_what_has_no_plain_form_is_not_converted(tmp_path):
+    torch.save(small_state(extra=re.compile("a")), tmp_path / "pattern.pt")
+    with pytest.raises(LayerdropError, match="re._compile, which has no plain form"):
+        checkpoint.convert_trusted(tmp_path / "pattern.pt", tmp_path / "plain.pt")
+    assert not (tmp_path / "plain.pt").exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "truncated", "not a checkpoint"])

@@ -90,7 +90,7 @@ class LayerDropRobertaModel(RobertaModel):
             LayerdropError: a layer to keep that *state_dict* does not have.
         """
         pruning = None
-        layers = 1 + max((int(k.split(".layers.")[1].split(".")[0]) for k in state_dict if ".layers." in k), default=-1)
+        layers = len({key.split(".layers.")[1].split(".")[0] for key in state_dict if ".layers." in key})
         if self.layers_to_keep and layers != len(self.encoder.sentence_encoder.layers):
             parse_layers_to_keep(self.layers_to_keep, layers, "encoder")
             pruning = Namespace(arch="layerdrop_roberta", encoder_layers_to_keep=self.layers_to_keep)

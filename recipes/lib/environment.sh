@@ -4,7 +4,7 @@
 # find_python: a Python that the tested versions of torch and fairseq exist for.
 find_python() {
     local name
-    for name in python3.12 python3.11 python3 python; do
+    for name in python3.11 python3.12 python3 python; do
         if supported "$name"; then
             printf '%s' "$name"
             return
