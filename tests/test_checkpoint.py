@@ -167,7 +167,7 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # a caught error may still hold a file of it open
 
 
 def test_a_full_disk_is_said_and_keeps_what_was_there(small_disk):
