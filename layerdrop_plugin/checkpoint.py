@@ -134,20 +134,14 @@ def read(path) -> dict:
     """
     from fairseq import checkpoint_utils
 
-    with safe_loading(path):
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or "model" not in state or not (state.get("cfg") or state.get("args")):
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # compat.py has made it safe
+        whole = "model" in state and state["cfg"] is not None
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
+        whole = False
+    if not whole:
         raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
-    state = checkpoint_utils._upgrade_state_dict(_with_omegaconf(state))
     state["cfg"] = plain(state["cfg"])
-    return state
-
-
-def _with_omegaconf(state: dict) -> dict:
-    from omegaconf import OmegaConf
-
-    if state.get("cfg") is not None:
-        state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     return state
 
 

@@ -22,6 +22,8 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/training.sh
+source "$RECIPES/lib/training.sh"
 
 DATA='' FROM='' LAYERS='' LIKE='' REGRESSION='' OUT=finetuned PRESET=tiny SEED=1 EXTRA=()
 while [[ $# -gt 0 ]]; do

@@ -14,6 +14,8 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/training.sh
+source "$RECIPES/lib/training.sh"
 
 DATA='' OUT=pretrained PRESET=tiny SEED=1 EXTRA=()
 while [[ $# -gt 0 ]]; do

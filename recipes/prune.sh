@@ -14,6 +14,8 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/training.sh
+source "$RECIPES/lib/training.sh"
 
 FROM='' LAYERS='' PLAN='' OUT=pruned PRESET=tiny EXTRA=()
 while [[ $# -gt 0 ]]; do

@@ -130,14 +130,9 @@ def _save_as_stock(root, cfg: Namespace, state: dict, task_cfg, positions: int) 
     stock = surgery.stock_config(plain, shapes.shape_of(state), positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
+        root.task = stock["task"]
         root.common.user_dir = None
         root[checkpoint.PROVENANCE] = state["cfg"].get(checkpoint.PROVENANCE) or {}
-        with open_dict(root.task):
-            root.task._name = stock["task"]["_name"]
-            for name in [name for name in root.task if name.startswith("prune_")]:
-                del root.task[name]
-            if "max_positions" in root.task:
-                root.task.max_positions = positions
 
 
 @dataclass

@@ -12,6 +12,8 @@
 
 # shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
+# shellcheck source=../lib/download.sh
+source "$RECIPES/lib/download.sh"
 
 OUT=data/reviews DOWNLOADS=downloads OPTIONS=()
 while [[ $# -gt 0 ]]; do

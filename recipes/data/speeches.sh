@@ -10,6 +10,8 @@
 
 # shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
+# shellcheck source=../lib/download.sh
+source "$RECIPES/lib/download.sh"
 
 OUT=data/speeches DOWNLOADS=downloads OPTIONS=()
 while [[ $# -gt 0 ]]; do
