@@ -145,6 +145,31 @@ def read(path) -> dict:
     return state
 
 
+def untrained(state: dict, cfg: dict, weights: dict) -> dict:
+    """A checkpoint of *weights* with *cfg*, made from *state*, whose training has not begun.
+
+    It has what every fairseq command asks for and nothing of the run that made *state*: no optimizer state, and no
+    best score (which would keep a new run from saving its own ``checkpoint_best.pt``).
+    """
+    history = (state.get("optimizer_history") or [{}])[-1]
+    return {
+        "args": None,
+        "cfg": cfg,
+        "model": weights,
+        "criterion": None,
+        "optimizer_history": [
+            {
+                "criterion_name": history.get("criterion_name", ""),
+                "optimizer_name": history.get("optimizer_name", ""),
+                "lr_scheduler_state": {"best": None},
+                "num_updates": 0,
+            }
+        ],
+        "task_state": {},
+        "extra_state": {"train_iterator": {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}},
+    }
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.

@@ -1,7 +1,8 @@
 """What we mend in fairseq on today's Python and torch; everything else of fairseq is used as it is.
 
 - its checkpoints load again with torch >= 2.6, by an allow-list instead of by trusting every file;
-- a refused or broken checkpoint ends in one line;
+- a refused or broken checkpoint, or one of another dictionary than the data's, ends in one line;
+- a run that goes on with another number of workers goes on where it was in its data;
 - ``--user-dir`` accepts any path that reaches the files already imported.
 """
 
@@ -24,10 +25,13 @@ except ModuleNotFoundError as error:
         "  pip install -c constraints.txt '.[fairseq]')"
     ) from None
 
-from fairseq import checkpoint_utils  # noqa: E402
+from fairseq import checkpoint_utils, models  # noqa: E402
+from fairseq.trainer import Trainer  # noqa: E402
 
 from . import checkpoint  # noqa: E402
 
+logger = logging.getLogger(__name__)
+WORKERS = "workers"  # in a checkpoint's place in its data: by how many workers it was written
 
 class _SameFolder(list):
     """A package's ``__path__`` for which ``in`` asks for the same folder, not for the same string.
@@ -48,11 +52,86 @@ def install(package) -> None:
     """Apply all of it; *package* is the layerdrop_plugin module. Safe to call once per process."""
     package.__path__ = _SameFolder(package.__path__)
     checkpoint.allow_fairseq_classes()
-    original = checkpoint_utils.load_checkpoint_to_cpu
+    checkpoint_utils.load_checkpoint_to_cpu = _safely(checkpoint_utils.load_checkpoint_to_cpu)
+    checkpoint_utils.load_model_ensemble_and_task = _one_by_one(checkpoint_utils.load_model_ensemble_and_task)
+    models.build_model = _with_its_dictionaries(models.build_model)
+    Trainer.load_checkpoint = _at_its_place(Trainer.load_checkpoint)
+
+
+def _safely(original):
+    """``load_checkpoint_to_cpu`` that executes nothing of the file and notes how many workers wrote it."""
 
     @functools.wraps(original)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
         with checkpoint.safe_loading(path):
-            return original(path, *args, **kwargs)
+            state = original(path, *args, **kwargs)
+        position = (state.get("extra_state") or {}).get("train_iterator")
+        if position and state.get("cfg") is not None:
+            training = state["cfg"].get("distributed_training") or {}
+            position[WORKERS] = training.get("distributed_world_size") or 1
+        return state
 
-    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    return load_checkpoint_to_cpu
+
+
+def _one_by_one(original):
+    """``load_model_ensemble_and_task`` that says in one line which file does not go with the data or the others."""
+
+    @functools.wraps(original)
+    def load_model_ensemble_and_task(filenames, arg_overrides=None, task=None, *args, **kwargs):
+        ensemble, cfg = [], None
+        for filename in filenames:
+            try:
+                loaded, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
+            except LayerdropError as error:
+                raise LayerdropError(f"{filename}: {error}") from None
+            except RuntimeError as error:
+                if "size mismatch" in str(error) and "embed_tokens" in str(error):
+                    raise LayerdropError(
+                        f"{filename} was trained with a vocabulary of another size than the data's: binarise the data"
+                        " with the model's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
+                    ) from None
+                raise
+            ensemble.extend(loaded)
+        return ensemble, cfg, task
+
+    return load_model_ensemble_and_task
+
+
+def _with_its_dictionaries(original):
+    """``build_model`` that refuses data of another dictionary than the model's, stock children included."""
+
+    @functools.wraps(original)
+    def build_model(cfg, task, *args, **kwargs):
+        from .models.dictionaries import check_dictionaries
+
+        check_dictionaries(cfg, task)
+        return original(cfg, task, *args, **kwargs)
+
+    return build_model
+
+
+def _at_its_place(original):
+    """``Trainer.load_checkpoint`` after which a run goes on at its place in the epoch, whatever the number of workers.
+
+    fairseq counts the batches that each worker took, so with another number of workers it would repeat some data, or
+    leave some out.
+    """
+
+    @functools.wraps(original)
+    def load_checkpoint(self, filename, *args, **kwargs):
+        extra_state = original(self, filename, *args, **kwargs)
+        position = (extra_state or {}).get("train_iterator") or {}
+        before, now = position.get(WORKERS, 0), self.data_parallel_world_size
+        if before and before != now:
+            taken = position.get("iterations_in_epoch", 0) * before
+            if taken % now:
+                raise LayerdropError(
+                    f"{filename} was written by {before} workers after {taken} batches of an epoch, which {now} cannot"
+                    f" share: go on with {before} workers, or begin the epoch again with --reset-dataloader"
+                )
+            position["iterations_in_epoch"] = taken // now
+            logger.warning(f"{filename} was written by {before} workers, {now} go on: the draws of LayerDrop change")
+        return extra_state
+
+    return load_checkpoint

@@ -35,17 +35,22 @@ class FakeTask:
         return 64
 
 
+
 def options(**changes) -> Namespace:
-    """Options of a very small RoBERTa without dropout."""
+    """Options of a very small model without dropout, the decoder's sizes being the encoder's unless *changes* say so."""
+    sizes = {"layers": 4, "embed_dim": 16, "ffn_embed_dim": 24, "attention_heads": 2}
+    sizes |= {name: changes[f"encoder_{name}"] for name in sizes if f"encoder_{name}" in changes}
     values = {
-        "encoder_layers": 4,
-        "encoder_embed_dim": 16,
-        "encoder_ffn_embed_dim": 24,
-        "encoder_attention_heads": 2,
+        **{f"{stack}_{name}": size for stack in ("encoder", "decoder") for name, size in sizes.items()},
         "dropout": 0.0,
         "attention_dropout": 0.0,
         "activation_dropout": 0.0,
         "max_positions": 64,
+        "tokens_per_sample": 64,
+        "add_bos_token": False,
+        "max_target_positions": 64,
+        "tpu": False,
+        "ddp_backend": "pytorch_ddp",
         "seed": 1,
     }
     return Namespace(**(values | changes))
@@ -64,6 +69,21 @@ def batch(size: int = 3, length: int = 9, symbols: int = 20, seed: int = 0) -> t
     for row in range(1, size):
         tokens[row, length - row % (length - 1) :] = 1
     return tokens
+
+
+def pairs(size: int = 3, source: int = 9, target: int = 7, symbols: int = 20, seed: int = 0) -> dict:
+    """What an encoder-decoder model is called with: random sentences, the source padded on the left as fairseq does."""
+    tokens = batch(size, source, symbols, seed).flip(1)
+    previous = batch(size, target, symbols, seed + 1)
+    previous[:, 0] = 2
+    return {"src_tokens": tokens, "src_lengths": tokens.ne(1).sum(1), "prev_output_tokens": previous}
+
+
+def inputs(arch: str, size: int = 3, length: int = 9, seed: int = 0) -> dict:
+    """Arguments of the forward of a model of *arch*."""
+    if arch.endswith(("roberta", "_lm")):
+        return {"src_tokens": batch(size, length, seed=seed)}
+    return pairs(size, length, max(2, length - 2), seed=seed)
 
 
 def state_of(model, arch: str = "layerdrop_roberta") -> dict:

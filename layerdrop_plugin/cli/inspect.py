@@ -1,12 +1,14 @@
 """Show what a checkpoint holds: layers, heads, FFN units, parameters, bytes, architecture and where it came from."""
 
+import dataclasses
 import json
 import os
 
 from tabulate import tabulate
 
 from .. import checkpoint
-from ..pruning import shapes
+from ..pruning import families, shapes
+from ..pruning.plan import STACKS
 
 HELP = "show a checkpoint's shape, size and origin"
 
@@ -25,20 +27,21 @@ def describe(path) -> dict:
     """
     state = checkpoint.read(path)
     model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
-    shape = shapes.shape_of(state).encoder
+    shape, family = shapes.shape_of(state), families.family_of(model)
     return {
         "file": str(path),
         "architecture": model.get("_name") or model.get("arch"),
-        "family": shapes.model_family(model),
+        "family": families.registered_model(model),
         "task": task.get("_name"),
-        "encoder": {"layers": shape.layers, "heads": shape.heads, "ffn": shape.ffn, "embed_dim": shape.embed_dim},
+        **{stack: of and dataclasses.asdict(of) for stack in STACKS for of in [getattr(shape, stack)]},
         "vocabulary": shapes.vocabulary_size(state),
+        "target_vocabulary": shapes.vocabulary_size(state, "target"),
         "max_positions": shapes.max_positions(state),
         "parameters": shapes.count_parameters(state),
         "bytes": os.path.getsize(path),
         "updates": state["optimizer_history"][-1].get("num_updates"),
         "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,
-        "options": {name: model[name] for name in shapes.SHAPE_OPTIONS if name in model},
+        "options": {name: model[name] for name in family.options if name in model},
     }
 
 
@@ -48,21 +51,33 @@ def run(args) -> None:
     if args.json:
         print(json.dumps(found, indent=2))
         return
-    encoder, provenance = found["encoder"], found["provenance"]
-    rows = [
-        ("architecture", found["architecture"]),
-        ("task", found["task"]),
-        ("encoder layers", encoder["layers"]),
-        ("attention heads", f"{encoder['heads']} in each layer"),
-        ("FFN units", f"{encoder['ffn']} in each layer"),
-        ("width", encoder["embed_dim"]),
-        ("vocabulary", f"{found['vocabulary']:,}"),
-        ("longest input", f"{found['max_positions']} tokens"),
+    sides = {stack: found[stack] for stack in STACKS if found[stack]}
+    rows = [("architecture", found["architecture"]), ("task", found["task"])]
+    for stack, of in sides.items():
+        rows += [
+            (f"{stack} layers", of["layers"]),
+            (f"{stack} heads", f"{of['heads']} in each layer"),
+            (f"{stack} FFN units", f"{of['ffn']} in each layer"),
+            (f"{stack} width", of["embed_dim"]),
+        ]
+    rows.append(("vocabulary", f"{found['vocabulary']:,}"))
+    if found["target_vocabulary"] != found["vocabulary"]:
+        rows.append(("target vocabulary", f"{found['target_vocabulary']:,}"))
+    if found["max_positions"] is not None:
+        rows.append(("longest input", f"{found['max_positions']} tokens"))
+    rows += [
         ("parameters", f"{found['parameters']:,}"),
         ("file size", f"{found['bytes']:,} bytes"),
         ("updates", f"{found['updates']:,}"),
     ]
-    for ancestor in (provenance or {}).get("ancestors", []):
-        kept = ancestor["plan"].get("encoder", {}).get("layers", "all")
-        rows.append(("came from", f"{ancestor['file']} ({ancestor['encoder_layers']} layers), keeping layers {kept}"))
+    rows += [("came from", _ancestry(ancestor)) for ancestor in (found["provenance"] or {}).get("ancestors", [])]
     print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+
+
+def _ancestry(ancestor: dict) -> str:
+    kept = [
+        f"{stack} layers {ancestor['plan'][stack]['layers']} of {ancestor[f'{stack}_layers']}"
+        for stack in STACKS
+        if stack in ancestor["plan"]
+    ]
+    return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"

@@ -1,3 +1,3 @@
 """What a user names with ``--arch``."""
 
-from . import roberta  # noqa: F401
+from . import roberta, transformer, transformer_lm  # noqa: F401

@@ -1,22 +1,23 @@
 """Options that our architectures share, and fairseq's options that they check or refuse."""
 
+import contextlib
+
 from fairseq.utils import safe_getattr
+from omegaconf import OmegaConf, open_dict
 
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES, drop_rate
 
 
-def add_layerdrop_args(parser, stack: str) -> None:
+def add_layerdrop_args(parser, *stacks: str) -> None:
     """Add ``--STACK-layerdrop-schedule`` and the warm-up; make fairseq's ``--STACK-layerdrop`` check its value."""
-    name = f"--{stack}-layerdrop"
-    for action in parser._actions:  # argparse offers no public way to refine an option that fairseq has added
-        if name in action.option_strings:
-            action.type = lambda text: drop_rate(text, name)
-    parser.add_argument(
-        f"{name}-schedule",
-        choices=list(SCHEDULES),
-        help=f"drop rates over the {stack}'s depth, their mean being {name} (default: constant)",
-    )
+    for stack in stacks:
+        refine_layerdrop_arg(parser, stack)
+        parser.add_argument(
+            f"--{stack}-layerdrop-schedule",
+            choices=list(SCHEDULES),
+            help=f"drop rates over the {stack}'s depth, their mean being --{stack}-layerdrop (default: constant)",
+        )
     parser.add_argument(
         "--layerdrop-warmup-updates",
         type=int,
@@ -25,25 +26,38 @@ def add_layerdrop_args(parser, stack: str) -> None:
     )
 
 
-def parse_layers_to_keep(text: str | None, layers: int, stack: str) -> str | None:
-    """Check fairseq's ``--STACK-layers-to-keep`` against a stack of *layers* layers; returns it, or None if empty.
+def refine_layerdrop_arg(parser, stack: str) -> None:
+    """Make fairseq's ``--STACK-layerdrop`` check its value."""
+    name = f"--{stack}-layerdrop"
+    for action in parser._actions:  # argparse offers no public way to refine an option that fairseq has added
+        if name in action.option_strings:
+            action.type = lambda text: drop_rate(text, name)
 
-    Raises:
-        LayerdropError: not a comma-separated list of different layers, or one that the stack does not have.
-    """
-    if not text:
-        return None
-    name = f"--{stack}-layers-to-keep {text}"
-    try:
-        kept = [int(part) for part in str(text).split(",")]
-    except ValueError:
-        raise LayerdropError(f"{name}: want the layers' numbers separated by commas, such as 0,2,4") from None
-    if len(set(kept)) != len(kept):
-        raise LayerdropError(f"{name} repeats a layer: name each one once")
-    beyond = [layer for layer in kept if not 0 <= layer < layers]
-    if beyond:
-        raise LayerdropError(f"{name}: there is no layer {beyond[0]}, the {stack} has layers 0 to {layers - 1}")
-    return ",".join(map(str, sorted(kept)))
+
+def set_layerdrop_defaults(args, *stacks: str) -> None:
+    """Fill in what :func:`add_layerdrop_args` adds."""
+    for stack in stacks:
+        option = f"{stack}_layerdrop_schedule"
+        setattr(args, option, safe_getattr(args, option) or next(iter(SCHEDULES)))
+    args.layerdrop_warmup_updates = safe_getattr(args, "layerdrop_warmup_updates") or 0
+
+
+def check_layerdrop(args, *stacks: str) -> None:
+    """Raise LayerdropError for rates outside [0, 1) and for what LayerDrop cannot work with."""
+    for stack in stacks:
+        rate = drop_rate(getattr(args, f"{stack}_layerdrop"), f"--{stack}-layerdrop")
+        if rate > 0 and safe_getattr(args, "ddp_backend") == "fully_sharded":
+            raise LayerdropError("LayerDrop hangs under --ddp-backend fully_sharded: use pytorch_ddp or legacy_ddp")
+        if rate > 0 and stack == "decoder" and "with_alignment" in str(safe_getattr(args, "criterion") or ""):
+            raise LayerdropError(
+                f"--criterion {args.criterion} needs the attention of a layer that --decoder-layerdrop may leave out:"
+                " train with --decoder-layerdrop 0"
+            )
+
+
+def changeable(args):
+    """A context in which options can be added to *args*, whichever of its kinds of containers fairseq uses."""
+    return open_dict(args) if OmegaConf.is_config(args) else contextlib.nullcontext()
 
 
 def refuse_unfinished_pruning(args) -> None:
@@ -54,3 +68,9 @@ def refuse_unfinished_pruning(args) -> None:
                 f"--{option.replace('_', '-')} is an unfinished experiment of fairseq whose models do not load:"
                 " prune with  layerdrop prune  instead"
             )
+
+
+def refuse_base_layers(args) -> None:
+    """BASE layers exchange tokens between all workers and stand among the decoder's own layers: refuse them."""
+    if safe_getattr(args, "base_layers"):
+        raise LayerdropError("--base-layers cannot be dropped or pruned: use fairseq's own architecture for them")

@@ -38,7 +38,9 @@ def _exponential(depth: int, layers: int) -> float:
 SCHEDULES = {"constant": _constant, "linear": _linear, "exponential": _exponential}
 
 
-def layer_rates(rate: float, layers: int, schedule: str = "constant") -> list[float]:
+def layer_rates(
+    rate: float, layers: int, schedule: str = "constant", name: str = "--encoder-layerdrop"
+) -> list[float]:
     """Drop rate of each of *layers* layers, whose mean is *rate* whatever the schedule.
 
     ``constant`` is p for every layer, ``linear`` p_d = 2p(d+1)/(L+1), ``exponential`` grows as
@@ -47,7 +49,7 @@ def layer_rates(rate: float, layers: int, schedule: str = "constant") -> list[fl
     Raises:
         LayerdropError: unknown schedule, *rate* outside [0, 1), or a layer's rate would reach 1.
     """
-    rate = drop_rate(rate)
+    rate = drop_rate(rate, name)
     if schedule not in SCHEDULES:
         raise LayerdropError(f"unknown LayerDrop schedule {schedule!r}: choose {', '.join(SCHEDULES)}")
     weights = [SCHEDULES[schedule](depth, layers) for depth in range(layers)]

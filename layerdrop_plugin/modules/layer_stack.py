@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from torch import nn
 
-from .drop_rates import warmup_factor
+from .drop_rates import layer_rates, warmup_factor
 
 # One number per stack of a model, so that encoder and decoder draw independently.
 STACKS = {"encoder": 0, "decoder": 1}
@@ -52,6 +52,23 @@ class LayerStack(nn.ModuleList):
         self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that run at all
         self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
 
+    @classmethod
+    def of(cls, layers: nn.ModuleList, args, stack: str) -> "LayerStack":
+        """The stack of fairseq's *layers*, dropped as the options in *args* say.
+
+        Raises:
+            LayerdropError: a drop rate or schedule that cannot be.
+        """
+        modules = list(nn.ModuleList.__iter__(layers))  # fairseq's LayerDrop list draws in its own __iter__
+        rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
+        return cls(
+            modules,
+            layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
+            seed=getattr(args, "seed", 1),
+            stack=stack,
+            warmup_updates=args.layerdrop_warmup_updates,
+        )
+
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq's hook, called several times per micro-batch: only a changed number starts a new update."""
         if num_updates != self.num_updates:
@@ -81,6 +98,12 @@ class LayerStack(nn.ModuleList):
             yield left_out
         finally:
             self._kept = None
+
+    def position(self, layer: int | None) -> int:
+        """Within :meth:`forward_pass`, where *layer* (default: the last one kept) stands among those kept, or -1."""
+        if layer is None:
+            return len(self._kept) - 1
+        return self._kept.index(layer) if layer in self._kept else -1
 
     def __iter__(self) -> Iterator[nn.Module]:
         layers = super().__iter__()

@@ -59,7 +59,7 @@ class StackPlan:
 class Plan:
     """What a child keeps of its parent, per stack; a stack that is None stays whole.
 
-    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}}``.
+    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``.
     """
 
     encoder: StackPlan | None = None

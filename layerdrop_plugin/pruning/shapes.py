@@ -1,61 +1,23 @@
-"""Read what a checkpoint holds: the shape of its model, the options that go with its weights, its parameters."""
+"""Read what a checkpoint holds: the shape of its model, its vocabularies, its parameters."""
 
 import re
 
 from ..errors import LayerdropError
+from .families import Family, family_of
 from .plan import ModelShape, StackShape
+from .weights import layers_of
 
-# Our model -> the stock one that a child of whole layers is, weight by weight.
-STOCK_MODELS = {"layerdrop_roberta": "roberta", "roberta": "roberta"}
-
-# Options of a RoBERTa's configuration that its weights depend on or that change what they compute: a child takes
-# them from its parent, all others (dropout, learning rate, ...) from the run.
-SHAPE_OPTIONS = (
-    "encoder_layers",
-    "encoder_embed_dim",
-    "encoder_ffn_embed_dim",
-    "encoder_attention_heads",
-    "encoder_normalize_before",
-    "encoder_learned_pos",
-    "activation_fn",
-    "pooler_activation_fn",
-    "layernorm_embedding",
-    "no_scale_embedding",
-    "no_token_positional_embeddings",
-    "untie_weights_roberta",
-    "max_positions",
-    "max_source_positions",
-    "spectral_norm_classification_head",
-    "dictionary_sha256",
-)
-
-LAYER = re.compile(r"^(?P<stack>encoder|decoder)(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$")
-_EMBEDDING = "encoder.sentence_encoder.embed_tokens.weight"
-_LM_HEAD = "encoder.lm_head.weight"
 # What fairseq registers as buffers: a format number and a device probe.
 _BUFFERS = {"version", "_float_tensor"}
-_POSITIONS = "encoder.sentence_encoder.embed_positions.weight"
+# Output layers may be the embedding itself; files that a tool has rewritten hold it twice.
+_MATRIX_OF_WORDS = re.compile(r"(embed_tokens|output_projection|lm_head)\.weight$")
 
 
-def model_family(cfg_model: dict) -> str:
-    """The registered model that a checkpoint's ``cfg.model`` belongs to, whatever its architecture's name.
-
-    Raises:
-        LayerdropError: a model that cannot be pruned, or an architecture that nobody registered.
-    """
-    from fairseq.models import ARCH_MODEL_NAME_REGISTRY
-
-    arch = cfg_model.get("_name") or cfg_model.get("arch")
-    family = ARCH_MODEL_NAME_REGISTRY.get(arch, arch)
-    if family not in STOCK_MODELS:
-        raise LayerdropError(
-            f"the architecture {arch!r} cannot be pruned: the parent must be one of {', '.join(sorted(STOCK_MODELS))}"
-        )
-    return family
-
-
-def upgrade_roberta_keys(weights: dict) -> dict:
-    """Weights of RoBERTa checkpoints under today's names (early ones say ``decoder`` and ``emb_layer_norm``)."""
+def current_weights(state: dict) -> dict:
+    """The weights in *state* under today's names (early RoBERTas say ``decoder`` and ``emb_layer_norm``)."""
+    weights = state["model"]
+    if family_of(state["cfg"]["model"]).stock != "roberta":
+        return weights
 
     def today(key):
         key = re.sub(r"^decoder\.", "encoder.", key)
@@ -68,52 +30,64 @@ def shape_of(state: dict) -> ModelShape:
     """Shape of the model in a checkpoint *state*, as :func:`layerdrop_plugin.checkpoint.read` gives it.
 
     Raises:
-        LayerdropError: another kind of model, or weights that the configuration does not describe.
+        LayerdropError: a model that cannot be pruned, or weights that are not those of its architecture.
     """
-    model_family(state["cfg"]["model"])
-    weights, options = upgrade_roberta_keys(state["model"]), state["cfg"]["model"]
-    numbers = {int(match["number"]) for match in map(LAYER.match, weights) if match}
-    if numbers != set(range(len(numbers))) or not numbers or _EMBEDDING not in weights:
+    family, weights = family_of(state["cfg"]["model"]), current_weights(state)
+    if not any(key.startswith(family.source) for key in weights):
+        raise LayerdropError(f"the checkpoint's weights are not those of a {family.stock}: its embeddings are missing")
+    return ModelShape(**{stack: _stack_shape(state, weights, family, stack) for stack in family.stacks})
+
+
+def _stack_shape(state: dict, weights: dict, family: Family, stack: str) -> StackShape:
+    numbers = layers_of(weights, stack)
+    if numbers != set(range(len(numbers))) or not numbers:
         raise LayerdropError(
-            "the checkpoint's weights are not those of a RoBERTa: its layers or embeddings are missing"
+            f"the checkpoint's weights are not those of a {family.stock}: layers of its {stack} are missing"
         )
-    first_fc = weights.get("encoder.sentence_encoder.layers.0.fc1.weight")
+    inner = ".sentence_encoder" if family.stock == "roberta" else ""
+    first_fc = weights.get(f"{stack}{inner}.layers.0.fc1.weight")
     if first_fc is None:
         raise LayerdropError("the checkpoint's layers have no fc1.weight: they are not Transformer layers")
-    return ModelShape(
-        encoder=StackShape(
-            layers=len(numbers),
-            heads=int(options.get("encoder_attention_heads") or 12),
-            ffn=first_fc.shape[0],
-            embed_dim=weights[_EMBEDDING].shape[1],
-        )
+    return StackShape(
+        layers=len(numbers),
+        heads=int(state["cfg"]["model"].get(f"{stack}_attention_heads") or 12),
+        ffn=first_fc.shape[0],
+        embed_dim=first_fc.shape[1],
     )
 
 
-def vocabulary_size(state: dict) -> int:
-    """Number of symbols that the model in *state* embeds."""
-    return upgrade_roberta_keys(state["model"])[_EMBEDDING].shape[0]
+def vocabulary_size(state: dict, side: str = "source") -> int:
+    """Number of symbols that the model in *state* embeds on a *side*, ``source`` or ``target``."""
+    begins = getattr(family_of(state["cfg"]["model"]), side)
+    tables = re.compile(re.escape(begins) + r"(weight|embeddings\.\d+\.0\.weight)")  # whole, or adaptive in parts
+    return sum(value.shape[0] for key, value in current_weights(state).items() if tables.fullmatch(key))
 
 
-def max_positions(state: dict) -> int:
-    """Longest input, in tokens, of the model in *state*: rows of its position table less the two unused ones."""
-    positions = upgrade_roberta_keys(state["model"]).get(_POSITIONS)
+def max_positions(state: dict) -> int | None:
+    """Longest input, in tokens, of an encoder with one table of positions; None where that is no part of the shape."""
+    name = family_of(state["cfg"]["model"]).positions
+    if name is None:
+        return None
+    positions = current_weights(state).get(name)
     if positions is None:
         return int(state["cfg"]["model"].get("max_positions") or 512)
-    return positions.shape[0] - 2
+    return positions.shape[0] - 2  # its first two rows are never used
 
 
 def learned_weights(state: dict) -> dict:
-    """The learned tensors in *state*, each once: no buffers, and no LM head's weight that is the embedding's own."""
-    weights = {
-        key: value
-        for key, value in upgrade_roberta_keys(state["model"]).items()
-        if key.rsplit(".", 1)[-1] not in _BUFFERS
-    }
-    head = weights.get(_LM_HEAD)
-    if head is not None and head.equal(weights[_EMBEDDING]):
-        del weights[_LM_HEAD]
-    return weights
+    """The learned tensors in *state*, each once: no buffers, and no output layer that is the embedding itself."""
+    found, places, words = {}, set(), []
+    for key, value in current_weights(state).items():
+        place = (value.untyped_storage().data_ptr(), value.storage_offset(), tuple(value.shape), value.stride())
+        if key.rsplit(".", 1)[-1] in _BUFFERS or (place[0] and place in places):
+            continue
+        if _MATRIX_OF_WORDS.search(key):
+            if any(value.shape == other.shape and value.equal(other) for other in words):
+                continue
+            words.append(value)
+        places.add(place)
+        found[key] = value
+    return found
 
 
 def count_parameters(state: dict) -> int:

@@ -2,20 +2,23 @@
 
 import logging
 import os
-from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..models.roberta import dictionary_sha256
+from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
+from ..models.options import changeable
 from ..pruning import shapes, strategies, surgery
-from ..pruning.plan import ModelShape, Plan
+from ..pruning.families import family_of
+from ..pruning.plan import STACKS, ModelShape, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +30,25 @@ class PruningOptions:
     prune_from: Optional[str] = field(
         default=None, metadata={"help": "checkpoint of the parent; the model's shape is taken from it, not from --arch"}
     )
+    prune_plan: Optional[str] = field(default=None, metadata={"help": "JSON file of the plan, instead of rules"})
+
+
+@dataclass
+class PruningEncoderOptions(PruningOptions):
+    """With an encoder to prune."""
+
     prune_encoder_layers: Optional[str] = field(
         default=None, metadata={"help": f"encoder layers to keep: {strategies.SPEC_HELP} (default: all)"}
     )
-    prune_plan: Optional[str] = field(default=None, metadata={"help": "JSON file of the plan, instead of a rule"})
+
+
+@dataclass
+class PruningDecoderOptions(PruningOptions):
+    """With a decoder to prune."""
+
+    prune_decoder_layers: Optional[str] = field(
+        default=None, metadata={"help": f"decoder layers to keep: {strategies.SPEC_HELP} (default: all)"}
+    )
 
 
 class PruningTask:
@@ -49,26 +67,33 @@ class PruningTask:
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
-        if not isinstance(cfg, Namespace):
-            raise LayerdropError("the pruning tasks run under fairseq-train, not under fairseq-hydra-train")
-        root = self.cfg._get_parent()
+        root = self._options._get_parent()
         resumed = _resume_file(root.checkpoint)
         state = self._resumed_child(resumed) if resumed else self._pruned_parent()
+        self._check_family(cfg, state)
+        self._check_dictionaries(state)
         self._take_shape(cfg, state)
         model = super().build_model(cfg)
         if not resumed:
             model.load_state_dict(state["model"])
-        _save_as_stock(root, cfg, state, self.cfg, shapes.max_positions(state))
+        _save_as_stock(root, cfg, state, self._options)
         return model
+
+    @property
+    def _options(self):
+        """This task's options; fairseq's older tasks call them ``args``."""
+        return self.cfg if self.cfg is not None else self.args
 
     def _resumed_child(self, file: str) -> dict:
         """The child of an interrupted run, which must be the one that the command asks for."""
         state = checkpoint.read(file)
         ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
-        plan_gone = self.cfg.prune_plan and not os.path.isfile(self.cfg.prune_plan)
+        plan_gone = self._options.prune_plan and not os.path.isfile(self._options.prune_plan)
         if ancestors and not plan_gone:
-            encoder = replace(shapes.shape_of(state).encoder, layers=ancestors[-1]["encoder_layers"])
-            if self._plan(ModelShape(encoder=encoder)).to_dict() != ancestors[-1]["plan"]:
+            shape = shapes.shape_of(state)
+            stacks = {stack: getattr(shape, stack) for stack in STACKS if getattr(shape, stack) is not None}
+            parent = ModelShape(**{s: replace(of, layers=ancestors[-1][f"{s}_layers"]) for s, of in stacks.items()})
+            if self._plan(parent).to_dict() != ancestors[-1]["plan"]:
                 raise LayerdropError(
                     f"{file} is a child by another plan ({ancestors[-1]['plan']}) than the one asked for:"
                     " choose another --save-dir, or delete that one to start again"
@@ -76,43 +101,71 @@ class PruningTask:
         return state
 
     def _plan(self, shape: ModelShape) -> Plan:
-        return strategies.plan_from_options(shape, {"encoder": self.cfg.prune_encoder_layers}, self.cfg.prune_plan)
+        rules = {stack: self._options.get(f"prune_{stack}_layers") for stack in STACKS}
+        return strategies.plan_from_options(shape, rules, self._options.prune_plan)
 
     def _pruned_parent(self) -> dict:
-        parent = self.cfg.prune_from
+        parent = self._options.prune_from
         if not parent:
-            raise LayerdropError(f"--task {self.cfg._name} needs --prune-from PARENT, the checkpoint to prune")
+            raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
         state = checkpoint.read(parent)
         shape = shapes.shape_of(state)
         child = surgery.prune_state(state, self._plan(shape), {"file": parent, "sha256": checkpoint.sha256(parent)})
-        logger.info(f"pruned {parent}: {child['cfg']['model']['encoder_layers']} of {shape.encoder.layers} layers kept")
+        kept = shapes.shape_of(child)
+        counts = ", ".join(
+            f"{getattr(kept, stack).layers} of {getattr(shape, stack).layers} layers of the {stack} kept"
+            for stack in STACKS
+            if getattr(shape, stack) is not None
+        )
+        logger.info(f"pruned {parent}: {counts}")
         return child
 
-    def _take_shape(self, cfg: Namespace, state: dict) -> None:
-        """Make the model's options *cfg*, and the task's, those of *state*."""
-        shape, positions = shapes.shape_of(state), shapes.max_positions(state)
-        self._check_dictionary(state)
-        for name in shapes.SHAPE_OPTIONS:
-            if name in state["cfg"]["model"]:
-                setattr(cfg, name, state["cfg"]["model"][name])
-        cfg.encoder_layers, cfg.encoder_ffn_embed_dim = shape.encoder.layers, shape.encoder.ffn
-        cfg.encoder_attention_heads, cfg.encoder_embed_dim = shape.encoder.heads, shape.encoder.embed_dim
-        cfg.max_positions = cfg.max_source_positions = positions
-        if "max_positions" in self.cfg:
-            self.cfg.max_positions = positions
-        if self.cfg.get("tokens_per_sample", 0) > positions:
+    def _check_family(self, cfg, state: dict) -> None:
+        wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
+        if wanted.stacks != found.stacks:
             raise LayerdropError(
-                f"--tokens-per-sample {self.cfg.tokens_per_sample} is more than the parent's {positions} positions:"
-                " lower it"
+                f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
+                f" use --arch layerdrop_{found.stock} and a task for it"
             )
 
-    def _check_dictionary(self, state: dict) -> None:
-        dictionary, expected = self.source_dictionary, state["cfg"]["model"].get("dictionary_sha256")
-        size = shapes.vocabulary_size(state)
-        if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
+    def _check_dictionaries(self, state: dict) -> None:
+        for option, name in FINGERPRINTS.items():
+            dictionary = getattr(self, name, None)
+            if dictionary is None:
+                continue
+            expected, size = state["cfg"]["model"].get(option), shapes.vocabulary_size(state, name.split("_")[0])
+            if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
+                raise LayerdropError(
+                    f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
+                    " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
+                )
+
+    def _take_shape(self, cfg, state: dict) -> None:
+        """Make the model's options *cfg*, and the task's, those of *state*."""
+        shape, positions = shapes.shape_of(state), shapes.max_positions(state)
+        family, parent = family_of(state["cfg"]["model"]), state["cfg"]["model"]
+        with changeable(cfg):
+            for name in family.options:
+                if name in parent:
+                    setattr(cfg, name, parent[name])
+            for stack in family.stacks:
+                of = getattr(shape, stack)
+                setattr(cfg, f"{stack}_layers", of.layers)
+                setattr(cfg, f"{stack}_ffn_embed_dim", of.ffn)
+                setattr(cfg, f"{stack}_attention_heads", of.heads)
+                setattr(cfg, f"{stack}_embed_dim", of.embed_dim)
+            if positions is not None:
+                cfg.max_positions = cfg.max_source_positions = positions
+        if positions is not None:
+            self._take_positions(positions)
+
+    def _take_positions(self, positions: int) -> None:
+        if "max_positions" in self._options:
+            self._options.max_positions = positions
+        if self._options.get("tokens_per_sample", 0) > positions:
             raise LayerdropError(
-                f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
-                " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict)"
+                f"--tokens-per-sample {self._options.tokens_per_sample} is more than the parent's {positions}"
+                " positions: lower it"
             )
 
 
@@ -124,10 +177,10 @@ def _resume_file(cfg) -> str | None:
     return path if os.path.isfile(path) else None
 
 
-def _save_as_stock(root, cfg: Namespace, state: dict, task_cfg, positions: int) -> None:
+def _save_as_stock(root, cfg, state: dict, options) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
-    plain = {"model": vars(cfg), "task": OmegaConf.to_container(task_cfg), "common": {}}
-    stock = surgery.stock_config(plain, shapes.shape_of(state), positions)
+    plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
+    stock = surgery.stock_config(plain, shapes.shape_of(state), shapes.max_positions(state))
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
         root.task = stock["task"]
@@ -136,7 +189,7 @@ def _save_as_stock(root, cfg: Namespace, state: dict, task_cfg, positions: int) 
 
 
 @dataclass
-class PruningMaskedLMConfig(PruningOptions, MaskedLMConfig):
+class PruningMaskedLMConfig(PruningEncoderOptions, MaskedLMConfig):
     """Options of ``--task pruning_masked_lm``."""
 
 
@@ -146,10 +199,30 @@ class PruningMaskedLMTask(PruningTask, MaskedLMTask):
 
 
 @dataclass
-class PruningSentencePredictionConfig(PruningOptions, SentencePredictionConfig):
+class PruningSentencePredictionConfig(PruningEncoderOptions, SentencePredictionConfig):
     """Options of ``--task pruning_sentence_prediction``."""
 
 
 @register_task("pruning_sentence_prediction", dataclass=PruningSentencePredictionConfig)
 class PruningSentencePredictionTask(PruningTask, SentencePredictionTask):
     """fairseq's sentence_prediction (classification or regression) on a pruned parent."""
+
+
+@dataclass
+class PruningTranslationConfig(PruningEncoderOptions, PruningDecoderOptions, TranslationConfig):
+    """Options of ``--task pruning_translation``."""
+
+
+@register_task("pruning_translation", dataclass=PruningTranslationConfig)
+class PruningTranslationTask(PruningTask, TranslationTask):
+    """fairseq's translation on a pruned parent."""
+
+
+@dataclass
+class PruningLanguageModelingConfig(PruningDecoderOptions, LanguageModelingConfig):
+    """Options of ``--task pruning_language_modeling``."""
+
+
+@register_task("pruning_language_modeling", dataclass=PruningLanguageModelingConfig)
+class PruningLanguageModelingTask(PruningTask, LanguageModelingTask):
+    """fairseq's language_modeling on a pruned parent."""

@@ -1,0 +1,56 @@
+"""Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1, averages a run's last)."""
+
+import torch
+from tqdm import tqdm
+
+from . import checkpoint
+from .errors import LayerdropError
+from .models.dictionaries import FINGERPRINTS
+
+
+def average(paths) -> dict:
+    """The mean of the checkpoints *paths*, one after the other in memory.
+
+    Sums are kept in double precision; each mean has its weight's own type. What is no floating-point number (format
+    versions) is the last one's, and so is the configuration.
+
+    Args:
+        paths: checkpoint files, at least one.
+
+    Returns:
+        dict: a checkpoint of plain data whose training has not begun.
+
+    Raises:
+        LayerdropError: a file that is no checkpoint, weights that are not finite, or models that are not the same.
+    """
+    sums, state, first = {}, None, None
+    for path in tqdm(paths, desc="average", unit="checkpoint", disable=len(paths) < 3):
+        state = checkpoint.read(path)
+        first = first or state
+        _check_same(first, state, paths[0], path)
+        for name, value in state["model"].items():
+            if value.is_floating_point():
+                if not value.isfinite().all():
+                    raise LayerdropError(f"{path}: {name} has values that are not finite: leave that checkpoint out")
+                sums[name] = value.double() if name not in sums else sums[name].add_(value)
+    shared = {}  # tied weights stay one tensor in the file
+    weights = {}
+    for name, value in state["model"].items():
+        place = (value.untyped_storage().data_ptr(), tuple(value.shape), value.stride())
+        if place not in shared:
+            shared[place] = (sums[name] / len(paths)).to(value.dtype) if name in sums else value
+        weights[name] = shared[place]
+    return checkpoint.untrained(state, state["cfg"], weights)
+
+
+def _check_same(first: dict, other: dict, first_path, path) -> None:
+    shapes = [{name: tuple(value.shape) for name, value in state["model"].items()} for state in (first, other)]
+    if shapes[0] != shapes[1]:
+        differing = sorted(name for name in shapes[0] | shapes[1] if shapes[0].get(name) != shapes[1].get(name))
+        raise LayerdropError(f"{path} is another model than {first_path}: they differ in {differing[0]}")
+    plans = [(state["cfg"].get(checkpoint.PROVENANCE) or {}).get("plan") for state in (first, other)]
+    if plans[0] != plans[1]:
+        raise LayerdropError(f"{path} keeps other layers of its parent ({plans[1]}) than {first_path} ({plans[0]})")
+    for option in FINGERPRINTS:
+        if first["cfg"]["model"].get(option) != other["cfg"]["model"].get(option):
+            raise LayerdropError(f"{path} was trained with another dictionary than {first_path}")

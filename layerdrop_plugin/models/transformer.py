@@ -1,0 +1,108 @@
+"""``layerdrop_transformer``: fairseq's encoder-decoder Transformer with LayerDrop on both sides."""
+
+from argparse import Namespace
+
+from fairseq.models import ARCH_CONFIG_REGISTRY, register_model, register_model_architecture
+from fairseq.models.transformer import TransformerModel
+from fairseq.utils import safe_getattr
+from omegaconf import OmegaConf
+
+from ..modules.transformer_decoder import LayerDropTransformerDecoder
+from ..modules.transformer_encoder import LayerDropTransformerEncoder
+from .dictionaries import remember_dictionaries
+from .layers_to_keep import LayersToKeep
+from .options import add_layerdrop_args, check_layerdrop, refuse_base_layers, set_layerdrop_defaults
+
+STACKS = ("encoder", "decoder")
+
+
+@register_model("layerdrop_transformer")
+class LayerDropTransformerModel(LayersToKeep, TransformerModel):
+    """Transformer with LayerDrop (Fan et al. 2019). Stock ``transformer`` checkpoints load here.
+
+    With every rate 0 its outputs are fairseq's own. In training every parameter takes part in the autograd graph, also
+    those of dropped layers, so DistributedDataParallel works as it is. Beam search keeps one copy of each sentence's
+    encoder output for all hypotheses.
+    """
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add fairseq's Transformer options and ours."""
+        super().add_args(parser)
+        add_layerdrop_args(parser, *STACKS)
+
+    @classmethod
+    def build_model(cls, args, task):
+        """Build the model that *args* describe.
+
+        Raises:
+            LayerdropError: a drop rate, schedule or list of layers that cannot be, or dictionaries other than those
+                that the model was trained with.
+        """
+        if OmegaConf.is_config(args):
+            args = Namespace(**OmegaConf.to_container(args, resolve=True))
+        base_architecture(args)
+        refuse_base_layers(args)
+        check_layerdrop(args, *STACKS)
+        layers_to_keep = cls.take_layers_to_keep(args, STACKS)
+        remember_dictionaries(args, task)
+        model = super().build_model(args, task)
+        model.layers_to_keep = layers_to_keep
+        return model
+
+    @classmethod
+    def build_encoder(cls, args, src_dict, embed_tokens):
+        """Our encoder instead of fairseq's."""
+        return LayerDropTransformerEncoder(args, src_dict, embed_tokens)
+
+    @classmethod
+    def build_decoder(cls, args, tgt_dict, embed_tokens):
+        """Our decoder instead of fairseq's."""
+        return LayerDropTransformerDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
+
+    def set_beam_size(self, beam):
+        """fairseq's hook before a beam search: let the *beam* hypotheses of a sentence share its encoder output.
+
+        Not where self-attention looks at the encoder's output too: it needs a copy for each hypothesis.
+        """
+        if not self.decoder.cross_self_attention:
+            self.encoder.beam_size = beam
+
+
+@register_model_architecture("layerdrop_transformer", "layerdrop_transformer")
+def base_architecture(args):
+    """The Transformer's base shape: 6 + 6 layers x 512, 8 heads."""
+    set_layerdrop_defaults(args, *STACKS)
+    ARCH_CONFIG_REGISTRY["transformer"](args)
+
+
+@register_model_architecture("layerdrop_transformer", "layerdrop_transformer_tiny")
+def tiny_preset(args):
+    """6 + 3 layers x 128, 4 heads, LayerNorm first: trains on two CPU cores within minutes."""
+    for stack, layers in (("encoder", 6), ("decoder", 3)):
+        sizes = {"layers": layers, "embed_dim": 128, "ffn_embed_dim": 512, "attention_heads": 4}
+        for name, size in ({"normalize_before": True} | sizes).items():
+            setattr(args, f"{stack}_{name}", safe_getattr(args, f"{stack}_{name}", size))
+    base_architecture(args)
+
+
+@register_model_architecture("layerdrop_transformer", "layerdrop_transformer_iwslt_de_en")
+def iwslt_de_en_preset(args):
+    """fairseq's transformer_iwslt_de_en: 6 + 6 layers x 512, FFN 1024, 4 heads."""
+    ARCH_CONFIG_REGISTRY["transformer_iwslt_de_en"](args)
+    base_architecture(args)
+
+
+@register_model_architecture("layerdrop_transformer", "layerdrop_transformer_wmt_en_de")
+def wmt_en_de_preset(args):
+    """fairseq's transformer_wmt_en_de: the base shape."""
+    ARCH_CONFIG_REGISTRY["transformer_wmt_en_de"](args)
+    base_architecture(args)
+
+
+@register_model_architecture("layerdrop_transformer", "layerdrop_transformer_wmt_en_de_big_12_6")
+def wmt_en_de_big_12_6_preset(args):
+    """fairseq's transformer_wmt_en_de_big with 12 encoder and 6 decoder layers (Fan et al. 2019, section 4.1)."""
+    args.encoder_layers = safe_getattr(args, "encoder_layers", 12)
+    ARCH_CONFIG_REGISTRY["transformer_wmt_en_de_big"](args)
+    base_architecture(args)

@@ -1,0 +1,75 @@
+"""fairseq's Transformer decoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
+
+from fairseq.models.transformer import TransformerDecoder
+
+from .layer_stack import LayerStack
+from .tie_in import tie_in
+
+
+class LayerDropTransformerDecoder(TransformerDecoder):
+    """Same weights, state-dict keys and outputs as fairseq's; LayerDrop that skips layers under any data parallelism.
+
+    Reads from *args*, beside what fairseq reads: ``decoder_layerdrop``, ``decoder_layerdrop_schedule``,
+    ``layerdrop_warmup_updates`` and ``seed``.
+    """
+
+    def __init__(self, args, dictionary, embed_tokens, no_encoder_attn=False, output_projection=None):
+        super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
+        self._on_layer_stack(args)
+
+    @classmethod
+    def of(cls, decoder: TransformerDecoder, args) -> "LayerDropTransformerDecoder":
+        """Make a stock *decoder* one of ours, its weights staying where they are.
+
+        For models whose ``build_model`` names fairseq's class: building a second decoder would double the time and
+        draw other random numbers.
+        """
+        decoder.__class__ = cls
+        decoder._on_layer_stack(args)
+        return decoder
+
+    def _on_layer_stack(self, args) -> None:
+        self.layers = LayerStack.of(self.layers, args, "decoder")
+        self._beams = 1
+
+    def extract_features_scriptable(
+        self,
+        prev_output_tokens,
+        encoder_out,
+        incremental_state=None,
+        full_context_alignment=False,
+        alignment_layer=None,
+        alignment_heads=None,
+    ):
+        """fairseq's (same arguments and result), running only the layers kept in this draw.
+
+        ``alignment_layer`` is a number of the whole stack; by default it is the last layer kept. A layer that does not
+        run gives no attention.
+        """
+        encoded = encoder_out["encoder_out"] if encoder_out is not None else []
+        self._share_beams(prev_output_tokens, encoded, incremental_state)
+        with self.layers.forward_pass() as left_out:
+            x, extra = super().extract_features_scriptable(
+                prev_output_tokens,
+                encoder_out,
+                incremental_state,
+                full_context_alignment,
+                self.layers.position(alignment_layer),
+                alignment_heads,
+            )
+        # Were the whole decoder dropped, nothing else would connect the encoder to the loss.
+        return tie_in(x, [*left_out, *encoded] if left_out else []), extra
+
+    def _share_beams(self, prev_output_tokens, encoded, incremental_state) -> None:
+        """Tell the attention over the encoder how many hypotheses share a sentence in this very call.
+
+        fairseq's attention keeps the number that a search once told it, which breaks the next training step or search.
+        """
+        beams = 1
+        if incremental_state is not None and encoded:
+            beams = prev_output_tokens.size(0) // encoded[0].size(1)
+        if beams != self._beams:
+            for layer in self.layers:
+                if layer.encoder_attn is not None:
+                    layer.encoder_attn.set_beam_size(beams)
+            self._beams = beams
