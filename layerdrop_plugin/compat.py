@@ -33,6 +33,7 @@ from . import checkpoint  # noqa: E402
 logger = logging.getLogger(__name__)
 WORKERS = "workers"  # in a checkpoint's place in its data: by how many workers it was written
 
+
 class _SameFolder(list):
     """A package's ``__path__`` for which ``in`` asks for the same folder, not for the same string.
 

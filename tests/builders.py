@@ -7,11 +7,14 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import fresh
 import torch
 from fairseq import models
 from fairseq.data import Dictionary
+from omegaconf import OmegaConf
 
 import layerdrop_plugin
+from layerdrop_plugin.pruning import surgery
 
 USER_DIR = str(Path(layerdrop_plugin.__file__).parent)
 
@@ -35,7 +38,6 @@ class FakeTask:
         return 64
 
 
-
 def options(**changes) -> Namespace:
     """Options of a very small model without dropout, the decoder's sizes being the encoder's unless *changes* say so."""
     sizes = {"layers": 4, "embed_dim": 16, "ffn_embed_dim": 24, "attention_heads": 2}
@@ -57,8 +59,11 @@ def options(**changes) -> Namespace:
 
 
 def build(arch: str, symbols: int = 20, **changes):
-    """A model of architecture *arch* with random weights."""
-    return models.build_model(options(arch=arch, _name=arch, **changes), FakeTask(symbols))
+    """A model of architecture *arch* with random weights; ``model.built_from`` are its options."""
+    args = options(arch=arch, _name=arch, **changes)
+    model = models.build_model(args, FakeTask(symbols))
+    model.built_from = args
+    return model
 
 
 def batch(size: int = 3, length: int = 9, symbols: int = 20, seed: int = 0) -> torch.Tensor:
@@ -91,7 +96,7 @@ def state_of(model, arch: str = "layerdrop_roberta") -> dict:
     return {
         "args": None,
         "cfg": {
-            "model": dict(vars(model.args)) | {"_name": arch, "arch": arch},
+            "model": vars(model.built_from) | {"_name": arch, "arch": arch},
             "task": {"_name": "masked_lm", "data": "", "tokens_per_sample": 64},
             "common": {"user_dir": "/somewhere", "seed": 1},
         },
@@ -109,26 +114,41 @@ def state_of(model, arch: str = "layerdrop_roberta") -> dict:
     }
 
 
+def child_of(parent, plan, arch: str = "layerdrop_roberta"):
+    """Surgery, then stock fairseq's own building and loading of what it made."""
+    state = surgery.prune_state(state_of(parent, arch), plan, {"file": "parent.pt", "sha256": "0"})
+    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
+    child = models.build_model(cfg.model, FakeTask(), from_checkpoint=True)
+    child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
+    return child
+
+
 def run(*command, cwd=None, check=True, env=None) -> subprocess.CompletedProcess:
     """Run a command of this environment (fairseq-train, layerdrop, ...); its output is in ``stdout``, both streams."""
+    command = [str(part) for part in command]
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
-    result = subprocess.run(
-        [str(part) for part in command],
+    env = {"PATH": path, "OMP_NUM_THREADS": "1"} | (env or {})
+    result = (fresh.run if command[0] in fresh.COMMANDS else _subprocess)(command, cwd, env)
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(command)}: exit {result.returncode}\n{result.stdout[-4000:]}")
+    return result
+
+
+def _subprocess(command, cwd, env):
+    return subprocess.run(
+        command,
         cwd=cwd,
-        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"} | (env or {}),
+        env=os.environ | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=300,
     )
-    if check and result.returncode:
-        raise AssertionError(f"{' '.join(map(str, command))}: exit {result.returncode}\n{result.stdout[-4000:]}")
-    return result
 
 
 def write_data(folder: Path) -> None:
-    """Binarise random text as ``folder/lm`` (masked LM) and ``folder/nlu`` (two classes) with fairseq-preprocess."""
+    """Binarise random text with fairseq-preprocess: ``lm`` (language models), ``nlu`` (two classes), ``nmt`` (a-b)."""
     rng = random.Random(0)
     for split, lines in (("train", 120), ("valid", 30), ("test", 21)):
         labels = [rng.randint(0, 1) for _ in range(lines)]
@@ -148,6 +168,15 @@ def write_data(folder: Path) -> None:
             *("--trainpref", folder / "train.raw", "--validpref", folder / "valid.raw"),
             *("--testpref", folder / "test.raw"),
         )
+    for split in ("train", "valid", "test"):
+        lines = (folder / f"{split}.txt").read_text().splitlines()
+        (folder / f"{split}.a").write_text("".join(f"{line}\n" for line in lines))
+        (folder / f"{split}.b").write_text("".join(f"{' '.join(line.split()[::-1])}\n" for line in lines))
+    run(
+        *("fairseq-preprocess", "-s", "a", "-t", "b", "--joined-dictionary", "--workers", "1"),
+        *("--srcdict", folder / "lm" / "dict.txt", "--destdir", folder / "nmt"),
+        *("--trainpref", folder / "train", "--validpref", folder / "valid", "--testpref", folder / "test"),
+    )
 
 
 TRAIN = (
@@ -168,4 +197,22 @@ FINETUNE = (
 VALIDATE = (
     *("--task", "sentence_prediction", "--criterion", "sentence_prediction", "--valid-subset", "test"),
     *("--batch-size", "8", "--required-batch-size-multiple", "1", "--cpu", "--no-progress-bar"),
+)
+NMT = (
+    *("--task", "translation", "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1"),
+    *("--arch", "layerdrop_transformer_tiny", "--encoder-layers", "4", "--decoder-layers", "3"),
+    *("--encoder-embed-dim", "16", "--decoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32"),
+    *("--decoder-ffn-embed-dim", "32", "--encoder-attention-heads", "2", "--decoder-attention-heads", "2"),
+    *("--share-all-embeddings", "--dropout", "0", "--disable-validation", "--source-lang", "a", "--target-lang", "b"),
+    *TRAIN,
+)
+GENERATE = (
+    *("--gen-subset", "test", "--batch-size", "8", "--required-batch-size-multiple", "1", "--cpu", "--beam", "3"),
+    *("--max-len-b", "20", "--no-progress-bar"),
+)
+LANGUAGE_MODEL = (
+    *("--task", "language_modeling", "--criterion", "cross_entropy", "--tokens-per-sample", "32"),
+    *("--arch", "layerdrop_transformer_lm_gpt2_tiny", "--decoder-layers", "4", "--decoder-embed-dim", "16"),
+    *("--decoder-ffn-embed-dim", "32", "--decoder-attention-heads", "2", "--dropout", "0", "--attention-dropout", "0"),
+    *("--disable-validation", *TRAIN),
 )

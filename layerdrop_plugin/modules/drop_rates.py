@@ -38,9 +38,7 @@ def _exponential(depth: int, layers: int) -> float:
 SCHEDULES = {"constant": _constant, "linear": _linear, "exponential": _exponential}
 
 
-def layer_rates(
-    rate: float, layers: int, schedule: str = "constant", name: str = "--encoder-layerdrop"
-) -> list[float]:
+def layer_rates(rate: float, layers: int, schedule: str = "constant", name: str = "--encoder-layerdrop") -> list[float]:
     """Drop rate of each of *layers* layers, whose mean is *rate* whatever the schedule.
 
     ``constant`` is p for every layer, ``linear`` p_d = 2p(d+1)/(L+1), ``exponential`` grows as

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field, replace
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
+from fairseq import utils
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
@@ -216,6 +218,22 @@ class PruningTranslationConfig(PruningEncoderOptions, PruningDecoderOptions, Tra
 @register_task("pruning_translation", dataclass=PruningTranslationConfig)
 class PruningTranslationTask(PruningTask, TranslationTask):
     """fairseq's translation on a pruned parent."""
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        """As fairseq's.
+
+        Raises:
+            LayerdropError: the data folder has no such languages.
+        """
+        folder = utils.split_paths(cfg.data)[0]
+        languages = [cfg.source_lang, cfg.target_lang]
+        if all(languages) and not all(os.path.isfile(f"{folder}/dict.{language}.txt") for language in languages):
+            found = sorted(name.split(".")[1] for name in os.listdir(folder) if re.fullmatch(r"dict\.[^.]+\.txt", name))
+            raise LayerdropError(
+                f"there is no language pair {'-'.join(languages)} in {folder}: it has {', '.join(found) or 'none'}"
+            )
+        return super().setup_task(cfg, **kwargs)
 
 
 @dataclass

@@ -46,7 +46,7 @@ def test_prune_and_inspect(layerdrop, parent, tmp_path):
     assert found["architecture"] == "roberta"
     assert found["provenance"]["ancestors"][0]["file"] == parent.name
     assert found["bytes"] == child.stat().st_size
-    assert "keeping layers [1, 3]" in layerdrop("inspect", child)[1]
+    assert "keeping encoder layers [1, 3] of 4" in layerdrop("inspect", child)[1]
     assert torch.load(child, weights_only=True)["args"] is None
     assert not stat.S_IMODE(child.stat().st_mode) & 0o111
 

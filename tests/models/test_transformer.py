@@ -123,7 +123,12 @@ def translate(model, source, beam, **search):
     return [[(h["tokens"].tolist(), h["score"].item()) for h in hyps] for hyps in generator.generate([model], sample)]
 
 
-@given(shape=SHAPES, size=st.integers(1, 6), length=st.integers(2, 9), beams=st.lists(st.integers(1, 4), min_size=2, max_size=3))
+@given(
+    shape=SHAPES,
+    size=st.integers(1, 6),
+    length=st.integers(2, 9),
+    beams=st.lists(st.integers(1, 4), min_size=2, max_size=3),
+)
 @settings(max_examples=12, deadline=None)
 def test_beam_search_finds_what_fairseqs_finds(shape, size, length, beams):
     """Hypotheses and scores, sentences that end early included; one model searched again with another beam, and trained
@@ -195,7 +200,9 @@ def test_layers_to_keep_prunes_each_side_once(keep):
     pruned = builders.build("layerdrop_transformer", **options)
     pruned.load_state_dict(copy.deepcopy(whole.state_dict()))
     for stack in ("encoder", "decoder"):
-        numbers = sorted(int(n) for n in ",".join(map(str, keep.get(stack, range(4)))).replace(",,", "").split(",") if n)
+        numbers = sorted(
+            int(n) for n in ",".join(map(str, keep.get(stack, range(4)))).replace(",,", "").split(",") if n
+        )
         for mine, theirs in zip(getattr(pruned, stack).layers, numbers, strict=True):
             expected = getattr(whole, stack).layers[theirs].state_dict()
             assert all(torch.equal(value, expected[key]) for key, value in mine.state_dict().items())

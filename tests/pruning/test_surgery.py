@@ -3,10 +3,8 @@ import copy
 import builders
 import pytest
 import torch
-from fairseq import models
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
@@ -17,22 +15,13 @@ from layerdrop_plugin.pruning.plan import Plan, StackPlan
 LAYERS = st.sets(st.integers(0, 4), min_size=1).map(sorted)
 
 
-def make_child(parent, plan):
-    """Surgery, then stock fairseq's own building and loading of what it made."""
-    state = surgery.prune_state(builders.state_of(parent), plan, {"file": "parent.pt", "sha256": "0"})
-    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
-    child = models.build_model(cfg.model, builders.FakeTask())
-    child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
-    return child
-
-
 @given(LAYERS, st.booleans(), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_gating_is_surgery(layers, training, prenorm, hiddens):
     """Law 1: the parent with a plan's gates gives the child's outputs and hidden states."""
     parent = builders.build("layerdrop_roberta", encoder_layers=5, encoder_normalize_before=prenorm)
     plan = Plan(encoder=StackPlan(tuple(layers)))
-    child = make_child(parent, plan).train(training)
+    child = builders.child_of(parent, plan).train(training)
     parent.train(training)
     tokens = builders.batch()
     with gated(parent, plan):

@@ -17,7 +17,7 @@ def finetuned(data, parent, tmp_path_factory):
     shutil.copy(parent, copy)
     command = ("fairseq-train", data / "nlu", "--save-dir", folder, "--prune-from", copy, *builders.FINETUNE)
     first = builders.run(*command, "--prune-encoder-layers", "every-other:0.5", "--max-epoch", "1")
-    assert "2 of 4 layers kept" in first.stdout
+    assert "2 of 4 layers of the encoder kept" in first.stdout
     copy.unlink()
     second = builders.run(*command, "--prune-encoder-layers", "every-other:0.5", "--max-epoch", "2")
     assert "Loaded checkpoint" in second.stdout
@@ -124,7 +124,7 @@ def test_masked_lm_task_and_pruning_again(data, parent, finetuned, tmp_path):
         (["--prune-from", "PARENT", "--prune-plan", "p.json"], "p.json"),
         (["--prune-from", "OTHER"], "another dictionary"),
         (["--prune-from", "RENAMED"], "another dictionary"),
-        (["--prune-from", "TRANSFORMER"], "cannot be pruned"),
+        (["--prune-from", "LSTM"], "cannot be pruned"),
     ],
 )
 def test_bad_requests_end_in_one_line(options, message, data, parent, tmp_path):
@@ -137,10 +137,10 @@ def test_bad_requests_end_in_one_line(options, message, data, parent, tmp_path):
         model["dictionary_sha256"] = None
     elif options[1:2] == ["RENAMED"]:
         model["dictionary_sha256"] = "0" * 64
-    elif options[1:2] == ["TRANSFORMER"]:
-        model["_name"] = model["arch"] = "transformer"
+    elif options[1:2] == ["LSTM"]:
+        model["_name"] = model["arch"] = "lstm"
     torch.save(state, special)
-    given = {"PARENT": parent, "OTHER": special, "RENAMED": special, "TRANSFORMER": special}
+    given = {"PARENT": parent, "OTHER": special, "RENAMED": special, "LSTM": special}
     save = tmp_path / "save"
     result = builders.run(
         *("fairseq-train", data / "nlu", "--save-dir", save, *builders.FINETUNE),
