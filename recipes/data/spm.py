@@ -8,7 +8,7 @@ from textfile import fail, read_lines
 
 
 def train(args):
-    """MODEL and dict.txt from one text file; ids and special symbols are fairseq's own business."""
+    """MODEL and dict.txt from text files; ids and special symbols are fairseq's own business."""
     try:
         sentencepiece.SentencePieceTrainer.train(
             input=args.text,
@@ -23,7 +23,7 @@ def train(args):
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
-        fail(f"cannot train on {args.text}: {str(error).splitlines()[0]}")
+        fail(f"cannot train on {', '.join(args.text)}: {str(error).splitlines()[0]}")
     os.replace(os.path.join(args.out, "spm.model"), os.path.join(args.out, "sentencepiece.bpe.model"))
     os.remove(os.path.join(args.out, "spm.vocab"))
     model = sentencepiece.SentencePieceProcessor(model_file=os.path.join(args.out, "sentencepiece.bpe.model"))
@@ -43,7 +43,7 @@ def encode(args):
         with open(path + ".spm", "w", encoding="utf-8") as file:
             for number, line in read_lines(path):
                 pieces = model.encode(line, out_type=str)
-                if not pieces:
+                if not pieces and not args.keep_empty:
                     fail(f"{path}, line {number}: nothing is left of it after tokenization")
                 file.write(" ".join(pieces) + "\n")
 
@@ -52,7 +52,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("train", help=train.__doc__)
-    command.add_argument("--text", required=True)
+    command.add_argument("--text", nargs="+", required=True, metavar="FILE")
     command.add_argument("--out", required=True, metavar="DIR")
     command.add_argument("--vocab-size", type=int, required=True)
     command.add_argument("--lowercase", action="store_true")
@@ -60,6 +60,7 @@ def main():
     command.set_defaults(run=train)
     command = commands.add_parser("encode", help=encode.__doc__)
     command.add_argument("--model", required=True)
+    command.add_argument("--keep-empty", action="store_true", help="an empty line is no error where nothing is left")
     command.add_argument("files", nargs="+", metavar="FILE")
     command.set_defaults(run=encode)
     args = parser.parse_args()
