@@ -43,7 +43,10 @@ def set_layerdrop_defaults(args, *stacks: str) -> None:
 
 
 def check_layerdrop(args, *stacks: str) -> None:
-    """Raise LayerdropError for rates outside [0, 1) and for what LayerDrop cannot work with."""
+    """Raise LayerdropError for rates outside [0, 1) and for what LayerDrop cannot work with.
+
+    Architectures call it, which fairseq does as soon as it has read the command line.
+    """
     for stack in stacks:
         rate = drop_rate(getattr(args, f"{stack}_layerdrop"), f"--{stack}-layerdrop")
         if rate > 0 and safe_getattr(args, "ddp_backend") == "fully_sharded":

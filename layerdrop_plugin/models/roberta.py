@@ -50,7 +50,6 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
             OmegaConf.set_struct(args, False)
         base_architecture(args)
         refuse_unfinished_pruning(args)
-        check_layerdrop(args, "encoder")
         layers_to_keep = cls.take_layers_to_keep(args, ["encoder"])
         if not safe_hasattr(args, "max_positions"):
             args.max_positions = safe_getattr(args, "tokens_per_sample") or task.max_positions()
@@ -81,6 +80,7 @@ def base_architecture(args):
     """RoBERTa's base shape: 12 layers x 768, 12 heads."""
     set_layerdrop_defaults(args, "encoder")
     stock_base_architecture(args)
+    check_layerdrop(args, "encoder")
 
 
 @register_model_architecture("layerdrop_roberta", "layerdrop_roberta_base")

@@ -43,7 +43,6 @@ class LayerDropTransformerModel(LayersToKeep, TransformerModel):
             args = Namespace(**OmegaConf.to_container(args, resolve=True))
         base_architecture(args)
         refuse_base_layers(args)
-        check_layerdrop(args, *STACKS)
         layers_to_keep = cls.take_layers_to_keep(args, STACKS)
         remember_dictionaries(args, task)
         model = super().build_model(args, task)
@@ -74,6 +73,7 @@ def base_architecture(args):
     """The Transformer's base shape: 6 + 6 layers x 512, 8 heads."""
     set_layerdrop_defaults(args, *STACKS)
     ARCH_CONFIG_REGISTRY["transformer"](args)
+    check_layerdrop(args, *STACKS)
 
 
 @register_model_architecture("layerdrop_transformer", "layerdrop_transformer_tiny")

@@ -84,6 +84,16 @@ class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
         return {id(p): p for table in tables for p in table.parameters()}.values()
 
 
+def _checked(preset):
+    """A stock *preset* that also checks our options, as soon as fairseq has read the command line."""
+
+    def architecture(args):
+        preset(args)
+        check_layerdrop(args, "decoder")
+
+    return architecture
+
+
 for _name, _model in list(ARCH_MODEL_NAME_REGISTRY.items()):
     if _model == "transformer_lm" and _name != _model:
-        register_model_architecture("layerdrop_transformer_lm", f"layerdrop_{_name}")(ARCH_CONFIG_REGISTRY[_name])
+        register_model_architecture("layerdrop_transformer_lm", f"layerdrop_{_name}")(_checked(ARCH_CONFIG_REGISTRY[_name]))
