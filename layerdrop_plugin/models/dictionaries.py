@@ -27,8 +27,8 @@ def check_dictionaries(args, task) -> None:
         if expected and isinstance(dictionary, Dictionary) and expected != dictionary_sha256(dictionary):
             side = "" if option == "dictionary_sha256" else " on the target side"
             raise LayerdropError(
-                f"the model was trained with another dictionary than the data's ({len(dictionary)} types, different"
-                f" symbols{side}): binarise the data with the model's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
+                f"the model was trained with another dictionary than the data's ({len(dictionary)} types, other"
+                f" symbols{side}): binarise the data with the model's own (fairseq-preprocess --srcdict, --tgtdict)"
             )
 
 

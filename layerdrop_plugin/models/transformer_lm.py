@@ -96,4 +96,6 @@ def _checked(preset):
 
 for _name, _model in list(ARCH_MODEL_NAME_REGISTRY.items()):
     if _model == "transformer_lm" and _name != _model:
-        register_model_architecture("layerdrop_transformer_lm", f"layerdrop_{_name}")(_checked(ARCH_CONFIG_REGISTRY[_name]))
+        register_model_architecture("layerdrop_transformer_lm", f"layerdrop_{_name}")(
+            _checked(ARCH_CONFIG_REGISTRY[_name])
+        )

@@ -6,6 +6,7 @@ import sys
 import builders
 import pytest
 import torch
+from fairseq import checkpoint_utils
 
 from layerdrop_plugin import checkpoint
 
@@ -73,6 +74,15 @@ def test_ensembles_of_different_depths(data, children):
     assert generate(data, paths) == generate(data, paths, *PLUGIN)
     with_parent = ":".join([paths, str(children / "checkpoint_last.pt")])
     assert len(generate(data, with_parent, *PLUGIN)) == 21
+
+
+def test_with_the_plugin_children_search_as_fast_as_their_parent(children):
+    """Stock by name, they are built on our classes when this plugin is there."""
+    models, cfg, _ = checkpoint_utils.load_model_ensemble_and_task(
+        [str(children / "both.pt")], arg_overrides={"data": str(children)}
+    )
+    assert type(models[0]).__name__ == "LayerDropTransformerModel"
+    assert cfg.model._name == "transformer"
 
 
 def test_interactive(data, children):

@@ -1,9 +1,10 @@
-"""Two workers (gloo, on the CPU) through fairseq-train: laws 4 and 5, crashes, and going on with other numbers of workers."""
+"""Two workers (gloo, on the CPU) through fairseq-train: laws 4 and 5, crashes, and going on with more or fewer."""
 
 import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import builders
 import fresh
@@ -100,7 +101,7 @@ def test_another_number_of_workers_goes_on_at_its_place(data, tmp_path):
 def test_a_killed_worker_ends_the_job(data, tmp_path):
     workers = start_workers(data, tmp_path, "--max-update", "100000", *DROP)
     end = time.monotonic() + 60
-    while "num_updates=3" not in open(workers[0][1].name, encoding="utf-8").read():
+    while "num_updates=3" not in Path(workers[0][1].name).read_text():
         assert time.monotonic() < end, wait(workers, 1)[0][1][-3000:]
         time.sleep(0.2)
     os.kill(workers[1][0].pid, signal.SIGKILL)
