@@ -1,6 +1,5 @@
 """Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1, averages a run's last)."""
 
-import torch
 from tqdm import tqdm
 
 from . import checkpoint

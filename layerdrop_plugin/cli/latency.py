@@ -1,25 +1,31 @@
-"""`layerdrop latency`: milliseconds per sentence of several models, measured in turn in one process."""
+"""Time models on real sentences, in turn in one process, and write the medians of several passes (JSON).
+
+Sentence classifiers: milliseconds per sentence of a forward. Translation models: tokens per second of fairseq's beam
+search, counting the tokens of every sentence's best hypothesis without the end mark.
+"""
 
 import argparse
 import json
 import shlex
 import sys
 
-from .. import checkpoint, latency
+from .. import checkpoint
 from ..errors import LayerdropError
+from ..reports import latency
 
-HELP = "time sentence classifiers against each other on real sentences"
+HELP = "time classifiers or translation models against each other on real sentences"
 
 
 def add_arguments(parser):
     parser.add_argument(
         "--model", action="append", required=True, metavar="NAME=CKPT", type=_named,
-        help="a sentence_prediction checkpoint; repeat for more, the first is the base of the ratios",
+        help="a sentence_prediction or translation checkpoint; repeat for more, the first is the base of the ratios",
     )  # fmt: skip
     parser.add_argument("--data", required=True, help="binarised data folder")
     parser.add_argument("--split", default="test", help="split to draw sentences from (default: test)")
     parser.add_argument("--out", required=True, help="the JSON file to write")
-    parser.add_argument("--batch-sizes", type=_sizes, default=[1, 32], help="default: 1,32")
+    parser.add_argument("--batch-sizes", type=_sizes, help="default: 1,32; 32 for translations")
+    parser.add_argument("--beam", type=_positive, default=4, help="beam's size of translations (default: 4)")
     parser.add_argument("--threads", type=_positive, default=2, help="torch's threads (default: 2)")
     parser.add_argument("--repeats", type=_positive, default=7, help="timed passes; the median counts (default: 7)")
     parser.add_argument("--max-sentences", type=_positive, default=256, help="most sentences (default: 256)")
@@ -32,12 +38,22 @@ def run(args):
         raise LayerdropError("two --model have the same name")
     found = latency.measure(
         models, args.data, args.split, args.batch_sizes, args.threads, args.repeats, args.max_sentences, args.seed,
-        command=shlex.join(["layerdrop", *sys.argv[1:]]),
+        args.beam, command=shlex.join(["layerdrop", *sys.argv[1:]]),
     )  # fmt: skip
     checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
-        times = ", ".join(f"{ms:.3f} ms at batch {size}" for size, ms in model["ms_per_sentence"].items())
-        print(f"{model['name']}: {times} (per sentence)")
+        print(f"{model['name']}: {', '.join(_figures(model))}")
+
+
+def _figures(model):
+    """What the terminal shows of a *model* of the measurement, by batch size."""
+    if "ms_per_sentence" in model:
+        times = [f"{ms:.3f} ms at batch {size}" for size, ms in model["ms_per_sentence"].items()]
+        return [*times[:-1], times[-1] + " (per sentence)"]
+    return [
+        f"{speed:.0f} tokens/s and {model['sentences_per_second'][size]:.1f} sentences/s at batch {size}"
+        for size, speed in model["tokens_per_second"].items()
+    ]
 
 
 def _named(text):

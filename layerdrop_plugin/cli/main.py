@@ -7,7 +7,7 @@ import sys
 from .. import __version__
 from ..errors import LayerdropError
 
-COMMANDS = ("path", "inspect", "check", "prune", "convert", "score", "latency", "report")
+COMMANDS = ("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report", "curves")
 
 
 def build_parser(commands=COMMANDS) -> argparse.ArgumentParser:

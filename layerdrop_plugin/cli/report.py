@@ -1,9 +1,9 @@
-"""`layerdrop report`: result files and a latency file become a table, a page and a picture."""
+"""Make a table, a page and a picture of the results of classifications, or of translations, and of their latency."""
 
 import shlex
 import sys
 
-from ..report import report
+from ..reports.report import report
 
 HELP = "make a table, a page and a picture of results and latencies"
 
@@ -12,7 +12,7 @@ def add_arguments(parser):
     parser.add_argument("--results", nargs="+", required=True, help="files of `layerdrop score`, or folders of them")
     parser.add_argument("--latency", help="the file of `layerdrop latency`")
     parser.add_argument("--out", required=True, help="folder for report.md, report.json and report.png")
-    parser.add_argument("--title", default="Layer pruning: accuracy and time", help="default: %(default)s")
+    parser.add_argument("--title", help="default: what it is about, such as 'Layer pruning: accuracy and time'")
 
 
 def run(args):

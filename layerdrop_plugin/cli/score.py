@@ -1,29 +1,81 @@
-"""`layerdrop score`: the log of one fairseq-validate run becomes a result file."""
+"""Turn what fairseq printed into a result file. The data folder says which kind of result it is:
+
+classification     layerdrop score --log VALIDATE.log --checkpoint CKPT --data DIR …
+language model     the same; loss per token
+translation        layerdrop score --generated GENERATE.txt [--log VALIDATE.log] --checkpoint CKPT --data DIR …
+                   without --generated only the loss
+its baseline       layerdrop score --copy-source --data DIR …
+"""
 
 import json
 
 from .. import checkpoint
-from ..score import METRICS, score
+from ..errors import LayerdropError
+from ..reports import classification, data, loss, results
 
-HELP = "turn the log of a fairseq-validate run into a result file (JSON)"
+HELP = "turn the output of fairseq-validate or fairseq-generate into a result file (JSON)"
 
 
 def add_arguments(parser):
-    parser.add_argument("--log", required=True, help="captured output of `fairseq-validate --log-format json …`")
-    parser.add_argument("--checkpoint", required=True, help="the checkpoint that was evaluated")
+    parser.add_argument("--log", help="captured output of `fairseq-validate --log-format json …`")
+    parser.add_argument("--generated", metavar="FILE", help="captured output of `fairseq-generate …`")
+    parser.add_argument("--copy-source", action="store_true", help="score the source's text as if it were translated")
+    parser.add_argument("--checkpoint", help="the checkpoint that was evaluated")
     parser.add_argument("--name", required=True, help="the model's name in tables; seeds of one model share it")
-    parser.add_argument("--seed", type=int, required=True, help="the seed of its fine-tuning")
+    parser.add_argument("--seed", type=int, help="the seed of its training")
     parser.add_argument("--split", default="test", help="the split that was evaluated (default: test)")
     parser.add_argument("--data", required=True, help="the binarised data folder")
     parser.add_argument("--out", required=True, help="the result file to write")
-    parser.add_argument("--command", dest="evaluated", help="the command that produced the log, for the record")
-    parser.add_argument("--metric", choices=METRICS, help="the headline (default: the log's first of these)")
+    parser.add_argument("--command", dest="evaluated", help="the command that was evaluated, for the record")
+    parser.add_argument(
+        "--metric", choices=classification.METRICS,
+        help="the headline of a classification (default: the log's first of these)",
+    )  # fmt: skip
+    parser.add_argument("--references", metavar="FILE", help="a translation's (default: the data folder's SPLIT.TGT)")
+    parser.add_argument("--point", metavar="JSON", help="where the result belongs in `layerdrop curves`")
 
 
 def run(args):
-    result = score(args.log, args.checkpoint, args.name, args.seed, args.split, args.data, args.evaluated, args.metric)
+    result = _score(args)
     checkpoint.write_text_atomic(args.out, json.dumps(result, indent=2) + "\n")
-    metric, found = result["metric"], result["interval"]
+    print(describe(result))
+
+
+def describe(result):
+    """One line for the person at the terminal."""
+    metric, found, metrics = result["metric"], result["interval"], result["metrics"]
     reach = f" (95 % interval {found[0]:.1f} to {found[1]:.1f})" if found else ""
-    value = f"{metric['name']} {metric['value']:g}{reach}"
-    print(f"{args.name}, seed {args.seed}: {value} on {result['examples']} examples")
+    values = [f"{metric['name']} {metric['value']:.4g}{reach}"]
+    values += [f"chrF {metrics['chrf']:.4g}"] if "chrf" in metrics else []
+    values += [f"{metrics['nll_loss_nats']:.3f} nats per token"] if "nll_loss" in metrics else []
+    return f"{results.who_is(result)}: {', '.join(values)} on {result['examples']} examples"
+
+
+def _score(args):
+    _refuse_contradictions(args)
+    subject = results.Subject(
+        split=data.find_split(args.data, args.split),
+        name=args.name,
+        seed=args.seed,
+        checkpoint=args.checkpoint,
+        command=args.evaluated,
+        point=results.parse_point(args.point) if args.point else None,
+    )
+    if args.generated or args.copy_source:
+        from ..reports import translation
+
+        if args.copy_source:
+            return translation.copy_source(subject, args.references)
+        return translation.score(args.generated, subject, args.log, args.references)
+    if subject.split.kind == data.CLASSIFICATION:
+        return classification.score(args.log, subject, args.metric)
+    return loss.score(args.log, subject)
+
+
+def _refuse_contradictions(args):
+    if args.copy_source and (args.generated or args.log or args.checkpoint):
+        raise LayerdropError("--copy-source evaluates no model: leave out --generated, --log and --checkpoint")
+    if not (args.copy_source or args.generated or args.log):
+        raise LayerdropError("say what to score: --log, --generated or --copy-source")
+    if not args.copy_source and (args.checkpoint is None or args.seed is None):
+        raise LayerdropError("say which model was evaluated: --checkpoint and --seed")

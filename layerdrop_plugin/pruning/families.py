@@ -1,4 +1,4 @@
-"""The kinds of model that can be pruned: their stacks, where their embeddings are, which options shape their weights."""
+"""The kinds of model that can be pruned: their stacks, their embeddings, and the options that shape their weights."""
 
 import re
 from dataclasses import dataclass

@@ -229,7 +229,7 @@ def test_presets(arch, encoder, decoder, width):
 
 
 def test_parameters_of_the_adaptive_language_model():
-    """fairseq's README: 16 layers, and 8 of them kept; wikitext-103 has 267,744 types. On the meta device: no memory."""
+    """fairseq's README: 16 layers, and 8 of them kept; of 267,744 types. On the meta device: no memory."""
     args = Namespace(tokens_per_sample=512, max_target_positions=512, add_bos_token=False, tpu=False, seed=1)
     ARCH_CONFIG_REGISTRY["layerdrop_transformer_lm_wiki103"](args)
     counts = []

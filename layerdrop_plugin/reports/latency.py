@@ -1,21 +1,27 @@
-"""Time fairseq sentence classifiers against each other: one process, the same real sentences, in turn.
+"""Time models against each other: one process, the same real sentences, in turn.
 
 Two numbers from two processes are not comparable on a machine that others use as well. So all models are loaded
 together and every repeat times each of them on the same batches, in an order that alternates from repeat to repeat;
-the median over repeats is what counts.
+the median over repeats is what counts. What is timed, of classifiers and of translation models, is in workloads.py.
 
 The measurement (`layerdrop latency` writes it, `layerdrop report` reads it):
 
     type, version         "layerdrop.latency", 1
+    task                  "classification" or "translation"
     device, cpu, threads  "cpu", the processor's name, threads that torch may use
-    versions, command     as in a result (see score.py)
+    versions, command     as in a result (see results.py)
     data_sha256, split    of what the sentences come from
     seed, sentences, mean_tokens, repeats, batch_sizes
-                          which and how many sentences were drawn, their mean length in tokens
+                          which and how many sentences were drawn, their mean length in (source) tokens
+    generation            of translations: fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen
     models                per model: name, checkpoint (as in a result), and by batch size (a string in JSON)
-                          ms_per_sentence: median over repeats, in milliseconds
+        classification    ms_per_sentence: median over repeats, in milliseconds
                           ratio: that over the first model's
                           all_ms_per_sentence: the single repeats, in the order they were taken
+        translation       target_tokens: tokens of the best hypotheses in one pass, without end marks
+                          tokens_per_second, sentences_per_second: over the median of the repeats' seconds
+                          speed: tokens_per_second over the first model's
+                          all_seconds: the single repeats, in the order they were taken
 """
 
 import contextlib
@@ -28,22 +34,30 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..errors import LayerdropError
 from . import signature
-from .errors import LayerdropError
+from .data import find_split
+from .workloads import choose_workload
+
+TYPE = "layerdrop.latency"
 
 
-def measure(models, data, split, batch_sizes=(1, 32), threads=2, repeats=7, max_sentences=256, seed=1, command=None):
+def measure(
+    models, data, split, batch_sizes=None, threads=2, repeats=7, max_sentences=256, seed=1, beam=4, command=None
+):
     """Load models and time them.
 
     Args:
-        models (dict[str, str]): name -> checkpoint of a sentence_prediction model; the first is the base of ratios.
+        models (dict[str, str]): name -> checkpoint of a sentence_prediction or a translation model; the first is the
+            base of ratios.
         data (str): binarised data folder, with the dictionaries the models were trained with.
         split (str): split to draw sentences from.
-        batch_sizes (Sequence[int]): sentences per forward.
+        batch_sizes (Sequence[int] | None): sentences per batch; by default 1 and 32, 32 for translations.
         threads (int): torch's threads for one operation.
         repeats (int): timed passes over the sentences for each model and batch size.
         max_sentences (int): most sentences to draw; a multiple of the largest batch is taken, so all are full.
         seed (int): of the draw.
+        beam (int): beam's size of translations.
         command (str | None): what was typed, for the record.
 
     Returns:
@@ -53,17 +67,19 @@ def measure(models, data, split, batch_sizes=(1, 32), threads=2, repeats=7, max_
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
     described = {name: signature.describe_checkpoint(path) for name, path in models.items()}
-    data_hash = signature.data_sha256(data, split)
-    loaded, task = _load(models, data)
-    dataset = _load_split(task, data, split)
-    longest = min(model.max_positions() for model, _ in loaded.values())
-    sizes = [int(dataset.size(index)) for index in range(len(dataset))]
-    chosen = choose(sizes, longest, max(batch_sizes), max_sentences, seed)
+    data_hash = find_split(data, split).sha256()
+    loaded = {name: _load(path, data) for name, path in models.items()}
+    workload = choose_workload(described, loaded, beam)
+    batch_sizes = batch_sizes or workload.batch_sizes
+    dataset = _load_split(next(iter(loaded.values()))[1], data, split)
+    sizes = [workload.size(dataset, index) for index in range(len(dataset))]
+    chosen = choose(sizes, workload.longest(), max(batch_sizes), max_sentences, seed)
     with _threads(threads):
-        times = _time_all(loaded, dataset, chosen, batch_sizes, repeats)
+        seconds, counts = _time_all(workload, list(models), dataset, chosen, batch_sizes, repeats)
     return {
-        "type": "layerdrop.latency",
+        "type": TYPE,
         "version": 1,
+        "task": workload.kind,
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
@@ -76,7 +92,8 @@ def measure(models, data, split, batch_sizes=(1, 32), threads=2, repeats=7, max_
         "mean_tokens": statistics.fmean(sizes[index] for index in chosen),
         "repeats": repeats,
         "batch_sizes": list(batch_sizes),
-        "models": _summary(described, times),
+        **workload.settings,
+        "models": _summary(workload, described, seconds, counts, len(chosen)),
     }
 
 
@@ -117,82 +134,67 @@ def cpu_name():
     return platform.processor() or platform.machine()
 
 
-def _load(models, data):
-    """Load every checkpoint; return ({name: (model in eval mode, its head's name)}, the first one's task)."""
+def _load(path, data):
+    """The model in a checkpoint, as fairseq loads it, and its task."""
     from fairseq import checkpoint_utils
 
-    loaded, first = {}, None
-    for name, path in models.items():
-        try:
-            with signature.quiet():
-                (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-                    [str(path)], arg_overrides={"data": str(data)}
-                )
-        except LayerdropError:
-            raise
-        except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a wrong task, …
-            raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
-        head = getattr(task.cfg, "classification_head_name", None)
-        if head not in getattr(model, "classification_heads", {}):
-            raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
-        loaded[name] = model.eval(), head
-        first = first or task
-    return loaded, first
+    try:
+        with signature.quiet():
+            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
+                [str(path)], arg_overrides={"data": str(data)}
+            )
+    except LayerdropError:
+        raise
+    except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a wrong task, …
+        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
+    return model, task
 
 
 def _load_split(task, data, split):
     try:
         with signature.quiet():
-            return task.load_dataset(split)
+            task.load_dataset(split)
+            return task.dataset(split)
     except Exception as error:
         raise LayerdropError(f"cannot read the split '{split}' of {data}: {_first_line(error)}") from error
 
 
-def _time_all(loaded, dataset, chosen, batch_sizes, repeats):
-    """Seconds of every pass: {name: {batch size: [one per repeat, …]}}, divided by the sentences, in milliseconds."""
-    times = {name: {size: [] for size in batch_sizes} for name in loaded}
-    names = list(loaded)
+def _time_all(workload, names, dataset, chosen, batch_sizes, repeats):
+    """Time every pass and count what it makes.
+
+    Returns:
+        tuple[dict, dict]: {name: {batch size: [seconds, one per repeat]}} and {name: {batch size: count}}
+    """
+    seconds = {name: {size: [] for size in batch_sizes} for name in names}
+    counts = {name: {} for name in names}
     with tqdm(total=len(batch_sizes) * (repeats + 1) * len(names), desc="latency", unit="pass") as progress:
         for size in batch_sizes:
-            batches = _batches(dataset, chosen, size)
+            batches = [
+                workload.collate(dataset, [dataset[index] for index in chosen[start : start + size]])
+                for start in range(0, len(chosen), size)
+            ]
             for repeat in range(-1, repeats):  # the first pass warms up: allocator, caches, thread pool
                 for name in names if repeat % 2 == 0 else reversed(names):
-                    milliseconds = 1000 * _one_pass(*loaded[name], batches) / len(chosen)
+                    start = time.perf_counter()
+                    outputs = workload.run(name, batches)
+                    taken = time.perf_counter() - start
+                    counts[name][size] = workload.count(outputs)
                     if repeat >= 0:
-                        times[name][size].append(milliseconds)
+                        seconds[name][size].append(taken)
                     progress.update()
-    return times
+    return seconds, counts
 
 
-def _batches(dataset, chosen, size):
-    """Batches of `size` sentences in the given order, padded by fairseq's own collater."""
-    return [
-        dataset.collater([dataset[index] for index in chosen[start : start + size]])["net_input"]
-        for start in range(0, len(chosen), size)
-    ]
-
-
-@torch.no_grad()
-def _one_pass(model, head, batches):
-    start = time.perf_counter()
-    for net_input in batches:
-        model(**net_input, features_only=True, classification_head_name=head)
-    return time.perf_counter() - start
-
-
-def _summary(described, times):
-    medians = {name: {size: statistics.median(taken) for size, taken in by.items()} for name, by in times.items()}
-    base = medians[next(iter(medians))]
-    return [
+def _summary(workload, described, seconds, counts, sentences):
+    found = [
         {
             "name": name,
             "checkpoint": {key: value for key, value in described[name].items() if key != "provenance"},
-            "ms_per_sentence": {str(size): value for size, value in medians[name].items()},
-            "ratio": {str(size): value / base[size] for size, value in medians[name].items()},
-            "all_ms_per_sentence": {str(size): taken for size, taken in times[name].items()},
+            **workload.figures(seconds[name], counts[name], sentences),
         }
-        for name in times
+        for name in seconds
     ]
+    return [model | workload.compare(model, found[0]) for model in found]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,101 @@
+"""What a fairseq command printed: read it, find its results, refuse it where it is about something else."""
+
+import json
+import math
+import os
+import re
+
+from ..errors import LayerdropError
+
+_FLAT_JSON = re.compile(r"\{[^{}]*\}")
+# sentence_prediction and masked_lm say how many examples they loaded; language_modeling and translation do not.
+_LOADED = (re.compile(r"Loaded (\S+) with #samples: (\d+)"), re.compile(r"loaded (\d+) blocks from: (?:.*/)?([^/]+)$"))
+_MODEL = re.compile(r"loading model\(s\) from (.+)$")
+
+
+class FairseqLog:
+    """The captured output *path* of one run of fairseq-validate or fairseq-generate.
+
+    Raises:
+        LayerdropError: it cannot be read.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                self.lines = file.read().split("\n")  # splitlines would break sentences at Unicode's line separators
+        except OSError as error:
+            raise LayerdropError(f"cannot read {path}: {error.strerror}") from error
+
+    def refuse_other_checkpoint(self, checkpoint):
+        """Raise LayerdropError if the run says that it evaluated another file than *checkpoint*."""
+        for evaluated in (match.group(1) for match in map(_MODEL.search, self.lines) if match):
+            # The path may have moved since, and then nothing can be said.
+            known = os.path.exists(evaluated) and os.path.exists(checkpoint)
+            if known and not os.path.samefile(evaluated, checkpoint):
+                raise LayerdropError(f"{self.path} evaluated {evaluated}, not {checkpoint}")
+
+    def loaded(self, split):
+        """Number of examples that the run says it loaded of *split*, or None if it does not say."""
+        samples, blocks = _LOADED
+        for line in self.lines:
+            if (match := samples.search(line)) and match.group(1) == split:
+                return int(match.group(2))
+            if (match := blocks.search(line)) and match.group(2) == split:
+                return int(match.group(1))
+        return None
+
+    def results(self, split):
+        """The results line of *split* (the last one, if there are several): names without the split -> text.
+
+        Raises:
+            LayerdropError: there is none.
+        """
+        found = None
+        for text in (match for line in self.lines for match in _FLAT_JSON.findall(line)):
+            try:
+                values = json.loads(text)
+            except ValueError:  # a logged Python dictionary, not fairseq's JSON
+                continue
+            if {f"{split}_loss", f"{split}_bsz"} <= values.keys():
+                found = values
+        if found is None:
+            raise LayerdropError(
+                f"{self.path} has no results for the split '{split}': did fairseq-validate finish, "
+                "with --log-format json?"
+            )
+        return {name.removeprefix(f"{split}_"): value for name, value in found.items()}
+
+    def results_of_all(self, split, examples):
+        """:meth:`results`, if they are of all *examples*.
+
+        fairseq calls the number of examples evaluated `bsz`: in the results, all batches are one.
+
+        Raises:
+            LayerdropError: examples were left out, or others were loaded.
+        """
+        found, loaded = self.results(split), self.loaded(split)
+        if loaded is not None and loaded != examples:
+            raise LayerdropError(
+                f"{self.path} evaluated {loaded} examples of '{split}', but the data folder has {examples}"
+            )
+        if found["bsz"] != f"{examples:g}":  # as fairseq prints it
+            raise LayerdropError(
+                f"{self.path} has results for {found['bsz']} of the {examples} examples of '{split}': "
+                "some were left out; run fairseq-validate with --required-batch-size-multiple 1"
+            )
+        return found
+
+    def number(self, results, name):
+        """The finite number *name* of *results*.
+
+        Raises:
+            LayerdropError: it is infinite or none.
+        """
+        value = float(results[name])
+        if not math.isfinite(value):
+            raise LayerdropError(
+                f"{self.path} reports {name} = {results[name]}: the model diverged or answers everything alike"
+            )
+        return value

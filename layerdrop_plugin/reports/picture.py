@@ -1,0 +1,144 @@
+"""The picture of a report: quality against time, and what each model costs.
+
+matplotlib is imported here only, when a picture is drawn, and draws without a display.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from ..errors import LayerdropError
+
+_GREY = "0.45"
+
+
+@dataclass(frozen=True)
+class Points:
+    """The left panel. `x` by row's name (rows without are left out), or None: rows stand side by side.
+
+    `y` by row's name replaces a row's metric with its interval and range. `across` names rows without x that are drawn
+    as a line at their metric.
+    """
+
+    xlabel: str | None
+    ylabel: str
+    x: dict[str, float] | None
+    y: dict[str, float] | None = None
+    across: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One panel on the right: `values` by row's name, written as `form` says."""
+
+    label: str
+    values: dict[str, float]
+    form: str
+
+
+def new_figure(width, height):
+    """A figure of *width* x *height* inches.
+
+    Raises:
+        LayerdropError: matplotlib is not installed.
+    """
+    # Importing fairseq sets the root logger to DEBUG, and matplotlib then tells about every font it knows.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise LayerdropError("the picture needs matplotlib: pip install 'layerdrop_plugin[report]'") from error
+    # Figure without pyplot: no global state, no backend to choose.
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw(path, rows, title, points, bars):
+    """Draw the rows of a report as a PNG file.
+
+    Left: points, with the metric's interval and single seeds' range as a thick bar. Right: costs as bars.
+
+    Args:
+        path (str): file to write, whatever its name.
+        rows (list[dict]): see rows.py.
+        title (str): of the picture.
+        points (Points): the left panel.
+        bars (list[Bars]): the panels on the right.
+
+    Raises:
+        LayerdropError: matplotlib is not installed.
+    """
+    figure = new_figure(11, 0.6 * len(rows) + 3.4)
+    figure.suptitle(title, fontsize=13)
+    colours = {row["name"]: f"C{index % 10}" for index, row in enumerate(rows)}
+    names = [["points", index] for index in range(len(bars))] or [["points"]]
+    panels = figure.subplot_mosaic(names, width_ratios=[1.35, 1][: len(names[0])])
+    _points(panels["points"], rows, colours, points)
+    for index, bar in enumerate(bars):
+        _bars(panels[index], bar, colours)
+    figure.savefig(path, format="png")
+
+
+def _points(axes, rows, colours, points):
+    shown = [row for row in rows if row["name"] not in points.across and (points.x is None or row["name"] in points.x)]
+    places = {row["name"]: points.x[row["name"]] if points.x else index for index, row in enumerate(shown)}
+    values = points.y or {row["name"]: row["metric"] for row in shown}
+    for row in shown:
+        name, x = row["name"], places[row["name"]]
+        if points.y is None:
+            low, high = row["interval"] or (row["metric"], row["metric"])
+            axes.plot([x, x], [low, high], color=colours[name], linewidth=1.5, marker="_", markersize=9)
+            seeds = {"linewidth": 6, "alpha": 0.35, "solid_capstyle": "butt"}
+            axes.plot([x, x], [row["low"], row["high"]], color=colours[name], **seeds)
+        axes.plot(x, values[name], "o", color=colours[name], markersize=7)
+    axes.set_ylabel(points.ylabel)
+    caption = "dot: mean over seeds" + ("; thick: their range; thin: 95 % interval for the test set" * (not points.y))
+    axes.set_title(caption, fontsize=9, loc="left")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if points.x:
+        axes.set_xlabel(points.xlabel)
+        axes.set_xlim(0, 1.35 * max(places.values()))  # room for the last label
+        axes.margins(y=0.12)
+        _labels(axes, places, values, colours)
+    else:
+        axes.set_xticks(range(len(shown)), [row["name"] for row in shown])
+        axes.margins(x=0.2)
+    _across(axes, [row for row in rows if row["name"] in points.across], colours)
+
+
+def _across(axes, rows, colours):
+    for row in rows:
+        axes.axhline(row["metric"], color=colours[row["name"]], linewidth=1, linestyle="--")
+        where = {"xy": (1, row["metric"]), "xycoords": ("axes fraction", "data")}
+        shift = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(row["name"], **where, **shift, color=colours[row["name"]], fontsize=9)
+
+
+def _labels(axes, places, values, colours):
+    """Name the points on their right, pushed upwards where two names would lie on each other."""
+    bottom, top = axes.get_ylim()
+    right = axes.get_xlim()[1]
+    step, reach, gap = 0.08 * (top - bottom), 0.3 * right, 0.03 * right
+    placed = []
+    for name in sorted(places, key=values.get):
+        x, y = places[name], values[name]
+        for at, other in placed:  # from the lowest up, so one walk settles it
+            if abs(at - x) < reach and abs(other - y) < step:
+                y = other + step
+        placed.append((x, y))
+        axes.annotate(
+            name, (x, values[name]), (x + gap, y), va="center", color=colours[name],
+            arrowprops={"arrowstyle": "-", "color": colours[name], "alpha": 0.4},
+        )  # fmt: skip
+
+
+def _bars(axes, bars, colours):
+    names = list(bars.values)[::-1]  # the first on top
+    values = [bars.values[name] for name in names]
+    drawn = axes.barh(names, values, color=[colours[name] for name in names], height=0.6)
+    axes.bar_label(drawn, [bars.form.format(value) for value in values], padding=4, color=_GREY)
+    axes.set_xlim(0, 1.2 * max(values))
+    axes.set_title(bars.label, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,148 @@
+"""One evaluated model as a dictionary and a JSON file: what was measured, and on what.
+
+A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curves` read it):
+
+    type, version    "layerdrop.result", 1
+    name, seed       the model's name in the tables, and the seed of its training (null where there is none)
+    split, examples  the split's name and its number of examples
+    metric           {"name": …, "value": …}; the headline: one of classification.METRICS, "bleu" or "nll_loss"
+    metrics          every metric measured, see classification.py, translation.py and loss.py for names and units
+    interval         95 % interval [low, high] of the headline in its unit, or null where none is known
+    loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
+    checkpoint       see signature.describe_checkpoint; null where no model is evaluated
+    data_sha256      over the split's files and the dictionaries
+    plan             what the model keeps of its oldest ancestor, or null for a model that was not pruned
+    provenance       all that the checkpoint says about where it came from, or null
+    point            where the result belongs in `layerdrop curves`, or null: {"task": "translation" or "masked-lm",
+                     "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or "both"}
+    versions         python, torch, fairseq (its distribution), numpy, layerdrop_plugin
+    command          the command that was evaluated, if the caller told it
+
+and a few more of its kind: `correct` of classifications, `references`, `signatures` and others of translations.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import LayerdropError
+from . import signature
+from .data import Split
+
+TYPE = "layerdrop.result"
+_POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
+_TASKS, _SIDES = ("translation", "masked-lm"), ("encoder", "decoder", "both")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which model was evaluated on what: the part of a result that is not measured."""
+
+    split: Split
+    name: str
+    seed: int | None = None
+    checkpoint: str | None = None
+    command: str | None = None
+    point: dict | None = None
+
+
+def build(subject, measured):
+    """A result from its *subject* and what was *measured*: examples, metric, metrics, interval, loss and more.
+
+    Raises:
+        LayerdropError: the checkpoint or the data cannot be read.
+    """
+    described = signature.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
+    provenance = described.pop("provenance") if described else None
+    return {
+        "type": TYPE,
+        "version": 1,
+        "name": subject.name,
+        "seed": subject.seed,
+        "split": subject.split.name,
+        **measured,
+        "checkpoint": described,
+        "data_sha256": subject.split.sha256(),
+        "plan": provenance and provenance.get("plan"),
+        "provenance": provenance,
+        "point": subject.point,
+        "versions": signature.versions(),
+        "command": subject.command,
+    }
+
+
+def parse_point(text):
+    """The point of a curve in the JSON *text*, see the module's docstring.
+
+    Raises:
+        LayerdropError: it is none.
+    """
+    try:
+        point = json.loads(text)
+        right = {name: type(value) for name, value in point.items()} == _POINT
+        right = right and point["task"] in _TASKS and point["side"] in _SIDES and point["kept"] >= 0
+    except (ValueError, AttributeError):
+        right = False
+    if not right:
+        example = '{"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}'
+        raise LayerdropError(f"the point {text} is not like {example}")
+    return point
+
+
+def load(paths):
+    """Read result files; folders are searched for `*.json`, and what is no result there is passed over.
+
+    Returns:
+        list[dict]: the results in the given order (by path within a folder), each file once.
+
+    Raises:
+        LayerdropError: nothing found, or a named file is no result.
+    """
+    found = {}
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        for file in files:
+            content = read_json(file)
+            if content.get("type") == TYPE:
+                found[file.resolve()] = content
+            elif not path.is_dir():
+                raise LayerdropError(f"{file} is no result of `layerdrop score`")
+    if not found:
+        raise LayerdropError(f"no results of `layerdrop score` in {', '.join(map(str, paths))}")
+    return list(found.values())
+
+
+def read_json(path):
+    """The dictionary in the JSON file *path*; an empty one if it holds something else.
+
+    Raises:
+        LayerdropError: it is no JSON.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LayerdropError(f"cannot read {path}: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def refuse_other_tests(results):
+    """Raise LayerdropError if numbers of different tests would stand in one table."""
+    first = results[0]
+    for result in results:
+        for field in ("split", "data_sha256", "examples", "references", "references_sha256", "signatures"):
+            if result.get(field) != first.get(field):
+                raise LayerdropError(f"{who_is(result)} was tested on other data than {first['name']}: {field} differs")
+
+
+def refuse_twins(results):
+    """Raise LayerdropError if one model's number would stand in a table twice."""
+    seen = set()
+    for result in results:
+        if (result["name"], result["seed"]) in seen:
+            raise LayerdropError(f"two results are called {who_is(result)}")
+        seen.add((result["name"], result["seed"]))
+
+
+def who_is(result):
+    """How to name a *result* in a message or a list."""
+    return result["name"] if result["seed"] is None else f"{result['name']}, seed {result['seed']}"

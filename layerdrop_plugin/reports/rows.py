@@ -1,0 +1,105 @@
+"""Results of one model over its seeds become one row of a table.
+
+A *row* has, whatever was measured:
+
+    name, layers, parameters  as in its results, which must agree; null where no model is evaluated
+    weight_bytes              bytes of the learned tensors as stored, without optimizer state and other contents
+    seeds                     the seeds, ascending
+    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results.py)
+    interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
+                              of test examples; what another seed does is what low and high show.
+
+accuracy_table.py and translation_table.py add what they measure.
+"""
+
+import statistics
+
+from tabulate import tabulate
+
+from ..errors import LayerdropError
+
+
+def table_rows(layout, results, times=None):
+    """Group results by name over seeds; rows in the latency's order, then the results'.
+
+    Args:
+        layout: accuracy_table or translation_table.
+        results (list[dict]): see results.py.
+        times (dict | None): the measurement of `layerdrop latency`.
+
+    Raises:
+        LayerdropError: models that differ although they have one name, or a latency without results.
+    """
+    groups = {}
+    for result in results:
+        groups.setdefault(result["name"], []).append(result)
+    timed = {model["name"]: model for model in times["models"]} if times else {}
+    if missing := [name for name in timed if name not in groups]:
+        raise LayerdropError(f"no results for '{missing[0]}', only for {', '.join(groups)}")
+    order = [*timed, *(name for name in groups if name not in timed)]
+    return [
+        _row(name, groups[name], timed.get(name)) | layout.measured(groups[name], timed.get(name)) for name in order
+    ]
+
+
+def _row(name, group, timed):
+    first = _one_model(name, [result["checkpoint"] for result in group] + ([timed["checkpoint"]] if timed else []))
+    values = [result["metric"]["value"] for result in group]
+    return {
+        "name": name,
+        "layers": first.get("encoder_layers"),
+        "parameters": first.get("parameters"),
+        "weight_bytes": first.get("weight_bytes"),
+        "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
+        "metric": statistics.fmean(values),
+        "low": min(values),
+        "high": max(values),
+    }
+
+
+def _one_model(name, checkpoints):
+    """The first of *checkpoints* (descriptions; empty where no model is evaluated), if all have its shape and size."""
+    first, *others = (made or {} for made in checkpoints)
+    for other in others:
+        for field in ("encoder_layers", "decoder_layers", "parameters", "weight_bytes"):
+            if other.get(field) != first.get(field):
+                raise LayerdropError(
+                    f"'{name}' is more than one model: {first.get('path')} has {first.get(field)} {field}, "
+                    f"{other.get('path')} has {other.get(field)}"
+                )
+    return first
+
+
+def size_cells(row):
+    """The cells of a row's parameters and of its weights in MB."""
+    if row["parameters"] is None:
+        return ["-", "-"]
+    return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
+
+
+def over_seeds(row, digits):
+    """The cell of a metric: its mean, the number of seeds and their range."""
+    if len(row["seeds"]) < 2:
+        return f"{row['metric']:.{digits}f} (1 seed)" if row["seeds"] else f"{row['metric']:.{digits}f}"
+    spread = f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
+    return f"{row['metric']:.{digits}f} ({len(row['seeds'])} seeds: {spread})"
+
+
+def interval_cell(row):
+    """The cell of a metric's interval."""
+    return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
+
+
+def plain(columns, cells, left=()):
+    """The table as text; the first column and those named in *left* are aligned to the left."""
+    return tabulate(cells, columns, disable_numparse=True, colalign=_alignment(columns, left))
+
+
+def markdown(columns, cells, left=()):
+    """The table in Markdown, aligned as :func:`plain`."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+    return tabulate(cells, columns, tablefmt="pipe", disable_numparse=True, colalign=_alignment(columns, left))
+
+
+def _alignment(columns, left):
+    return ["left" if index == 0 or name in left else "right" for index, name in enumerate(columns)]

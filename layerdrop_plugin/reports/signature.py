@@ -1,0 +1,74 @@
+"""What a number was measured with: the checkpoint, the data and the software, so that two people can compare.
+
+Like sacrebleu's signatures, everything here is a plain dictionary that goes into the JSON files that `layerdrop score`,
+`layerdrop latency`, `layerdrop report` and `layerdrop curves` leave.
+"""
+
+import contextlib
+import importlib.metadata
+import logging
+import platform
+from pathlib import Path
+
+import torch
+
+from .. import __version__, checkpoint
+from ..pruning import shapes
+
+
+def describe_checkpoint(path):
+    """A checkpoint in one dictionary.
+
+    Returns:
+        dict: `path` as given; `sha256` and `bytes` of the whole file (optimizer state included, if any);
+        `encoder_layers` and `decoder_layers`, None where there is no such stack; `parameters` (each learned tensor
+        once); `weight_bytes` (the same tensors, as stored); `languages`: [source, target] of a translation model, else
+        None; `provenance`: where the checkpoint says that it came from (see pruning/surgery.py), or None.
+
+    Raises:
+        LayerdropError: the file is no readable fairseq checkpoint.
+    """
+    state = checkpoint.read(path)
+    tensors, shape, task = shapes.learned_weights(state), shapes.shape_of(state), state["cfg"].get("task") or {}
+    languages = [task.get("source_lang"), task.get("target_lang")]
+    return {
+        "path": str(path),
+        "sha256": checkpoint.sha256(path),
+        "bytes": Path(path).stat().st_size,
+        "encoder_layers": shape.encoder and shape.encoder.layers,
+        "decoder_layers": shape.decoder and shape.decoder.layers,
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        "languages": languages if all(languages) else None,
+        "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,
+    }
+
+
+def versions():
+    """Versions of what computes the numbers; `fairseq` names the distribution too, as there are several."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "fairseq": _fairseq_version(),
+        "numpy": importlib.metadata.version("numpy"),
+        "layerdrop_plugin": __version__,
+    }
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep fairseq's log (which importing fairseq turns on) out of progress bars and tables."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _fairseq_version():
+    for name in importlib.metadata.packages_distributions().get("fairseq", []):
+        return f"{name} {importlib.metadata.version(name)}"
+    import fairseq  # a checkout on the path: no distribution to ask
+
+    return f"fairseq {fairseq.__version__}"

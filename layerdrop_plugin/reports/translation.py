@@ -1,0 +1,187 @@
+"""The result of a translation model, from what `fairseq-generate` (and `fairseq-validate`) printed.
+
+Metrics: `bleu` and `chrf` from 0 to 100, by sacrebleu on detokenised text; with a fairseq-validate log also those of
+loss.py. Beside what every result has (results.py):
+
+    intervals          95 % interval [low, high] of bleu and chrf by sacrebleu's bootstrap over sentences, or null
+    signatures         sacrebleu's, of bleu and chrf
+    references         "raw text" (of the data folder), "given file", or "tokenised": the binarised text, put together
+    references_sha256  over their lines
+    hypotheses         {"source": "generated" or "copy of the source", "sha256", "beam": beam's size or null}
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from sacrebleu.metrics import BLEU, CHRF
+
+from ..errors import LayerdropError
+from . import results
+from .data import TRANSLATION
+from .fairseq_log import FairseqLog
+from .loss import read_loss
+
+RESAMPLES = 1000
+_LINE = re.compile(r"([DHT])-(\d+)\t(.*)", re.DOTALL)
+_FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
+_PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
+
+
+def score(generated, subject, log=None, references=None):
+    """Score the output of one fairseq-generate run.
+
+    Args:
+        generated (str): path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
+        subject (results.Subject): what was evaluated.
+        log (str | None): path of the captured output of `fairseq-validate --log-format json …`, for the loss.
+        references (str | None): detokenised references, one a line; by default the data folder's own text.
+
+    Raises:
+        LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
+    """
+    generated, split = FairseqLog(generated), subject.split
+    _refuse_other_data(split)
+    generated.refuse_other_checkpoint(subject.checkpoint)
+    count = len(split.sizes())
+    beam = _beam(generated, split)
+    lines = read_generated(generated.lines)
+    hypotheses = in_order(lines["D"] or lines["H"], count, generated.path, split.name)
+    if pieces := next(filter(_PIECES.search, hypotheses), None):
+        raise LayerdropError(
+            f"{generated.path} holds pieces of words ('{pieces[:40]}'): "
+            "run fairseq-generate with --remove-bpe sentencepiece"
+        )
+    texts, origin = _references(split, count, references), "given file" if references else "raw text"
+    if texts is None:
+        texts, origin = in_order(lines["T"], count, generated.path, split.name), "tokenised"
+    measured = measure(hypotheses, texts, origin, "generated", beam)
+    if log:
+        log = FairseqLog(log)
+        log.refuse_other_checkpoint(subject.checkpoint)
+        _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
+        measured["metrics"] |= metrics
+    result = results.build(subject, measured)
+    languages = result["checkpoint"]["languages"]
+    if languages and tuple(languages) != split.languages:
+        raise LayerdropError(
+            f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
+        )
+    return result
+
+
+def copy_source(subject, references=None):
+    """Score the source's own text as if it were the translation: what BLEU and chrF give to doing nothing.
+
+    Raises:
+        LayerdropError: as :func:`score`; the data folder must hold the text.
+    """
+    split = subject.split
+    _refuse_other_data(split)
+    count = len(split.sizes())
+    source, target = (split.root / f"{split.name}.{language}" for language in split.languages)
+    texts = _references(split, count, references)
+    if texts is None:
+        raise LayerdropError(f"no references: {target} is missing, name another file with --references")
+    origin = "given file" if references else "raw text"
+    return results.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
+
+
+def measure(hypotheses, references, origin, source, beam=None):
+    """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
+    values, intervals, signatures = {}, {}, {}
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        found = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
+        signatures[name] = str(metric.get_signature())
+        told = json.loads(found.format(width=6, is_json=True, signature=signatures[name]))
+        values[name] = float(found.score)
+        intervals[name] = None
+        if "confidence_mean" in told:  # sacrebleu has none at a score of 0
+            middle, reach = told["confidence_mean"], told["confidence_var"]
+            intervals[name] = [middle - reach, middle + reach]
+    return {
+        "examples": len(hypotheses),
+        "metric": {"name": "bleu", "value": values["bleu"]},
+        "metrics": values,
+        "interval": intervals["bleu"],
+        "intervals": intervals,
+        "loss": None,
+        "signatures": signatures,
+        "references": origin,
+        "references_sha256": _sha256(references),
+        "hypotheses": {"source": source, "sha256": _sha256(hypotheses), "beam": beam},
+    }
+
+
+def read_generated(lines):
+    """The detokenised (D), tokenised (H) and target (T) sentences among a fairseq-generate run's *lines*.
+
+    Returns:
+        dict[str, list[tuple[int, str]]]: by letter, the sentences' numbers and texts, as they come.
+    """
+    found = {"D": [], "H": [], "T": []}
+    for letter, number, text in (match.groups() for match in map(_LINE.match, lines) if match):
+        # D and H have the score before the text.
+        found[letter].append((int(number), text if letter == "T" else text.partition("\t")[2]))
+    return found
+
+
+def in_order(sentences, count, path, split):
+    """The texts of numbered *sentences* in the order of the split.
+
+    Raises:
+        LayerdropError: a number from 0 to *count* - 1 is missing or there twice, or is beyond.
+    """
+    texts = dict(sentences)
+    if not texts:
+        raise LayerdropError(f"{path} has no sentences: did fairseq-generate finish, without --quiet?")
+    if len(texts) < len(sentences):
+        raise LayerdropError(f"{path} has several hypotheses for one sentence: run fairseq-generate with --nbest 1")
+    if beyond := [number for number in texts if number >= count]:
+        raise LayerdropError(f"{path} has a sentence {beyond[0]}, but '{split}' in the data folder has {count}")
+    if len(texts) < count:
+        raise LayerdropError(
+            f"{path} has {len(texts)} of {count} sentences of '{split}': run fairseq-generate without "
+            "--skip-invalid-size-inputs-valid-test and with --required-batch-size-multiple 1"
+        )
+    return [texts[number] for number in range(count)]
+
+
+def read_sentences(path, count):
+    """The *count* lines of the text file *path*.
+
+    Raises:
+        LayerdropError: it cannot be read, or has another number of lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayerdropError(f"cannot read {path}: {error}") from error
+    if len(lines) != count:
+        raise LayerdropError(f"{path} has {len(lines)} lines, but the data folder has {count} sentences")
+    return lines
+
+
+def _references(split, count, given):
+    """The references of *given* (a path) or of the data folder; None if neither is there."""
+    path = Path(given) if given else split.root / f"{split.name}.{split.languages[1]}"
+    return read_sentences(path, count) if given or path.is_file() else None
+
+
+def _refuse_other_data(split):
+    if split.kind != TRANSLATION:
+        raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
+
+
+def _beam(generated, split):
+    """Size of the beam, if the run says it; LayerdropError if it says that it was about another split."""
+    for subset, beam in (match.groups() for match in map(_FINISHED.match, generated.lines) if match):
+        if subset != split.name:
+            raise LayerdropError(f"{generated.path} translates '{subset}', not '{split.name}'")
+        return int(beam)
+    return None
+
+
+def _sha256(lines):
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,167 @@
+"""What `layerdrop latency` times: a sentence classifier's forward, or fairseq's beam search of a translation model.
+
+A workload knows `kind`, `columns` (what it adds to the whole measurement), how to make a batch (`collate`), what one
+timed pass is (`run`), and what its seconds mean (`figures`).
+"""
+
+import statistics
+from argparse import Namespace
+
+import torch
+
+from ..errors import LayerdropError
+from . import data
+
+
+def choose_workload(described, loaded, beam):
+    """The workload that fits all models.
+
+    Args:
+        described (dict[str, dict]): name -> signature.describe_checkpoint.
+        loaded (dict[str, tuple]): name -> (model, task) as fairseq loads them.
+        beam (int): beam's size of translations.
+
+    Raises:
+        LayerdropError: they are of several kinds, or neither classifiers nor translation models.
+    """
+    decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
+    if len(set(decoders.values())) > 1:
+        one, other = (next(name for name, has in decoders.items() if has is kind) for kind in (True, False))
+        raise LayerdropError(f"'{one}' translates and '{other}' classifies: time them apart")
+    workload = Translation if all(decoders.values()) else Classification
+    for name, (model, task) in loaded.items():
+        workload.check(described[name]["path"], model, task)
+    return workload(loaded, beam)
+
+
+class Classification:
+    """The forward of an encoder and its classification head, without gradients."""
+
+    kind = data.CLASSIFICATION
+    batch_sizes = (1, 32)
+    settings = {}
+
+    def __init__(self, loaded, _beam):
+        self._heads = {name: task.cfg.classification_head_name for name, (_, task) in loaded.items()}
+        self._models = {name: model.eval() for name, (model, _) in loaded.items()}
+
+    @staticmethod
+    def check(path, model, task):
+        """Raise LayerdropError unless the model has the head that its task names."""
+        if getattr(task.cfg, "classification_head_name", None) not in getattr(model, "classification_heads", {}):
+            raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
+
+    def longest(self):
+        """Most tokens that every model can read."""
+        return min(model.max_positions() for model in self._models.values())
+
+    @staticmethod
+    def size(dataset, index):
+        """Tokens of an example."""
+        return int(dataset.size(index))
+
+    @staticmethod
+    def collate(dataset, samples):
+        """A batch, padded by fairseq's own collater."""
+        return dataset.collater(samples)["net_input"]
+
+    @torch.no_grad()
+    def run(self, name, batches):
+        """One pass of the model *name*; nothing to count in what it makes."""
+        model, head = self._models[name], self._heads[name]
+        for net_input in batches:
+            model(**net_input, features_only=True, classification_head_name=head)
+
+    @staticmethod
+    def count(_outputs):
+        """What is made is one answer for each sentence: nothing to count."""
+
+    @staticmethod
+    def figures(seconds, _counts, sentences):
+        """Milliseconds per sentence: the single passes and their median, by batch size.
+
+        Args:
+            seconds (dict[int, list[float]]): of every pass, by batch size.
+            sentences (int): in each pass.
+        """
+        every = {str(size): [1000 * one / sentences for one in taken] for size, taken in seconds.items()}
+        medians = {size: statistics.median(taken) for size, taken in every.items()}
+        return {"ms_per_sentence": medians, "all_ms_per_sentence": every}
+
+    @staticmethod
+    def compare(model, first):
+        """Time over the first model's, by batch size."""
+        times, base = model["ms_per_sentence"], first["ms_per_sentence"]
+        return {"ratio": {size: times[size] / base[size] for size in times}}
+
+
+class Translation:
+    """fairseq's beam search, as fairseq-generate runs it, up to the hypotheses' tokens: no words are put together."""
+
+    kind = data.TRANSLATION
+    batch_sizes = (32,)
+
+    def __init__(self, loaded, beam):
+        from fairseq.dataclass.configs import GenerationConfig
+
+        generation = GenerationConfig(beam=beam)
+        names = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "lenpen")
+        self.settings = {"generation": {name: getattr(generation, name) for name in names}}
+        self._runs = {}
+        for name, (model, task) in loaded.items():
+            model.eval()  # before: models prepared for inference have no train mode, and eval() returns None
+            model.prepare_for_inference_(Namespace(generation=generation))
+            self._runs[name] = model, task, task.build_generator([model], generation)
+
+    @staticmethod
+    def check(path, model, task):
+        """Raise LayerdropError unless the model has an encoder and a decoder and its task is a translation."""
+        if not (hasattr(model, "encoder") and getattr(task.cfg, "target_lang", None)):
+            raise LayerdropError(f"{path} is no translation model: it has no encoder, or its task no target language")
+
+    def longest(self):
+        """Most source tokens that every model can read."""
+        return min(model.max_positions()[0] for model, *_ in self._runs.values())
+
+    @staticmethod
+    def size(dataset, index):
+        """Tokens of an example's source."""
+        return int(dataset.src_sizes[index])
+
+    @staticmethod
+    def collate(dataset, samples):
+        """A batch, padded by fairseq's own collater."""
+        return dataset.collater(samples)
+
+    def run(self, name, batches):
+        """One pass of the model *name*; fairseq's hypotheses: by batch, by sentence, best first."""
+        model, task, generator = self._runs[name]
+        return [task.inference_step(generator, [model], batch) for batch in batches]  # without gradients
+
+    def count(self, outputs):
+        """Target tokens: of the best hypothesis of every sentence, pieces of words as the model has them, without the
+        end mark (which fairseq-generate counts)."""
+        return sum(len(best["tokens"]) - 1 for batch in outputs for best, *_ in batch)
+
+    @staticmethod
+    def figures(seconds, counts, sentences):
+        """Tokens and sentences per second at the median of the passes' *seconds*, and those, by batch size.
+
+        Args:
+            seconds (dict[int, list[float]]): of every pass, by batch size.
+            counts (dict[int, int]): target tokens of a pass, by batch size; every pass makes the same.
+            sentences (int): in each pass.
+        """
+        medians = {size: statistics.median(taken) for size, taken in seconds.items()}
+        return {
+            "target_tokens": {str(size): count for size, count in counts.items()},
+            "tokens_per_second": {str(size): counts[size] / median for size, median in medians.items()},
+            "sentences_per_second": {str(size): sentences / median for size, median in medians.items()},
+            "all_seconds": {str(size): taken for size, taken in seconds.items()},
+        }
+
+    @staticmethod
+    def compare(model, first):
+        """Tokens per second over the first model's, by batch size."""
+        speeds, base = model["tokens_per_second"], first["tokens_per_second"]
+        return {"speed": {size: speeds[size] / base[size] for size in speeds}}
