@@ -208,7 +208,7 @@ NMT = (
 )
 GENERATE = (
     *("--gen-subset", "test", "--batch-size", "8", "--required-batch-size-multiple", "1", "--cpu", "--beam", "3"),
-    *("--max-len-b", "20", "--no-progress-bar"),
+    *("--max-len-b", "20", "--no-progress-bar", "--num-workers", "0"),
 )
 LANGUAGE_MODEL = (
     *("--task", "language_modeling", "--criterion", "cross_entropy", "--tokens-per-sample", "32"),

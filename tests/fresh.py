@@ -47,6 +47,7 @@ def _main(command, cwd, env, output) -> None:
     with open(output, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    multiprocessing.set_start_method("fork", force=True)  # a new process's own on Linux, for fairseq's data workers
     os.environ.update(env)
     os.chdir(cwd or os.getcwd())
     sys.argv = command
@@ -63,4 +64,4 @@ def _main(command, cwd, env, output) -> None:
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    sys.exit(status)
