@@ -100,9 +100,12 @@ class LayerStack(nn.ModuleList):
             self._kept = None
 
     def position(self, layer: int | None) -> int:
-        """Within :meth:`forward_pass`, where *layer* (default: the last one kept) stands among those kept, or -1."""
+        """Within :meth:`forward_pass`, where *layer* stands among the layers that run, or -1 if it does not run.
+
+        By default the last layer of the stack, or of what its gate lets through, whether this draw keeps it or not.
+        """
         if layer is None:
-            return len(self._kept) - 1
+            layer = len(self) - 1 if self.gate is None else max(self.gate)
         return self._kept.index(layer) if layer in self._kept else -1
 
     def __iter__(self) -> Iterator[nn.Module]:

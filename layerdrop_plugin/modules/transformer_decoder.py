@@ -43,8 +43,8 @@ class LayerDropTransformerDecoder(TransformerDecoder):
     ):
         """fairseq's (same arguments and result), running only the layers kept in this draw.
 
-        ``alignment_layer`` is a number of the whole stack; by default it is the last layer kept. A layer that does not
-        run gives no attention.
+        ``alignment_layer`` is a number of the whole stack; by default it is the last layer, of a gated stack the last
+        one that the gate lets through. In a training draw that drops it there is no attention to return.
         """
         encoded = encoder_out["encoder_out"] if encoder_out is not None else []
         self._share_beams(prev_output_tokens, encoded, incremental_state)

@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.modules.layer_stack import draw_kept
+from layerdrop_plugin.pruning.gates import gated
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
 PAIRS = ("transformer", "transformer_lm")
 SHAPES = st.fixed_dictionaries(
@@ -156,17 +159,21 @@ def test_beams_share_one_copy_of_the_encoders_output():
 
 
 def test_the_alignment_layer_is_the_last_one_kept():
+    """Of a plan; in a training draw that drops it there is no attention."""
     model = builders.build("layerdrop_transformer", decoder_layerdrop=0.5).train()
     seen = set()
     for update in range(12):
         model.set_num_updates(update)
-        x, extra = model(**builders.pairs())
-        ran = len(extra["inner_states"]) - 1
-        assert (extra["attn"][0] is None) == (ran == 0)
-        seen.add(ran)
-    assert len(seen) > 1
+        kept = draw_kept(1, update, 0, "decoder", [0.5] * 4)
+        attention = model(**builders.pairs())[1]["attn"][0]
+        assert (attention is not None) == (3 in kept)
+        seen.add(kept)
+    assert len(seen) > 2
     model.eval()
-    assert model(**builders.pairs(), alignment_layer=1)[1]["attn"][0] is not None
+    expected = model(**builders.pairs(), alignment_layer=1)[1]["attn"][0]
+    with gated(model, Plan(decoder=StackPlan((0, 1)))):
+        torch.testing.assert_close(model(**builders.pairs())[1]["attn"][0], expected)
+        assert model(**builders.pairs(), alignment_layer=3)[1]["attn"][0] is None
 
 
 @pytest.mark.parametrize(

@@ -208,21 +208,30 @@ def test_a_decoder_rule_for_an_encoder_alone_is_refused(parent, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["symbols", "size"])
-@pytest.mark.parametrize("plugin", [PLUGIN])
-def test_data_of_another_vocabulary_is_refused(change, plugin, data, children, tmp_path):
-    """Also within an ensemble, and for stock children, which remember their dictionary."""
+def test_data_of_another_vocabulary_is_refused(change, data, children, tmp_path):
+    """Also by stock children, which remember their dictionary."""
     shutil.copytree(data / "nmt", tmp_path / "nmt")
     for side in "ab":
         file = tmp_path / "nmt" / f"dict.{side}.txt"
         lines = file.read_text().splitlines()
         lines = lines[1:] if change == "size" else [lines[1], lines[0], *lines[2:]]
         file.write_text("\n".join(lines) + "\n")
-    result = generate(tmp_path, children / "both.pt", *plugin, check=False)
+    refused(generate(tmp_path, children / "both.pt", *PLUGIN, check=False), "both.pt", "dict")
+
+
+def test_an_ensemble_whose_dictionaries_differ_is_refused(data, children, tmp_path):
+    other = torch.load(children / "decoder.pt", weights_only=True)
+    other["cfg"]["model"]["target_dictionary_sha256"] = "0" * 64
+    torch.save(other, tmp_path / "other.pt")
+    paths = f"{children / 'both.pt'}:{tmp_path / 'other.pt'}"
+    refused(generate(data, paths, *PLUGIN, check=False), "other.pt", "another dictionary")
+
+
+def refused(result, *words):
+    """One line at the end that has *words*, and no traceback."""
     assert result.returncode == 1
     assert "Traceback" not in result.stdout
-    last = result.stdout.strip().splitlines()[-1]
-    assert "both.pt" in last
-    assert "dict" in last
+    assert all(word in result.stdout.strip().splitlines()[-1] for word in words)
 
 
 def test_aligned_models_keep_their_layer(data, tmp_path):
