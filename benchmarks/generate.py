@@ -1,0 +1,183 @@
+"""Target tokens per second of fairseq's beam search: stock fairseq, this plugin, and models that it has pruned.
+
+Four models take turns on the same sentences: stock fairseq's transformer; layerdrop_transformer with the same weights;
+children of it that keep every other layer of the decoder, and of both sides. All of them write the same number of
+words, so that only their speed differs. Ends with status 1 if one of this plugin's models and stock fairseq's with the
+same weights write different hypotheses.
+"""
+
+import statistics
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+
+import side_by_side
+import tabulate
+import torch
+import translation
+from fairseq.dataclass.configs import GenerationConfig
+
+from layerdrop_plugin.pruning import shapes, strategies, surgery
+from layerdrop_plugin.reports import signature
+
+HALF = "every-other:0.5"
+TOLERANCE = 1e-4  # of a hypothesis' score, in nats per token
+OPTIONS = {
+    "beam": (4, "hypotheses of a sentence"),
+    "batch": (32, "sentences of a batch"),
+    "sentences": (64, "source sentences"),
+    "length": (25, "words of every hypothesis"),
+    "repeats": (15, "timed passes of each model over the sentences"),
+}
+SMOKE = {"layers": 2, "width": 16, "heads": 2, "vocabulary": 60, "beam": 2, "batch": 3, "sentences": 6, "length": 5}
+SMOKE |= {"repeats": 2, "threads": 1}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model to time.
+
+    Attributes:
+        arch: fairseq's architecture.
+        rules: stack -> the layers that it keeps of the common parent; a stack that is missing stays whole.
+        goal: tokens per second over the first contestant's that we want at least.
+    """
+
+    arch: str
+    rules: dict[str, str]
+    goal: float | None = None
+
+
+CONTESTANTS = {
+    "stock": Contestant(translation.STOCK, {}),
+    "whole": Contestant(translation.OURS, {}, 1.1),
+    "half the decoder": Contestant(translation.OURS, {"decoder": HALF}, 1.7),
+    "half of both": Contestant(translation.OURS, {"encoder": HALF, "decoder": HALF}, 1.9),
+}
+
+
+class Search:
+    """fairseq's beam search with one model, prepared and called as fairseq-generate does it."""
+
+    def __init__(self, model, task, args):
+        generation = GenerationConfig(beam=args.beam, min_len=args.length, max_len_a=0, max_len_b=args.length)
+        self._task, self._models, self._device = task, [model.to(args.device).eval()], args.device
+        model.prepare_for_inference_(Namespace(generation=generation))
+        self._generator = task.build_generator(self._models, generation)
+
+    def hypotheses(self, batch):
+        """fairseq's hypotheses of every sentence of *batch*, best first."""
+        return self._task.inference_step(self._generator, self._models, batch)
+
+    def seconds(self, batch):
+        """Seconds that *batch* takes."""
+        start = side_by_side.now(self._device)
+        self.hypotheses(batch)
+        return side_by_side.now(self._device) - start
+
+
+def make_parent(args, task):
+    """The checkpoint of a stock model with random weights, as fairseq would have saved it."""
+    torch.manual_seed(args.seed)
+    options = translation.model_options(args)
+    model = translation.build(translation.STOCK, options, task)
+    cfg = {"model": options | {"_name": translation.STOCK, "arch": translation.STOCK}, "task": {"_name": "translation"}}
+    return {"cfg": cfg, "model": model.state_dict()}
+
+
+def prune(parent, rules):
+    """The child's checkpoint that `layerdrop prune` makes of *parent* by *rules*."""
+    plan = strategies.plan_from_options(shapes.shape_of(parent), rules, None)
+    return surgery.prune_state(parent, plan, {"file": "parent.pt"})
+
+
+def build(arch, child, task):
+    """The model of *arch* with a child's shape and weights."""
+    return translation.build(arch, child["cfg"]["model"], task, child["model"])
+
+
+def same(search, other, batches):
+    """Whether two searches write the same tokens, with scores that differ by no more than TOLERANCE."""
+    for batch in batches:
+        for ours, theirs in zip(search.hypotheses(batch), other.hypotheses(batch), strict=True):
+            for one, two in zip(ours, theirs, strict=True):
+                if not torch.equal(one["tokens"], two["tokens"]) or abs(one["score"] - two["score"]) > TOLERANCE:
+                    return False
+    return True
+
+
+def measure(args):
+    """Build the models, compare their hypotheses with stock fairseq's, and time them in turn; the record."""
+    task = translation.make_task(args.vocabulary)
+    batches = translation.make_batches(task, args.sentences, args.batch, args.seed, args.device, targets=False)
+    parent, models, runs = make_parent(args, task), {}, {}
+    for name, contestant in CONTESTANTS.items():
+        child = prune(parent, contestant.rules)
+        search, stock = (Search(build(arch, child, task), task, args) for arch in (contestant.arch, translation.STOCK))
+        runs[name] = search.seconds
+        models[name] = {
+            "architecture": contestant.arch,
+            "rules": contestant.rules,
+            "layers": [child["cfg"]["model"][f"{stack}_layers"] for stack in ("encoder", "decoder")],
+            "same_hypotheses": same(search, stock, batches),
+        }
+    rounds = side_by_side.take_turns(runs, batches, args.repeats, "generate")
+    seconds = {name: [sum(taken) for taken in rounds[name]] for name in rounds}
+    for name, contestant in CONTESTANTS.items():
+        models[name] |= speed(seconds[name], seconds["stock"], args) | {"goal": contestant.goal}
+    return side_by_side.record("generate", args, {"models": models})
+
+
+def speed(seconds, stock, args):
+    """A model's figures.
+
+    Args:
+        seconds, stock (list[float]): seconds of each of its passes over the sentences, and of stock fairseq's.
+        args (argparse.Namespace): the options.
+
+    Returns:
+        dict: `tokens_per_second`: target tokens of the best hypotheses, without end marks, at the median pass;
+        `speed`: those over stock fairseq's, as :func:`side_by_side.ratio`; `seconds`.
+    """
+    tokens = args.sentences * args.length
+    return {
+        "tokens_per_second": tokens / statistics.median(seconds),
+        "speed": side_by_side.ratio(stock, seconds),
+        "seconds": seconds,
+    }
+
+
+def table(models):
+    """The figures of :func:`measure` for people."""
+    rows = [
+        {
+            "model": name,
+            "layers": "{} + {}".format(*found["layers"]),
+            "tokens/s": round(found["tokens_per_second"]),
+            "of stock": f"{found['speed']['median']:.2f}",
+            "min to max": side_by_side.spread(found["speed"]),
+            "goal": found["goal"] and f"at least {found['goal']}",
+            "met": found["goal"] and ("yes" if found["speed"]["median"] >= found["goal"] else "no"),
+            "stock's hypotheses": "yes" if found["same_hypotheses"] else "NO",
+        }
+        for name, found in models.items()
+    ]
+    return tabulate.tabulate(rows, headers="keys", disable_numparse=True)
+
+
+def main(arguments=None):
+    """Run the benchmark; 1 if hypotheses differ where they must not, else 0."""
+    args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
+    torch.set_num_threads(args.threads)
+    with signature.quiet():
+        found = measure(args)
+    side_by_side.write(found, args.out)
+    print(table(found["models"]))
+    different = [name for name, model in found["models"].items() if not model["same_hypotheses"]]
+    if different:
+        print(f"generate.py: error: hypotheses differ from stock fairseq's: {', '.join(different)}", file=sys.stderr)
+    return int(bool(different))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Each benchmark's smallest run: that it ends well, agrees with stock fairseq and leaves its figures. Timings say
+nothing here."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a benchmark by its name, as running it does; torch's threads are put back."""
+    monkeypatch.syspath_prepend(FOLDER)
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+def run(module, path, *options):
+    """The status of a smoke run, and the record that it leaves at *path*."""
+    status = module.main(["--smoke", "--out", str(path), *options])
+    return status, json.loads(path.read_text(encoding="utf-8"))
+
+
+def assert_complete(found, kind):
+    """A record names everything that it takes to compare its figures with another's."""
+    assert found["type"] == f"layerdrop.benchmark.{kind}"
+    assert found["device"] == "cpu"
+    assert found["threads"] == 1
+    assert found["seed"] == 3
+    assert {"python", "torch", "fairseq", "layerdrop_plugin"} <= found["versions"].keys()
+    assert found["command"].startswith(f"python benchmarks/{kind}.py --smoke --out ")
+    assert found["settings"]["smoke"]
+    assert found["device_name"]
+
+
+def assert_ratio(found):
+    assert 0 < found["min"] <= found["median"] <= found["max"]
+
+
+def test_generate(benchmark, tmp_path, capsys):
+    status, found = run(benchmark("generate"), tmp_path / "new" / "generate.json", "--seed", "3")
+    assert status == 0
+    assert_complete(found, "generate")
+    models = found["models"]
+    assert {name: model["layers"] for name, model in models.items()} == {
+        "stock": [2, 2],
+        "whole": [2, 2],
+        "half the decoder": [2, 1],
+        "half of both": [1, 1],
+    }
+    assert [model["goal"] for model in models.values()] == [None, 1.1, 1.7, 1.9]
+    for model in models.values():
+        assert model["same_hypotheses"]
+        assert len(model["seconds"]) == 2
+        assert model["tokens_per_second"] > 0
+        assert_ratio(model["speed"])
+    assert models["stock"]["speed"]["median"] == 1
+    assert "half of both" in capsys.readouterr().out
+
+
+def test_generate_tells_different_hypotheses(benchmark, tmp_path, capsys, monkeypatch):
+    """Its check can fail: here this plugin's models have other weights than stock fairseq's."""
+    generate = benchmark("generate")
+    build = generate.build
+
+    def build_other(arch, child, task):
+        model = build(arch, child, task)
+        if arch == generate.translation.OURS:
+            with torch.no_grad():
+                model.decoder.layers[0].fc2.weight.normal_()
+        return model
+
+    monkeypatch.setattr(generate, "build", build_other)
+    status, found = run(generate, tmp_path / "generate.json")
+    assert status == 1
+    assert [model["same_hypotheses"] for model in found["models"].values()] == [True, False, False, False]
+    assert "hypotheses differ from stock fairseq's: whole, half the decoder, half of both" in capsys.readouterr().err
+
+
+def test_training(benchmark, tmp_path):
+    status, found = run(benchmark("training"), tmp_path / "training.json", "--seed", "3", "--layers", "3")
+    assert status == 0
+    assert_complete(found, "training")
+    assert found["layer_shares"].keys() == {"encoder", "decoder"}
+    assert [row["rate"] for row in found["rates"]] == [0, 0.2, 0.5]
+    assert found["rates"][0]["dropped"] == pytest.approx({"encoder": 0, "decoder": 0})
+    assert found["rates"][0]["expected_over_whole"] == pytest.approx(1)
+    assert any(found["rates"][2]["dropped"].values())
+    for row in found["rates"]:
+        assert row["same_losses"]
+        for name in ("ours_over_stock", "stock_over_whole", "ours_over_whole"):
+            assert_ratio(row[name])
+    assert found["variants"].keys() >= {"stock, p = 0.5", "ours, p = 0.5", "no layers"}
+    for variant in found["variants"].values():
+        assert len(variant["seconds"]) == 2
+        assert {"step_ms", "forward_ms", "backward_ms", "optimizer_ms"} <= variant.keys()
+
+
+def test_training_tells_different_draws(benchmark, tmp_path, capsys, monkeypatch):
+    """Its check can fail: here stock fairseq's models drop other layers than this plugin's."""
+    training = benchmark("training")
+    monkeypatch.setattr(training, "draw_kept", lambda seed, update, micro_batch, stack, rates: (0,))
+    status, found = run(training, tmp_path / "training.json")
+    assert status == 1
+    assert [row["same_losses"] for row in found["rates"]] == [True, False, False]
+    assert "losses differ from stock fairseq's: p = 0.2, p = 0.5" in capsys.readouterr().err
