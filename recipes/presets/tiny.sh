@@ -24,5 +24,38 @@
 : "${FINETUNE_DROPOUT:=0.1}"
 : "${FINETUNE_PRECISION:=}"
 
+: "${NMT_VOCAB_SIZE:=4000}"                  # SentencePiece pieces, of both languages together
+: "${NMT_MAX_TOKENS:=40}"                    # pieces; longer sentences are left out
+: "${NMT_LIMIT_TEST:=400}"                   # sentences of the test split that translate.sh prepares; empty: all
+: "${NMT_ARCH:=layerdrop_transformer_tiny}"  # 6 + 3 layers, width 128, FFN 512, 4 heads
+: "${NMT_ENCODER_LAYERDROP:=0.2}"
+: "${NMT_DECODER_LAYERDROP:=0.2}"
+: "${NMT_BATCH:=512}"                       # tokens per update, over all GPUs: more updates learn more in minutes
+: "${NMT_BATCH_PER_GPU:=512}"
+: "${NMT_UPDATES:=5000}"
+: "${NMT_WARMUP:=200}"
+: "${NMT_LR:=1.5e-3}"
+: "${NMT_SCHEDULE:=polynomial_decay}"        # to 0 with the last update; or inverse_sqrt
+: "${NMT_DROPOUT:=0.1}"
+: "${NMT_WEIGHT_DECAY:=0.0}"
+: "${NMT_CLIP:=1.0}"
+: "${NMT_LABEL_SMOOTHING:=0.1}"
+: "${NMT_SAVE_UPDATES:=500}"                 # validate and save this often
+: "${NMT_PRECISION:=}"
+: "${NMT_BEAM:=4}"
+
+# What translate.sh cuts out of its parent: NAME=ENCODER-SPEC+DECODER-SPEC, the last one is also fine-tuned.
+: "${NMT_CHILDREN:=decoder-2=all+even:2 decoder-1=all+even:1 encoder-3=even:3+all both-3-2=even:3+even:2 both-3-1=even:3+even:1}"
+: "${NMT_FINETUNE_LAYERDROP:=0.0}"
+: "${NMT_FINETUNE_UPDATES:=1000}"
+: "${NMT_FINETUNE_WARMUP:=100}"
+: "${NMT_FINETUNE_LR:=7e-4}"
+
+# compare_layerdrop.sh: one thread trains a masked language model in 4 minutes and a translation model in 8.
+: "${COMPARE_LAYERDROP:=0.2}"                # against 0
+: "${COMPARE_PRETRAIN_UPDATES:=400}"
+: "${COMPARE_NMT_UPDATES:=2200}"
+: "${COMPARE_SENTENCES:=200}"                # of test, translated by every model
+
 : "${LOG_INTERVAL:=100}"
 : "${NUM_WORKERS:=0}"                        # batches are small: another process would only take time from the two

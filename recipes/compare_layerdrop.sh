@@ -1,0 +1,192 @@
+#!/usr/bin/env bash
+# Does training with LayerDrop make a model that can be pruned without fine-tuning? The claim of Fan et al. 2019 at the size
+# of the tiny preset: 12 trainings on 2 CPU cores, 70 minutes.
+#
+#   bash recipes/compare_layerdrop.sh [--out DIR] [--seeds N] [--jobs N] [--preset tiny|base]
+#
+#   --out DIR          everything lands here (default: compare/ in the checkout)
+#   --seeds N          trainings of each kind, with the seeds 1 to N (default: 3)
+#   --jobs N           how many train at a time (default: one a core, of one thread each; on GPUs one)
+#   --preset NAME      tiny (the default) or base: COMPARE_… in recipes/presets/NAME.sh
+#   --quickstart DIR   take the speeches that quickstart.sh has prepared there
+#   --downloads DIR    keeps what is fetched (default: DIR/downloads)
+#   --tiny-slice       a few hundred sentences and toy models: shows that it runs, the numbers mean nothing
+#
+# A masked language model (encoder) and a translation model (encoder and decoder) are trained with p = 0.2 and with p = 0,
+# same seeds and updates, and pruned to every depth without fine-tuning (even:N; of a translation model the decoder with
+# the encoder whole, then the encoder with the decoder whole). Held-out loss of all of them: of valid for the language
+# model, of test for translation, there with BLEU too. Killed? Run it again: what is finished is skipped, training resumes.
+# Each job has its log in DIR/logs. Ends with the curves in DIR.
+
+# shellcheck source=lib/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/environment.sh
+source "$RECIPES/lib/environment.sh"
+# shellcheck source=lib/training.sh
+source "$RECIPES/lib/training.sh"
+# shellcheck source=lib/steps.sh
+source "$RECIPES/lib/steps.sh"
+
+OUT=$ROOT/compare SEEDS=3 JOBS='' PRESET=${PRESET:-tiny} QUICKSTART='' DOWNLOADS='' SLICE=''
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage ;;
+        --out) OUT=$(value "$1" "$@"); shift 2 ;;
+        --seeds) SEEDS=$(value "$1" "$@"); shift 2 ;;
+        --jobs) JOBS=$(value "$1" "$@"); shift 2 ;;
+        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
+        --quickstart) QUICKSTART=$(value "$1" "$@"); shift 2 ;;
+        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
+        --tiny-slice) SLICE=yes; shift ;;
+        *) die "unknown argument $1 (see --help)" 2 ;;
+    esac
+done
+[[ $SEEDS =~ ^[1-9][0-9]*$ ]] || die "--seeds $SEEDS: want a number from 1" 2
+[[ -z $JOBS || $JOBS =~ ^[1-9][0-9]*$ ]] || die "--jobs $JOBS: want a number from 1" 2
+OUT=$(absolute "$OUT")
+DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
+SPEECHES=$OUT/data/speeches VERSES=$OUT/data/verses
+if [[ -n $QUICKSTART ]]; then
+    SPEECHES=$(absolute "$QUICKSTART")/data/speeches
+    need_file "$SPEECHES/done"
+fi
+
+LIMIT_SPEECHES=() LIMIT_VERSES=() TOY_LANGUAGE_MODEL=() TOY_TRANSLATION=()
+if [[ -n $SLICE ]]; then
+    LIMIT_SPEECHES=(--limit 400 --valid 0.1 --vocab-size 300)
+    LIMIT_VERSES=(--limit 400 --limit-valid 16 --vocab-size 300 --max-tokens-per-sentence 150)
+    ENCODER=(--encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2)
+    DECODER=(--decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
+    TOY_LANGUAGE_MODEL=(--encoder-layers 2 "${ENCODER[@]}")
+    TOY_TRANSLATION=(--encoder-layers 1 "${ENCODER[@]}" --decoder-layers 2 "${DECODER[@]}")
+    export PRETRAIN_TOKENS=64 PRETRAIN_WARMUP=2 PRETRAIN_SAVE_UPDATES=4 NMT_WARMUP=2 NMT_SAVE_UPDATES=4 NMT_BEAM=2
+    export COMPARE_PRETRAIN_UPDATES=8 COMPARE_NMT_UPDATES=8 COMPARE_SENTENCES=8 LOG_INTERVAL=2
+fi
+preset "$PRESET"
+
+STEPS=4
+step "software"
+use_environment report matplotlib scipy sacrebleu
+need_software
+user_dir
+gpus
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+if [[ $GPUS -gt 0 ]]; then
+    JOBS=${JOBS:-1} DEVICE=()
+else
+    CORES=$(env -u OMP_NUM_THREADS nproc) # which takes that variable for the number of cores
+    JOBS=${JOBS:-$(((CORES + OMP_NUM_THREADS - 1) / OMP_NUM_THREADS))} DEVICE=(--cpu)
+fi
+
+step "data: speeches, Bible verses"
+if [[ -z $QUICKSTART ]]; then
+    recipe data/speeches.sh --out "$SPEECHES" --downloads "$DOWNLOADS" --lowercase "${LIMIT_SPEECHES[@]}"
+fi
+recipe data/verses.sh --out "$VERSES" --downloads "$DOWNLOADS" --limit-test "$COMPARE_SENTENCES" "${LIMIT_VERSES[@]}"
+
+# ---------------------------------------------------------------- one job: a training and the scores of its children
+
+# tell TEXT: a line for the person who watches, out of a job whose output is in its log.
+tell() { printf '    %6s  %s: %s\n' "$(elapsed)" "$WHAT" "$1" >&3; }
+
+# job TASK P SEED: train, then score every depth. Finished parts are skipped.
+job() {
+    local task=$1 p=$2 seed=$3 model
+    WHAT="$task, p = $p, seed $seed"
+    NAME=$task-p$p-seed$seed
+    model=$OUT/trained/$NAME
+    tell "training"
+    train_"${task//-/_}" "$p" "$seed" "$model"
+    tell "trained; pruning and scoring"
+    score_depths "$task" "$p" "$seed" "$model/checkpoint_last.pt"
+    touch "$OUT/logs/$NAME.done"
+    tell "done"
+}
+
+# Only the last checkpoint is scored: every training has the same number of updates.
+train_masked_lm() {
+    PRETRAIN_LAYERDROP=$1 PRETRAIN_UPDATES=$COMPARE_PRETRAIN_UPDATES recipe pretrain.sh --data "$SPEECHES" --out "$3" \
+        --seed "$2" "${TOY_LANGUAGE_MODEL[@]}"
+}
+
+train_translation() {
+    NMT_ENCODER_LAYERDROP=$1 NMT_DECODER_LAYERDROP=$1 NMT_UPDATES=$COMPARE_NMT_UPDATES recipe train_nmt.sh --data "$VERSES" \
+        --out "$3" --seed "$2" --keep-interval-updates-pattern -1 "${TOY_TRANSLATION[@]}"
+}
+
+# score_depths TASK P SEED PARENT: every depth of the encoder, then of the decoder, up to all of its layers; of a side with
+# one layer there is nothing to compare.
+score_depths() {
+    local shape encoder decoder depth
+    shape=$(layers "$4")
+    read -r encoder decoder <<<"$shape"
+    for ((depth = 1; encoder > 1 && depth <= encoder; depth++)); do score_child "$@" encoder "$depth" "$encoder"; done
+    for ((depth = 1; decoder > 1 && depth <= decoder; depth++)); do score_child "$@" decoder "$depth" "$decoder"; done
+}
+
+# score_child TASK P SEED PARENT SIDE DEPTH LAYERS: the child lives as long as its scoring.
+score_child() {
+    local task=$1 p=$2 seed=$3 model=$4 side=$5 depth=$6 layers=$7 point
+    local result=$OUT/results/$NAME-$side-$depth.json child=$OUT/children/$NAME-$side-$depth
+    if [[ -f $result ]]; then return; fi
+    if [[ $depth -lt $layers ]]; then
+        recipe prune.sh --from "$model" "--$side-layers" "even:$depth" --out "$child"
+        model=$child/child.pt
+    fi
+    point=$(printf '{"task": "%s", "train": "p = %s", "seed": %d, "kept": %d, "side": "%s"}' "$task" "$p" "$seed" "$depth" "$side")
+    score_"${task//-/_}" "$model" "$result" --name "p = $p, $side $depth" --seed "$seed" --point "$point"
+    rm -rf -- "$child"
+}
+
+score_translation() {
+    recipe evaluate_nmt.sh --model "$1" --data "$VERSES" --split test --out "$2" "${@:3}"
+}
+
+# The masks are drawn with the same seed for all models.
+score_masked_lm() {
+    local log=${2%.json}.log
+    mkdir -p -- "$(dirname -- "$log")"
+    rm -f -- "$log"
+    run_logged "$log" fairseq-validate "$SPEECHES" --user-dir "$LAYERDROP_USER_DIR" "${DEVICE[@]}" --path "$1" \
+        --task masked_lm --criterion masked_lm --valid-subset valid --seed 1 --batch-size 32 --required-batch-size-multiple 1 \
+        --num-workers "$NUM_WORKERS" --log-format json
+    run layerdrop score --log "$log" --checkpoint "$1" --split valid --data "$SPEECHES" --out "$2" "${@:3}"
+}
+
+# ---------------------------------------------------------------- all jobs
+
+step "train, prune to every depth, score: $JOBS at a time"
+mkdir -p -- "$OUT/logs"
+# Each job is a process group of its own, so that nothing of it is left when this recipe is stopped.
+stop_jobs() {
+    local pid
+    for pid in $(jobs -p); do kill -- "-$pid" 2>/dev/null || true; done
+}
+trap stop_jobs EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+set -m
+exec 3>&1
+NAMES=()
+for TASK in translation masked-lm; do # the longer ones first
+    for ((SEED = 1; SEED <= SEEDS; SEED++)); do
+        for P in "$COMPARE_LAYERDROP" 0; do
+            NAME=$TASK-p$P-seed$SEED
+            NAMES+=("$NAME")
+            rm -f -- "$OUT/logs/$NAME.done"
+            while [[ $(jobs -pr | wc -l) -ge $JOBS ]]; do wait -n || true; done
+            job "$TASK" "$P" "$SEED" >"$OUT/logs/$NAME.log" 2>&1 &
+        done
+    done
+done
+wait
+set +m
+FAILED=()
+for NAME in "${NAMES[@]}"; do
+    [[ -f $OUT/logs/$NAME.done ]] || FAILED+=("$NAME: $(last_line "$OUT/logs/$NAME.log") (all of it: $OUT/logs/$NAME.log)")
+done
+[[ ${#FAILED[@]} -eq 0 ]] || die "${#FAILED[@]} of ${#NAMES[@]} jobs failed, the first being ${FAILED[0]}"
+
+step "curves"
+run layerdrop curves --results "$OUT/results" --out "$OUT"
+printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT"

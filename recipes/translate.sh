@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# From parallel text to small translation models, and what they cost and gain: one command, 2 CPU cores, 25 minutes.
+#
+#   bash recipes/translate.sh [--out DIR] [--preset tiny|base|iwslt|wmt] [--seed N]
+#   bash recipes/translate.sh --src FILE --tgt FILE --src-lang NAME --tgt-lang NAME [--out DIR] …
+#   bash recipes/translate.sh --data DIR [--out DIR] …
+#
+#   --out DIR         everything lands here (default: translate/ in the checkout)
+#   --preset NAME     tiny (2 cores; the default), base (one GPU, minutes), or iwslt and wmt (the papers', with --data);
+#                     PRESET=NAME in the environment does the same
+#   --src, --tgt FILE    sentences of your own, line by line each other's translation (default: Bible verses); tiny keeps
+#                     those of at most 40 pieces, and 400 for the test
+#   --src-lang, --tgt-lang NAME   their languages (default: es and en)
+#   --data DIR        data that fairseq-preprocess made, such as IWSLT'14 or WMT'16 of fairseq's examples
+#   --seed N          default: 1
+#   --downloads DIR   keeps what is fetched (default: DIR/downloads)
+#   --tiny-slice      a few hundred sentences and a toy model: shows that it runs, the numbers mean nothing
+#
+# Steps: install (into .venv if no virtual environment is active), fetch and prepare, train with LayerDrop on both sides,
+# prune decoder, encoder and both, fine-tune the smallest child, evaluate all on the test split beside the model at a tenth
+# of its training and a copy of the source, time them, report. Killed? Run it again: what is finished is skipped, training
+# resumes. Ends with a table, and report.md, report.json and report.png in DIR.
+
+# shellcheck source=lib/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/environment.sh
+source "$RECIPES/lib/environment.sh"
+# shellcheck source=lib/training.sh
+source "$RECIPES/lib/training.sh"
+# shellcheck source=lib/translation.sh
+source "$RECIPES/lib/translation.sh"
+# shellcheck source=lib/steps.sh
+source "$RECIPES/lib/steps.sh"
+
+OUT=$ROOT/translate PRESET=${PRESET:-tiny} SRC='' TGT='' SRC_LANG='' TGT_LANG='' DATA='' SEED=1 DOWNLOADS='' SLICE=''
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        -h | --help) usage ;;
+        --out) OUT=$(value "$1" "$@"); shift 2 ;;
+        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
+        --src) SRC=$(value "$1" "$@"); shift 2 ;;
+        --tgt) TGT=$(value "$1" "$@"); shift 2 ;;
+        --src-lang) SRC_LANG=$(value "$1" "$@"); shift 2 ;;
+        --tgt-lang) TGT_LANG=$(value "$1" "$@"); shift 2 ;;
+        --data) DATA=$(value "$1" "$@"); shift 2 ;;
+        --seed) SEED=$(value "$1" "$@"); shift 2 ;;
+        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
+        --tiny-slice) SLICE=yes; shift ;;
+        *) die "unknown argument $1 (see --help)" 2 ;;
+    esac
+done
+[[ $SEED =~ ^[0-9]+$ ]] || die "--seed $SEED: want a whole number" 2
+[[ -z $SRC$TGT || -n $SRC && -n $TGT ]] || die "--src and --tgt go together" 2
+[[ -z $SRC || -z $DATA ]] || die "--src and --tgt exclude --data" 2
+[[ -z $SRC_LANG$TGT_LANG || -n $SRC_LANG && -n $TGT_LANG ]] || die "--src-lang and --tgt-lang go together" 2
+[[ -z $SRC || -n $SRC_LANG ]] || die "--src and --tgt need --src-lang and --tgt-lang" 2
+[[ $PRESET != iwslt && $PRESET != wmt || -n $DATA ]] || die "--preset $PRESET needs --data (see recipes/presets/$PRESET.sh)" 2
+for FILE in "$SRC" "$TGT"; do
+    if [[ -n $FILE ]]; then need_file "$FILE"; fi
+done
+OUT=$(absolute "$OUT")
+DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
+
+PREPARE=() TIMING=(--repeats 5 --max-sentences 128) TOY=()
+if [[ -n $SLICE ]]; then
+    PREPARE=(--limit 400 --limit-valid 16 --limit-test 16 --vocab-size 300 --max-tokens-per-sentence 150)
+    TIMING=(--repeats 1 --max-sentences 4 --batch-sizes 4 --threads 1)
+    for SIDE in encoder decoder; do
+        TOY+=("--$SIDE-layers" 2 "--$SIDE-embed-dim" 32 "--$SIDE-ffn-embed-dim" 64 "--$SIDE-attention-heads" 2)
+    done
+    export NMT_UPDATES=8 NMT_WARMUP=2 NMT_SAVE_UPDATES=2 NMT_FINETUNE_UPDATES=4 NMT_FINETUNE_WARMUP=1 NMT_BEAM=2 LOG_INTERVAL=2
+    export NMT_CHILDREN='both-1-1=even:1+even:1'
+fi
+preset "$PRESET"
+if [[ -z $SLICE && -n $NMT_LIMIT_TEST ]]; then PREPARE+=(--limit-test "$NMT_LIMIT_TEST"); fi
+
+# child NAME=ENCODER-SPEC+DECODER-SPEC: sets NAME, and KEEP to what prune.sh is told; `all` leaves a side whole.
+child() {
+    [[ $1 =~ ^([A-Za-z0-9_.-]+)=([^+]+)\+([^+]+)$ ]] || die "NMT_CHILDREN: $1 is not NAME=ENCODER-SPEC+DECODER-SPEC" 2
+    NAME=${BASH_REMATCH[1]} KEEP=()
+    if [[ ${BASH_REMATCH[2]} != all ]]; then KEEP+=(--encoder-layers "${BASH_REMATCH[2]}"); fi
+    if [[ ${BASH_REMATCH[3]} != all ]]; then KEEP+=(--decoder-layers "${BASH_REMATCH[3]}"); fi
+}
+
+# What cannot be used is refused before anything is installed.
+for CHILD in $NMT_CHILDREN; do child "$CHILD"; done
+if [[ -n $DATA ]]; then
+    DATA=$(absolute "$DATA")
+    need_dir "$DATA"
+    for SPLIT in train valid test; do languages "$DATA" "$SPLIT"; done
+fi
+LANGUAGES=()
+if [[ -n $SRC_LANG ]]; then LANGUAGES=(--src-lang "$SRC_LANG" --tgt-lang "$TGT_LANG"); fi
+
+STEPS=8
+step "software"
+use_environment report matplotlib scipy sacrebleu
+need_software
+user_dir
+
+if [[ -n $DATA ]]; then
+    step "parallel text: $DATA"
+elif [[ -n $SRC ]]; then
+    step "parallel text: $SRC, $TGT"
+    DATA=$OUT/data/text
+    recipe data/prepare_parallel.sh "${LANGUAGES[@]}" --src "$SRC" --tgt "$TGT" --out "$DATA" "${PREPARE[@]}"
+else
+    step "parallel text: Bible verses"
+    DATA=$OUT/data/verses
+    recipe data/verses.sh "${LANGUAGES[@]}" --out "$DATA" --downloads "$DOWNLOADS" "${PREPARE[@]}"
+fi
+
+languages "$DATA" test
+LANGUAGES=(--src-lang "$SRC_LANG" --tgt-lang "$TGT_LANG")
+
+step "train a translation model with LayerDrop"
+recipe train_nmt.sh --data "$DATA" "${LANGUAGES[@]}" --out "$OUT/parent" --seed "$SEED" "${TOY[@]}"
+PARENT=$OUT/parent/checkpoint_best.pt
+EARLY=$(first_checkpoint "$OUT/parent")
+
+step "prune: layers of the decoder, of the encoder, of both"
+NAMES=(parent) MODELS=("$PARENT")
+for CHILD in $NMT_CHILDREN; do
+    child "$CHILD"
+    recipe prune.sh --from "$PARENT" "${KEEP[@]}" --out "$OUT/pruned/$NAME"
+    NAMES+=("$NAME") MODELS+=("$OUT/pruned/$NAME/child.pt")
+done
+
+step "fine-tune $NAME"
+recipe finetune_nmt.sh --data "$DATA" "${LANGUAGES[@]}" --from "${MODELS[-1]}" --out "$OUT/finetuned/$NAME" --seed "$SEED"
+NAMES+=("$NAME, fine-tuned") MODELS+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
+
+step "evaluate on the test split"
+TIMED=()
+for I in "${!MODELS[@]}"; do
+    TIMED+=("${NAMES[I]}=${MODELS[I]}")
+done
+if [[ -n $EARLY ]]; then
+    UPDATES=${EARLY##*_}
+    NAMES+=("parent at ${UPDATES%.pt} updates") MODELS+=("$EARLY")
+fi
+for I in "${!MODELS[@]}"; do
+    recipe evaluate_nmt.sh --model "${MODELS[I]}" --data "$DATA" --split test --name "${NAMES[I]}" --seed "$SEED" \
+        --out "$OUT/results/$I.json"
+done
+if [[ -f $DATA/test.$SRC_LANG ]]; then
+    run layerdrop score --copy-source --name "copy of the source" --split test --data "$DATA" --out "$OUT/results/copy.json"
+fi
+
+step "time the models, in turn in one process"
+time_models "$OUT/latency.json" "$DATA" "${TIMED[@]}" -- --beam "$NMT_BEAM" "${TIMING[@]}"
+
+step "report"
+run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --out "$OUT" --title "Translation with fewer layers"
+printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"
