@@ -40,7 +40,7 @@ class FakeTask:
 
 
 def options(**changes) -> Namespace:
-    """Options of a very small model without dropout, the decoder's sizes being the encoder's unless *changes* say so."""
+    """Options of a very small model without dropout; the decoder's sizes are the encoder's unless *changes* say so."""
     sizes = {"layers": 4, "embed_dim": 16, "ffn_embed_dim": 24, "attention_heads": 2}
     sizes |= {name: changes[f"encoder_{name}"] for name in sizes if f"encoder_{name}" in changes}
     values = {

@@ -104,7 +104,7 @@ class Translation:
     def __init__(self, loaded, beam):
         from fairseq.dataclass.configs import GenerationConfig
 
-        # Models that pruning has harmed may repeat themselves up to fairseq's 200 tokens: bounded as when they are scored.
+        # Models that pruning has harmed may repeat themselves to the end: bounded as when they are scored.
         generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
         names = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "lenpen")
         self.settings = {"generation": {name: getattr(generation, name) for name in names}}
