@@ -1,5 +1,6 @@
 """Encoder-decoder models, each side pruned on its own, through fairseq's real commands."""
 
+import json
 import shutil
 import sys
 
@@ -67,6 +68,28 @@ def test_a_child_translates_in_plain_fairseq_as_its_parent_does_when_overridden(
     overridden = generate(data, children / "checkpoint_last.pt", *PLUGIN, "--model-overrides", overrides)
     assert len(alone) == 21
     assert alone == overridden
+
+
+def test_inspect_tells_both_sides(children):
+    found = json.loads(builders.run("layerdrop", "inspect", children / "both.pt", "--json").stdout)
+    assert found["encoder"] == {"layers": 2, "heads": 2, "ffn": 32, "embed_dim": 16}
+    assert found["decoder"] == found["encoder"]
+    assert found["vocabulary"] == found["target_vocabulary"]
+    table = builders.run("layerdrop", "inspect", children / "both.pt").stdout
+    assert "keeping encoder layers [0, 3] of 4 and decoder layers [1, 2] of 3" in table
+
+
+def test_fairseqs_own_layers_to_keep_trains_and_resumes(data, children, tmp_path):
+    """fairseq itself fails on them with a new Transformer, and when a run resumes."""
+    command = (
+        *("fairseq-train", data / "nmt", "--save-dir", tmp_path, "--decoder-layers-to-keep", "2", *builders.NMT),
+        *("--finetune-from-model", children / "checkpoint_last.pt"),
+    )
+    builders.run(*command, "--max-update", "1")
+    assert "Loaded checkpoint" in builders.run(*command, "--max-update", "2").stdout
+    model = checkpoint.read(tmp_path / "checkpoint_last.pt")["cfg"]["model"]
+    assert (model["encoder_layers"], model["decoder_layers"]) == (4, 1)
+    assert len(generate(data, tmp_path / "checkpoint_last.pt", *PLUGIN)) == 21
 
 
 def test_ensembles_of_different_depths(data, children):
