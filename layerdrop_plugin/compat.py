@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from fairseq import checkpoint_utils, models  # noqa: E402
-from fairseq.trainer import Trainer  # noqa: E402
+from fairseq.data.iterators import EpochBatchIterator  # noqa: E402
 from omegaconf import OmegaConf, open_dict  # noqa: E402
 
 from . import checkpoint  # noqa: E402
@@ -59,7 +59,7 @@ def install(package) -> None:
     checkpoint_utils.load_checkpoint_to_cpu = _safely(checkpoint_utils.load_checkpoint_to_cpu)
     checkpoint_utils.load_model_ensemble_and_task = _one_by_one(checkpoint_utils.load_model_ensemble_and_task)
     models.build_model = _with_its_dictionaries(_on_our_classes(models.build_model))
-    Trainer.load_checkpoint = _at_its_place(Trainer.load_checkpoint)
+    EpochBatchIterator.load_state_dict = _at_its_place(EpochBatchIterator.load_state_dict)
 
 
 def _safely(original):
@@ -131,26 +131,24 @@ def _on_our_classes(original):
 
 
 def _at_its_place(original):
-    """``Trainer.load_checkpoint`` after which a run goes on at its place in the epoch, whatever the number of workers.
+    """An iterator's ``load_state_dict`` after which a run goes on at its place, whatever the number of workers.
 
     fairseq counts the batches that each worker took, so with another number of workers it would repeat some data, or
     leave some out.
     """
 
     @functools.wraps(original)
-    def load_checkpoint(self, filename, *args, **kwargs):
-        extra_state = original(self, filename, *args, **kwargs)
-        position = (extra_state or {}).get("train_iterator") or {}
-        before, now = position.get(WORKERS, 0), self.data_parallel_world_size
-        if before and before != now:
-            taken = position.get("iterations_in_epoch", 0) * before
+    def load_state_dict(self, state_dict):
+        before, now = state_dict.get(WORKERS, self.num_shards), self.num_shards
+        if before != now:
+            taken = state_dict.get("iterations_in_epoch", 0) * before
             if taken % now:
                 raise LayerdropError(
-                    f"{filename} was written by {before} workers after {taken} batches of an epoch, which {now} cannot"
+                    f"{before} workers have begun this run and took {taken} batches of an epoch, which {now} cannot"
                     f" share: go on with {before} workers, or begin the epoch again with --reset-dataloader"
                 )
-            position["iterations_in_epoch"] = taken // now
-            logger.warning(f"{filename} was written by {before} workers, {now} go on: the draws of LayerDrop change")
-        return extra_state
+            state_dict = state_dict | {"iterations_in_epoch": taken // now}
+            logger.warning(f"{before} workers have begun this run, {now} go on: LayerDrop's draws will be other ones")
+        return original(self, state_dict)
 
-    return load_checkpoint
+    return load_state_dict
