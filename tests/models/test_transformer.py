@@ -96,7 +96,8 @@ def test_in_evaluation_nothing_is_dropped(name):
     assert len(first[1]["inner_states"]) == 5
 
 
-def test_rare_words_tables_have_gradients():
+@pytest.mark.parametrize("tied", [False, True])
+def test_rare_words_tables_have_gradients(tied):
     """Law 5 for what a language model's batch leaves idle."""
     model = builders.build(
         "layerdrop_transformer_lm",
@@ -106,8 +107,8 @@ def test_rare_words_tables_have_gradients():
         adaptive_input=True,
         adaptive_input_cutoff="10,20",
         adaptive_softmax_cutoff="10,20",
-        tie_adaptive_weights=True,
-        tie_adaptive_proj=True,
+        tie_adaptive_weights=tied,
+        tie_adaptive_proj=tied,
     ).train()
     tokens = torch.full((2, 5), 4)
     features = model(tokens)[0]
