@@ -42,7 +42,7 @@ def recipe(script, *arguments, cwd=None, **variables):
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,  # of a slice, a minute or two; more where other things run too
         check=False,
     )
 
@@ -77,17 +77,31 @@ def downloads():
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory, worker_id, downloads):
-    """The folder that the quick start leaves, spaces in its name; `world / "log"` is what it printed.
+def once(tmp_path_factory, worker_id):
+    """``once(name, fill)``: the folder *name*, which ``fill(folder)`` has filled; what that returned is in its ``log``.
 
     pytest-xdist's workers share one: the first makes it, the others wait. Tests only read it.
     """
     base = tmp_path_factory.getbasetemp()
-    out = (base if worker_id == "master" else base.parent) / "quick start"
-    with open(out.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (out / "log").exists():
-            out.mkdir(exist_ok=True)
-            log = succeeds("quickstart.sh", "--tiny-slice", "--out", out, "--downloads", downloads, cwd=out)
-            (out / "log").write_text(log, encoding="utf-8")
-    return out
+    if worker_id != "master":
+        base = base.parent
+
+    def make(name, fill):
+        out = base / name
+        with open(out.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (out / "log").exists():
+                out.mkdir(exist_ok=True)
+                (out / "log").write_text(fill(out), encoding="utf-8")
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def world(once, downloads):
+    """The folder that the quick start leaves, spaces in its name; `world / "log"` is what it printed."""
+    return once(
+        "quick start",
+        lambda out: succeeds("quickstart.sh", "--tiny-slice", "--out", out, "--downloads", downloads, cwd=out),
+    )

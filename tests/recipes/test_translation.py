@@ -14,8 +14,7 @@ from layerdrop_plugin.cli.inspect import describe
 
 from .conftest import RECIPES, environment, fails, recipe, succeeds
 
-# One worker makes the fixture and runs them all.
-pytestmark = [pytest.mark.recipe, pytest.mark.xdist_group("translation")]
+pytestmark = pytest.mark.recipe
 
 # A model that trains in a second; what translate.sh --tiny-slice uses too.
 TOY = {"NMT_UPDATES": "8", "NMT_WARMUP": "2", "NMT_SAVE_UPDATES": "2", "NMT_BEAM": "2", "LOG_INTERVAL": "2"}
@@ -45,13 +44,12 @@ def run(*command, **variables):
 
 
 @pytest.fixture(scope="module")
-def translated(tmp_path_factory, downloads):
-    """The folder that translate.sh leaves, spaces in its name; tests only read it."""
-    out = tmp_path_factory.mktemp("translation") / "translate it"
-    out.mkdir()
-    log = succeeds("translate.sh", "--tiny-slice", "--out", out, "--downloads", downloads, cwd=out)
-    (out / "log").write_text(log, encoding="utf-8")
-    return out
+def translated(once, downloads):
+    """The folder that translate.sh leaves, spaces in its name; `translated / "log"` is what it printed."""
+    return once(
+        "translate it",
+        lambda out: succeeds("translate.sh", "--tiny-slice", "--out", out, "--downloads", downloads, cwd=out),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,16 +197,12 @@ def test_sentences_of_our_own_and_prepared_data(data, tmp_path):
     assert "--source-lang xx\n--target-lang yy\n" in settings and "--bpe" not in settings
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory, downloads):
-    out = tmp_path_factory.mktemp("comparison") / "com pare"
-    log = succeeds("compare_layerdrop.sh", "--tiny-slice", "--seeds", 1, "--out", out, "--downloads", downloads)
-    (out / "log").write_text(log, encoding="utf-8")
-    return out
-
-
-def test_comparison_has_a_point_for_every_depth(compared):
-    """Of the language model's 2 layers and of the 2 in the decoder, each trained with p = 0.2 and with p = 0."""
+def test_comparison(tmp_path, downloads):
+    """A point for every depth: of the language model's 2 layers and of the decoder's 2, trained with p = 0.2 and 0.
+    Started again it does what is missing, and says what failed."""
+    compared = tmp_path / "com pare"
+    options = ["--tiny-slice", "--seeds", 1, "--out", compared, "--downloads", downloads]
+    log = succeeds("compare_layerdrop.sh", *options)
     points = [read(path)["point"] for path in (compared / "results").glob("*.json")]
     assert {tuple(point[key] for key in ("task", "side", "kept", "train", "seed")) for point in points} == {
         (task, side, kept, f"p = {p}", 1)
@@ -218,15 +212,11 @@ def test_comparison_has_a_point_for_every_depth(compared):
     }
     assert list((compared / "children").iterdir()) == []
     assert (compared / "curves.png").stat().st_size > 500
-    log = (compared / "log").read_text(encoding="utf-8")
     assert len(re.findall(r"^ +\d+:\d\d  (translation|masked-lm), p = 0(\.2)?, seed 1: done$", log, re.M)) == 4
 
-
-def test_comparison_does_what_is_missing_and_says_what_failed(compared, downloads):
     missing = compared / "results/masked-lm-p0-seed1-encoder-1.json"
     missing.unlink()
     (compared / "trained/translation-p0-seed1/checkpoint_last.pt").write_bytes(b"half")
-    options = ["--tiny-slice", "--seeds", 1, "--out", compared, "--downloads", downloads]
     message = fails("compare_layerdrop.sh", *options)
     assert "1 of 4 jobs failed, the first being translation-p0-seed1: " in message and "not a whole" in message
     log = (compared / "logs/masked-lm-p0-seed1.log").read_text(encoding="utf-8")
