@@ -46,7 +46,7 @@ def parse(script, description, own, smoke, arguments=None):
         "layers": (6, "layers of the encoder and of the decoder"),
         "width": (256, "width of the model; its FFN is four times as wide"),
         "heads": (4, "attention heads"),
-        "vocabulary": (8000, "types of the one dictionary of both languages"),
+        "vocabulary": (4000, "types of the one dictionary of both languages"),
         "threads": (2, "torch's threads for one operation"),
     }
     for name, (default, text) in (common | own).items():

@@ -31,6 +31,11 @@ class LayerDropTransformerDecoder(TransformerDecoder):
     def _on_layer_stack(self, args) -> None:
         self.layers = LayerStack.of(self.layers, args, "decoder")
         self._beams = 1
+        self._need_attention = True
+
+    def make_generation_fast_(self, need_attn=False, **kwargs):
+        """fairseq's hook before a search: unless it is to print alignments, nobody will ask for attention weights."""
+        self._need_attention = need_attn
 
     def extract_features_scriptable(
         self,
@@ -44,9 +49,12 @@ class LayerDropTransformerDecoder(TransformerDecoder):
         """fairseq's (same arguments and result), running only the layers kept in this draw.
 
         ``alignment_layer`` is a number of the whole stack; by default it is the last layer, of a gated stack the last
-        one that the gate lets through. In a training draw that drops it there is no attention to return.
+        one that the gate lets through. Attention weights cost time: by default there are none in a search that is not to
+        print them, nor in training with LayerDrop, whose draws may leave that layer out. A layer that is named gives them
+        if it runs.
         """
         encoded = encoder_out["encoder_out"] if encoder_out is not None else []
+        unasked = alignment_layer is None and self._nobody_asks(incremental_state)
         self._share_beams(prev_output_tokens, encoded, incremental_state)
         with self.layers.forward_pass() as left_out:
             x, extra = super().extract_features_scriptable(
@@ -54,11 +62,17 @@ class LayerDropTransformerDecoder(TransformerDecoder):
                 encoder_out,
                 incremental_state,
                 full_context_alignment,
-                self.layers.position(alignment_layer),
+                -1 if unasked else self.layers.position(alignment_layer),
                 alignment_heads,
             )
         # Were the whole decoder dropped, nothing else would connect the encoder to the loss.
         return tie_in(x, [*left_out, *encoded] if left_out else []), extra
+
+    def _nobody_asks(self, incremental_state) -> bool:
+        """Whether nobody will look at attention weights in this call."""
+        if incremental_state is not None:
+            return not self._need_attention
+        return self.training and any(self.layers.rates)
 
     def _share_beams(self, prev_output_tokens, encoded, incremental_state) -> None:
         """Tell the attention over the encoder how many hypotheses share a sentence in this very call.

@@ -32,7 +32,7 @@
 : "${NMT_DECODER_LAYERDROP:=0.2}"
 : "${NMT_BATCH:=512}"                       # tokens per update, over all GPUs: more updates learn more in minutes
 : "${NMT_BATCH_PER_GPU:=512}"
-: "${NMT_UPDATES:=6000}"
+: "${NMT_UPDATES:=4500}"
 : "${NMT_WARMUP:=200}"
 : "${NMT_LR:=1.5e-3}"
 : "${NMT_SCHEDULE:=polynomial_decay}"        # to 0 with the last update; or inverse_sqrt
@@ -40,7 +40,7 @@
 : "${NMT_WEIGHT_DECAY:=0.0}"
 : "${NMT_CLIP:=1.0}"
 : "${NMT_LABEL_SMOOTHING:=0.1}"
-: "${NMT_SAVE_UPDATES:=600}"                 # validate and save this often
+: "${NMT_SAVE_UPDATES:=450}"                 # validate and save this often
 : "${NMT_PRECISION:=}"
 : "${NMT_BEAM:=4}"
 

@@ -159,16 +159,29 @@ def test_beams_share_one_copy_of_the_encoders_output():
     assert rows[0] == 3
 
 
+@pytest.mark.parametrize("printed", [None, "hard"])
+def test_a_search_computes_attention_only_to_print_it(printed):
+    """After fairseq's preparation for inference, as its commands make it."""
+    model = builders.build("layerdrop_transformer").eval()
+    model.prepare_for_inference_(Namespace(generation=Namespace(beam=2, print_alignment=printed)))
+    inputs = builders.pairs()
+    encoder_out = model.encoder(inputs["src_tokens"], inputs["src_lengths"])
+    step = {"prev_output_tokens": inputs["prev_output_tokens"], "encoder_out": encoder_out}
+    assert (model.decoder(**step, incremental_state={})[1]["attn"][0] is None) == (printed is None)
+    assert model.decoder(**step)[1]["attn"][0] is not None
+
+
 def test_the_alignment_layer_is_the_last_one_kept():
-    """Of a plan; in a training draw that drops it there is no attention."""
+    """Of a plan; in training with LayerDrop there is attention of a layer that is named, if the draw keeps it."""
     model = builders.build("layerdrop_transformer", decoder_layerdrop=0.5).train()
     seen = set()
     for update in range(12):
         model.set_num_updates(update)
-        kept = draw_kept(1, update, 0, "decoder", [0.5] * 4)
-        attention = model(**builders.pairs())[1]["attn"][0]
-        assert (attention is not None) == (3 in kept)
-        seen.add(kept)
+        kept = [draw_kept(1, update, micro_batch, "decoder", [0.5] * 4) for micro_batch in range(2)]
+        assert model(**builders.pairs())[1]["attn"][0] is None
+        attention = model(**builders.pairs(), alignment_layer=2)[1]["attn"][0]
+        assert (attention is not None) == (2 in kept[1])
+        seen.add(kept[1])
     assert len(seen) > 2
     model.eval()
     expected = model(**builders.pairs(), alignment_layer=1)[1]["attn"][0]
