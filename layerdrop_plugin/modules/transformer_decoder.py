@@ -49,9 +49,9 @@ class LayerDropTransformerDecoder(TransformerDecoder):
         """fairseq's (same arguments and result), running only the layers kept in this draw.
 
         ``alignment_layer`` is a number of the whole stack; by default it is the last layer, of a gated stack the last
-        one that the gate lets through. Attention weights cost time: by default there are none in a search that is not to
-        print them, nor in training with LayerDrop, whose draws may leave that layer out. A layer that is named gives them
-        if it runs.
+        one that the gate lets through. Attention weights cost time: by default there are none in a search that is not
+        to print them, nor in training with LayerDrop, whose draws may leave that layer out. A layer that is named
+        gives them if it runs.
         """
         encoded = encoder_out["encoder_out"] if encoder_out is not None else []
         unasked = alignment_layer is None and self._nobody_asks(incremental_state)
