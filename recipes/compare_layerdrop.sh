@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Does training with LayerDrop make a model that can be pruned without fine-tuning? The claim of Fan et al. 2019 at the size
-# of the tiny preset: 12 trainings on 2 CPU cores, 50 minutes.
+# of the tiny preset: 12 trainings on 2 CPU cores, 55 minutes.
 #
 #   bash recipes/compare_layerdrop.sh [--out DIR] [--seeds N] [--jobs N] [--preset tiny|base]
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From parallel text to small translation models, and what they cost and gain: one command, 2 CPU cores, 25 minutes.
+# From parallel text to small translation models, and what they cost and gain: one command, 2 CPU cores, 15 minutes.
 #
 #   bash recipes/translate.sh [--out DIR] [--preset tiny|base|iwslt|wmt] [--seed N]
 #   bash recipes/translate.sh --src FILE --tgt FILE --src-lang NAME --tgt-lang NAME [--out DIR] …
