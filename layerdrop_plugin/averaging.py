@@ -1,5 +1,6 @@
 """Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1, averages a run's last)."""
 
+import torch
 from tqdm import tqdm
 
 from . import checkpoint
@@ -31,11 +32,11 @@ def average(paths) -> dict:
             if value.is_floating_point():
                 if not value.isfinite().all():
                     raise LayerdropError(f"{path}: {name} has values that are not finite: leave that checkpoint out")
-                sums[name] = value.double() if name not in sums else sums[name].add_(value)
+                sums[name] = sums[name].add_(value) if name in sums else value.to(torch.float64, copy=True)
     shared = {}  # tied weights stay one tensor in the file
     weights = {}
     for name, value in state["model"].items():
-        place = (value.untyped_storage().data_ptr(), tuple(value.shape), value.stride())
+        place = checkpoint.place_in_memory(value)
         if place not in shared:
             shared[place] = (sums[name] / len(paths)).to(value.dtype) if name in sums else value
         weights[name] = shared[place]

@@ -145,6 +145,11 @@ def read(path) -> dict:
     return state
 
 
+def place_in_memory(tensor) -> tuple:
+    """What two names of one (tied) weight have in common, and two weights have not."""
+    return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+
+
 def untrained(state: dict, cfg: dict, weights: dict) -> dict:
     """A checkpoint of *weights* with *cfg*, made from *state*, whose training has not begun.
 

@@ -88,7 +88,7 @@ def _one_by_one(original):
             try:
                 loaded, cfg, task = original([filename], arg_overrides, task, *args, **kwargs)
             except LayerdropError as error:
-                raise LayerdropError(f"{filename}: {error}") from None
+                raise LayerdropError(str(error) if filename in str(error) else f"{filename}: {error}") from None
             except RuntimeError as error:
                 if "size mismatch" in str(error) and "embed_tokens" in str(error):
                     raise LayerdropError(

@@ -33,8 +33,7 @@ def check_dictionaries(args, task) -> None:
 
 
 def remember_dictionaries(args, task, options=tuple(FINGERPRINTS)) -> None:
-    """Check, then note in *args* the fingerprints of the dictionaries of *task*."""
-    check_dictionaries(args, task)
+    """Note in *args* the fingerprints of the dictionaries of *task* (compat.py has had them checked)."""
     for option in options:
         dictionary = getattr(task, FINGERPRINTS[option], None)
         if isinstance(dictionary, Dictionary):

@@ -2,6 +2,7 @@
 
 import re
 
+from ..checkpoint import place_in_memory
 from ..errors import LayerdropError
 from .families import Family, family_of
 from .plan import ModelShape, StackShape
@@ -78,7 +79,7 @@ def learned_weights(state: dict) -> dict:
     """The learned tensors in *state*, each once: no buffers, and no output layer that is the embedding itself."""
     found, places, words = {}, set(), []
     for key, value in current_weights(state).items():
-        place = (value.untyped_storage().data_ptr(), value.storage_offset(), tuple(value.shape), value.stride())
+        place = place_in_memory(value)
         if key.rsplit(".", 1)[-1] in _BUFFERS or (place[0] and place in places):
             continue
         if _MATRIX_OF_WORDS.search(key):

@@ -6,7 +6,7 @@ Either one file a split (--train, --valid, --test), or one file that is split by
 import argparse
 import math
 
-from textfile import SPLITS, fail, fraction, place_of, read_lines, split_of, tidy, write_splits
+from textfile import SPLITS, chosen, fail, fraction, read_lines, split_of, tidy, write_splits
 
 # The names that GLUE's own files use, first match wins.
 TEXTS = [
@@ -124,10 +124,7 @@ def read_tables(args):
 
 def sample(rows, limit):
     """At most `limit` rows in their order, the same ones every time; files are often sorted by label."""
-    if not limit or limit >= len(rows):
-        return rows
-    chosen = sorted(range(len(rows)), key=lambda i: place_of("\t".join(rows[i][1]) + "#"))[:limit]
-    return [rows[i] for i in sorted(chosen)]
+    return [rows[i] for i in chosen(["\t".join(texts) for _, texts, _ in rows], limit)]
 
 
 def main():

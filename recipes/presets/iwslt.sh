@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # IWSLT'14 de-en with the flags of fairseq's examples/translation, and LayerDrop 0.2 (Fan et al. 2019): base.sh, except for
 # what is named here. The data: prepare-iwslt14.sh and fairseq-preprocess there, given with --data.
+# (Written and not run: no GPU was at hand. Compare the flags with your fairseq's examples.)
 
 : "${NMT_ARCH:=layerdrop_transformer_iwslt_de_en}" # 6 + 6 layers, width 512, FFN 1024, 4 heads
 : "${NMT_BATCH:=4096}"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # WMT'16 en-de with 12 + 6 layers and LayerDrop 0.2 (Fan et al. 2019), trained like Ott et al. 2018 (fairseq's
 # examples/scaling_nmt, joined dictionary, given with --data): base.sh, except for what is named here.
+# (Written and not run: no GPU was at hand. Compare the flags with your fairseq's examples.)
 
 : "${NMT_ARCH:=layerdrop_transformer_wmt_en_de_big_12_6}" # 12 + 6 layers, width 1024, FFN 4096, 16 heads
 : "${NMT_BATCH:=458752}"                     # 128 GPUs of 3,584 tokens, or as many passes of fewer
