@@ -1,6 +1,7 @@
 """fairseq's own ``--encoder-layers-to-keep`` and ``--decoder-layers-to-keep``, in training, resuming and overrides."""
 
 from ..errors import LayerdropError
+from ..modules.layer_sizes import OPTIONS, kinds_of
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.weights import layers_of, prune_weights
 
@@ -51,6 +52,7 @@ class LayersToKeep:
             layers = parse_layers_to_keep(getattr(args, option, None), getattr(args, f"{stack}_layers"), stack)
             setattr(args, option, None)
             if layers:
+                _keep_sizes(args, stack, layers)
                 setattr(args, f"{stack}_layers", len(layers))
                 kept[stack] = layers
         return kept
@@ -68,3 +70,12 @@ class LayersToKeep:
             if layers != len(kept):
                 plans[stack] = StackPlan(parse_layers_to_keep(kept, layers, stack))
         return super().load_state_dict(prune_weights(state_dict, Plan(**plans)), strict=strict)
+
+
+def _keep_sizes(args, stack: str, layers: tuple[int, ...]) -> None:
+    """Leave in our options of sizes those of the *layers* that are kept."""
+    for kind in kinds_of(stack):
+        option = f"{stack}_{OPTIONS[kind]}"
+        sizes = str(getattr(args, option, None) or "").split(",")
+        if len(sizes) == getattr(args, f"{stack}_layers"):
+            setattr(args, option, ",".join(sizes[layer] for layer in layers))

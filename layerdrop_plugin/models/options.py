@@ -7,12 +7,40 @@ from omegaconf import OmegaConf, open_dict
 
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES, drop_rate
+from ..modules.layer_sizes import OPTIONS, kinds_of, layer_sizes
+from ..modules.structured_dropout import CHUNKS, RATES
+
+DROPPED = {"headdrop": "each attention head", "ffndrop": "each chunk of FFN units", "sublayerdrop": "each sublayer"}
+
+
+def size_help(stack: str, kind: str) -> str:
+    """What ``--STACK-self-attn-heads`` and its like are."""
+    parts = "FFN units" if kind == "ffn" else f"heads of {kind}"
+    return (
+        f"{parts} of the {stack}'s layers, such as 4,3,0,-: 0 leaves the output's bias, - nothing (default: all whole)"
+    )
+
+
+def drop_help(stack: str, name: str) -> str:
+    """What ``--STACK-headdrop`` and its like are."""
+    return f"chance in [0, 1) that {DROPPED[name]} of the {stack} is left out of a training forward (default: 0)"
+
+
+def chunks_help(stack: str) -> str:
+    """What ``--STACK-ffndrop-chunks`` is."""
+    return f"chunks of FFN units that --{stack}-ffndrop leaves out or keeps together (default: {CHUNKS})"
 
 
 def add_layerdrop_args(parser, *stacks: str) -> None:
-    """Add ``--STACK-layerdrop-schedule`` and the warm-up; make fairseq's ``--STACK-layerdrop`` check its value."""
+    """Add our options of each of *stacks*; make fairseq's ``--STACK-layerdrop`` check its value."""
     for stack in stacks:
         refine_layerdrop_arg(parser, stack)
+        for kind in kinds_of(stack):
+            name = f"--{stack}-{OPTIONS[kind].replace('_', '-')}"
+            parser.add_argument(name, metavar="N,N,...", help=size_help(stack, kind))
+        for rate in RATES:
+            parser.add_argument(f"--{stack}-{rate}", type=float, metavar="P", help=drop_help(stack, rate))
+        parser.add_argument(f"--{stack}-ffndrop-chunks", type=int, metavar="N", help=chunks_help(stack))
         parser.add_argument(
             f"--{stack}-layerdrop-schedule",
             choices=list(SCHEDULES),
@@ -48,6 +76,7 @@ def check_layerdrop(args, *stacks: str) -> None:
     Architectures call it, which fairseq does as soon as it has read the command line.
     """
     for stack in stacks:
+        check_parts(args, stack)
         rate = drop_rate(getattr(args, f"{stack}_layerdrop"), f"--{stack}-layerdrop")
         if rate > 0 and safe_getattr(args, "ddp_backend") == "fully_sharded":
             raise LayerdropError("LayerDrop hangs under --ddp-backend fully_sharded: use pytorch_ddp or legacy_ddp")
@@ -56,6 +85,17 @@ def check_layerdrop(args, *stacks: str) -> None:
                 f"--criterion {args.criterion} needs the attention of a layer that --decoder-layerdrop may leave out:"
                 " train with --decoder-layerdrop 0"
             )
+
+
+def check_parts(args, stack: str) -> None:
+    """Raise LayerdropError for sizes of layers, or drop rates of their parts, that cannot be."""
+    layer_sizes(args, stack, getattr(args, f"{stack}_layers"))
+    for name in RATES:
+        drop_rate(safe_getattr(args, f"{stack}_{name}") or 0.0, f"--{stack}-{name}")
+    units = getattr(args, f"{stack}_ffn_embed_dim")
+    chunks = safe_getattr(args, f"{stack}_ffndrop_chunks") or CHUNKS
+    if safe_getattr(args, f"{stack}_ffndrop") and not 1 <= chunks <= units:
+        raise LayerdropError(f"--{stack}-ffndrop-chunks {chunks}: want 1 to {units}, the number of FFN units")
 
 
 def changeable(args):

@@ -14,11 +14,20 @@ from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerL
 from omegaconf import II
 
 from ..modules.drop_rates import SCHEDULES
+from ..modules.structured_dropout import CHUNKS
 from ..modules.tie_in import tie_in
 from ..modules.transformer_decoder import LayerDropTransformerDecoder
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
-from .options import changeable, check_layerdrop, refine_layerdrop_arg, refuse_base_layers
+from .options import (
+    changeable,
+    check_layerdrop,
+    chunks_help,
+    drop_help,
+    refine_layerdrop_arg,
+    refuse_base_layers,
+    size_help,
+)
 
 
 @dataclass
@@ -29,6 +38,12 @@ class LayerDropTransformerLanguageModelConfig(TransformerLanguageModelConfig):
         default=next(iter(SCHEDULES)),
         metadata={"help": "drop rates over the decoder's depth, their mean being --decoder-layerdrop"},
     )
+    decoder_self_attn_heads: Optional[str] = field(default=None, metadata={"help": size_help("decoder", "self_attn")})
+    decoder_ffn_units: Optional[str] = field(default=None, metadata={"help": size_help("decoder", "ffn")})
+    decoder_headdrop: float = field(default=0.0, metadata={"help": drop_help("decoder", "headdrop")})
+    decoder_ffndrop: float = field(default=0.0, metadata={"help": drop_help("decoder", "ffndrop")})
+    decoder_sublayerdrop: float = field(default=0.0, metadata={"help": drop_help("decoder", "sublayerdrop")})
+    decoder_ffndrop_chunks: int = field(default=CHUNKS, metadata={"help": chunks_help("decoder")})
     layerdrop_warmup_updates: int = field(
         default=0, metadata={"help": "updates over which the drop rates rise from 0 (0: no warm-up)"}
     )

@@ -19,7 +19,7 @@ def drop_rate(value, name: str = "--encoder-layerdrop") -> float:
     except (TypeError, ValueError):
         raise LayerdropError(f"{name} wants a number p with 0 <= p < 1, not {value!r}") from None
     if not 0.0 <= rate < 1.0:
-        raise LayerdropError(f"{name} wants 0 <= p < 1, not {value}: p is the chance that a layer is left out")
+        raise LayerdropError(f"{name} wants 0 <= p < 1, not {value}: p is the chance of being left out")
     return rate
 
 

@@ -3,23 +3,18 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 from torch import nn
 
+from .draws import Draw
 from .drop_rates import layer_rates, warmup_factor
-
-# One number per stack of a model, so that encoder and decoder draw independently.
-STACKS = {"encoder": 0, "decoder": 1}
+from .layer_sizes import layer_sizes
+from .prunable_layer import prunable_layer
+from .structured_dropout import StructuredDropout
 
 
 def draw_kept(seed: int, update: int, micro_batch: int, stack: str, rates: Sequence[float]) -> tuple[int, ...]:
-    """Layers that one training forward keeps, ascending: layer d is dropped with probability ``rates[d]``.
-
-    A function of its arguments alone, so that every worker drops the same layers and a resumed run draws what the
-    uninterrupted one would have.
-    """
-    entropy = [seed % 2**64, update, micro_batch, STACKS[stack]]
-    uniform = np.random.default_rng(np.random.SeedSequence(entropy)).random(len(rates))
+    """Layers that one training forward keeps, ascending: layer d is dropped with probability ``rates[d]``."""
+    uniform = Draw(seed, update, micro_batch, stack).uniform("layers", len(rates))
     return tuple(depth for depth, rate in enumerate(rates) if uniform[depth] >= rate)
 
 
@@ -48,26 +43,31 @@ class LayerStack(nn.ModuleList):
         super().__init__(layers)
         self.rates = list(rates)
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
+        self.structured_dropout: StructuredDropout | None = None
         self.num_updates, self.micro_batch = 0, 0
         self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that run at all
         self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
 
     @classmethod
     def of(cls, layers: nn.ModuleList, args, stack: str) -> "LayerStack":
-        """The stack of fairseq's *layers*, dropped as the options in *args* say.
+        """The stack of fairseq's *layers*, each made one of ours, sized and dropped as the options in *args* say.
 
         Raises:
-            LayerdropError: a drop rate or schedule that cannot be.
+            LayerdropError: a drop rate, schedule or size of a layer that cannot be.
         """
         modules = list(nn.ModuleList.__iter__(layers))  # fairseq's LayerDrop list draws in its own __iter__
+        sizes = layer_sizes(args, stack, len(modules))
+        modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
         rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
-        return cls(
+        result = cls(
             modules,
             layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
             seed=getattr(args, "seed", 1),
             stack=stack,
             warmup_updates=args.layerdrop_warmup_updates,
         )
+        result.structured_dropout = StructuredDropout.of(args, stack)
+        return result
 
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq's hook, called several times per micro-batch: only a changed number starts a new update."""
@@ -75,14 +75,17 @@ class LayerStack(nn.ModuleList):
             self.num_updates, self.micro_batch = num_updates, 0
 
     def _draw(self) -> tuple[int, ...]:
-        if not self.training or not any(self.rates):
-            kept = tuple(range(len(self)))
-        else:
-            factor = warmup_factor(self.num_updates, self.warmup_updates)
-            rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
-            kept = draw_kept(self.seed, self.num_updates, self.micro_batch, self.stack, rates)
+        """Layers that run in this forward; draws heads, units and sublayers as well."""
+        kept = tuple(range(len(self)))
         if self.training:
+            factor = warmup_factor(self.num_updates, self.warmup_updates)
+            draw = Draw(self.seed, self.num_updates, self.micro_batch, self.stack)
             self.micro_batch += 1
+            if any(self.rates):
+                rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
+                kept = tuple(depth for depth, u in enumerate(draw.uniform("layers", len(self))) if u >= rates[depth])
+        if self.structured_dropout is not None:
+            self.structured_dropout.drop(self, draw if self.training else None, factor if self.training else 0.0)
         return kept if self.gate is None else tuple(depth for depth in kept if depth in self.gate)
 
     @contextlib.contextmanager

@@ -1,9 +1,15 @@
 """Run a sub-network of a live model: the plan as gates, without touching a weight."""
 
 import contextlib
+from collections.abc import Iterator
 
+import torch
+
+from ..errors import LayerdropError
+from ..modules.gate import Gate
 from ..modules.layer_stack import LayerStack
-from .plan import ModelShape, Plan, StackPlan, StackShape
+from ..modules.sublayers import Sublayers
+from .plan import KINDS, PARTS, ModelShape, Plan, StackPlan, StackShape
 
 
 def stacks_of(model) -> dict[str, LayerStack]:
@@ -11,22 +17,88 @@ def stacks_of(model) -> dict[str, LayerStack]:
     return {module.stack: module for module in model.modules() if isinstance(module, LayerStack)}
 
 
+def model_shape(model) -> ModelShape:
+    """The shape of a live *model*; of layers that are not ours the sublayers count as absent."""
+    return ModelShape(**{name: _stack_shape(stack) for name, stack in stacks_of(model).items()})
+
+
+def _stack_shape(stack: LayerStack) -> StackShape:
+    layers = list(stack)
+    sizes = {kind: tuple(_size(layer, kind) for layer in layers) for kind in KINDS}
+    if not any(_had_encoder_attn(layer) for layer in layers):
+        del sizes["encoder_attn"]
+    attentions = [layer.self_attn for layer in layers if getattr(layer, "self_attn", None) is not None]
+    width = max((layer.embed_dim for layer in layers), default=0)
+    heads = width // attentions[0].head_dim if attentions else 0
+    return StackShape(len(layers), heads, max([0, *(size or 0 for size in sizes["ffn"])]), width, sizes)
+
+
+def _had_encoder_attn(layer) -> bool:
+    return getattr(layer, "encoder_attn", None) is not None or "encoder_attn" in getattr(layer, "absent", ())
+
+
+def _size(layer, kind: str) -> int | None:
+    if not isinstance(layer, Sublayers) or layer.sublayer(kind) is None:
+        return None
+    return layer.ffn_gate.parts if kind == "ffn" else layer.sublayer(kind).num_heads
+
+
+def gates_of(model) -> dict[str, list[Gate | None]]:
+    """The gates of *model*: by stack and kind (``encoder.self_attn``, ``decoder.ffn``, ``encoder.layers``), by layer.
+
+    None where the sublayer is absent or cannot be gated; kinds that a stack does not have are left out.
+    """
+    gates: dict[str, list[Gate | None]] = {}
+    for name, stack in stacks_of(model).items():
+        layers = [layer if isinstance(layer, Sublayers) else None for layer in stack]
+        for kind in _stack_shape(stack).sizes:
+            gates[f"{name}.{kind}"] = [layer and _gate(layer, kind) for layer in layers]
+        gates[f"{name}.layers"] = [layer and layer.gate for layer in layers]
+    return gates
+
+
+def _gate(layer: Sublayers, kind: str) -> Gate | None:
+    if layer.sublayer(kind) is None:
+        return None
+    return layer.ffn_gate if kind == "ffn" else layer.head_gate(kind)
+
+
 @contextlib.contextmanager
-def gated(model, plan: Plan):
+def gated(model, plan: Plan) -> Iterator:
     """Within this block *model* computes what the child of *plan* would, in training and in evaluation mode.
 
     Raises:
-        LayerdropError: the plan cannot be cut out of the model.
+        LayerdropError: the plan cannot be cut out of the model, or names parts that cannot be gated.
     """
-    stacks = stacks_of(model)
-    shapes = {name: StackShape(layers=len(stack), heads=0, ffn=0, embed_dim=0) for name, stack in stacks.items()}
-    plan.validate(ModelShape(**shapes))
-    before = {name: stack.gate for name, stack in stacks.items()}
-    for name, stack in stacks.items():
-        chosen: StackPlan | None = getattr(plan, name)
-        stack.gate = None if chosen is None else chosen.layers
-    try:
+    plan.validate(model_shape(model))
+    with contextlib.ExitStack() as opened:
+        for name, stack in stacks_of(model).items():
+            chosen: StackPlan | None = getattr(plan, name)
+            opened.callback(setattr, stack, "gate", stack.gate)
+            stack.gate = None if chosen is None else chosen.layers
+            for depth, layer in enumerate(stack):
+                if isinstance(layer, Sublayers):
+                    _close(layer, {} if chosen is None else _of_layer(chosen, depth), opened)
         yield model
-    finally:
-        for name, stack in stacks.items():
-            stack.gate = before[name]
+
+
+def _of_layer(plan: StackPlan, depth: int) -> dict[str, tuple[int, ...] | None]:
+    return {kind: plan.kept(kind)[depth] for kind in KINDS if depth in plan.kept(kind)}
+
+
+def _close(layer: Sublayers, kept: dict[str, tuple[int, ...] | None], opened: contextlib.ExitStack) -> None:
+    """Close what a *layer* does not keep; *opened* opens it again."""
+    opened.callback(setattr, layer, "closed", layer.closed)
+    layer.closed = frozenset(kind for kind, parts in kept.items() if parts is None)
+    for kind in KINDS:
+        gate = _gate(layer, kind)
+        parts = kept.get(kind)
+        if gate is None:
+            if parts is not None:
+                raise LayerdropError(f"the {PARTS[kind]}s of this model's {kind} cannot be gated or pruned")
+            continue
+        opened.callback(setattr, gate, "scale", gate.scale)
+        gate.scale = None
+        if parts is not None and len(parts) < gate.parts:
+            gate.scale = torch.zeros(gate.parts)
+            gate.scale[list(parts)] = 1.0

@@ -2,23 +2,42 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import LayerdropError
 
 VERSION = 1
-LATER = ("self_attn", "encoder_attn", "ffn")  # heads and FFN units: room in the format, not prunable yet
+KINDS = ("self_attn", "encoder_attn", "ffn")  # sublayers, made of heads, heads and FFN units
+PARTS = {"self_attn": "head", "encoder_attn": "head", "ffn": "unit"}
 
 
 @dataclass(frozen=True)
 class StackShape:
-    """Shape of one stack: number of layers, attention heads and FFN units of each layer, width of the model."""
+    """Shape of one stack.
+
+    Attributes:
+        layers: number of layers.
+        heads: attention heads of a whole layer; ``embed_dim / heads`` is the width of a head.
+        ffn: FFN units of a whole layer.
+        embed_dim: width of the model.
+        sizes: per kind of sublayer that the stack has, the heads or units of each layer, None where it is absent; by
+            default self-attention and FFN, whole.
+    """
 
     layers: int
     heads: int
     ffn: int
     embed_dim: int
+    sizes: dict[str, tuple[int | None, ...]] | None = None
+
+    def __post_init__(self):
+        whole = {"self_attn": (self.heads,) * self.layers, "ffn": (self.ffn,) * self.layers}
+        object.__setattr__(self, "sizes", self.sizes or whole)
+
+    def whole(self, kind: str) -> int:
+        """Heads or units of a whole sublayer of *kind*."""
+        return self.ffn if kind == "ffn" else self.heads
 
 
 @dataclass(frozen=True)
@@ -29,37 +48,112 @@ class ModelShape:
     decoder: StackShape | None = None
 
 
+Kept = dict[int, tuple[int, ...] | None]  # layer -> what it keeps; None: the sublayer is absent
+
+
 @dataclass(frozen=True)
 class StackPlan:
-    """What a child keeps of one stack: ``layers``, the parent's numbers, ascending."""
+    """What a child keeps of one stack, in the parent's numbers.
+
+    Attributes:
+        layers: the layers, ascending.
+        self_attn, encoder_attn: for kept layers the heads kept, ascending. An empty tuple keeps the output's bias and
+            the LayerNorm; None makes the sublayer absent, LayerNorm included. Layers not named keep all they have.
+        ffn: likewise the FFN units.
+    """
 
     layers: tuple[int, ...]
+    self_attn: Kept = field(default_factory=dict)
+    encoder_attn: Kept = field(default_factory=dict)
+    ffn: Kept = field(default_factory=dict)
+
+    def kept(self, kind: str) -> Kept:
+        """What is kept of a *kind* of sublayer."""
+        return getattr(self, kind)
+
+    def only_layers(self) -> bool:
+        """Whether this plan drops whole layers at most."""
+        return not any(self.kept(kind) for kind in KINDS)
 
     def validate(self, shape: StackShape, stack: str) -> None:
         """Raise LayerdropError unless this can be cut out of *shape*."""
         if not self.layers:
             raise LayerdropError(f"the plan keeps no layer of the {stack}: keep at least one")
-        repeated = [layer for i, layer in enumerate(self.layers) if layer in self.layers[:i]]
-        if repeated:
-            raise LayerdropError(f"the plan repeats layer {repeated[0]} of the {stack}: name each one once")
-        beyond = [layer for layer in self.layers if not 0 <= layer < shape.layers]
-        if beyond:
-            raise LayerdropError(
-                f"the plan keeps layer {beyond[0]}, but the {stack} has {shape.layers} layers, 0 to {shape.layers - 1}"
-            )
-        if list(self.layers) != sorted(self.layers):
-            raise LayerdropError(f"the plan's layers of the {stack} must ascend: {sorted(self.layers)}")
+        _check_ascending(self.layers, shape.layers, "layer", f"the {stack}")
+        for kind in KINDS:
+            for layer, kept in self.kept(kind).items():
+                self._validate_sublayer(kind, layer, kept, shape, stack)
+
+    def _validate_sublayer(self, kind: str, layer: int, kept, shape: StackShape, stack: str) -> None:
+        place = f"{kind} of {stack} layer {layer}"
+        if kind not in shape.sizes:
+            raise LayerdropError(f"the plan names {place}, but the {stack} has no {kind}: remove {kind!r} from it")
+        if layer not in self.layers:
+            raise LayerdropError(f"the plan names {place}, a layer that it does not keep: remove it there")
+        size = shape.sizes[kind][layer]
+        if kept and size is None:
+            raise LayerdropError(f"the plan keeps {PARTS[kind]}s in {place}, which the parent does not have")
+        if kept:
+            _check_ascending(kept, size, PARTS[kind], place)
 
     def after(self, first: "StackPlan") -> "StackPlan":
         """This plan of a child as a plan of the parent from which *first* cut the child."""
-        return StackPlan(tuple(first.layers[layer] for layer in self.layers))
+        composed = {}
+        for kind in KINDS:
+            mine, theirs = self.kept(kind), first.kept(kind)
+            composed[kind] = {}
+            for number in self.layers:
+                layer = first.layers[number]
+                if number in mine and theirs.get(layer) is not None and mine[number] is not None:
+                    composed[kind][layer] = tuple(theirs[layer][part] for part in mine[number])
+                elif number in mine or layer in theirs:
+                    absent = layer in theirs and theirs[layer] is None
+                    composed[kind][layer] = None if absent else mine.get(number, theirs.get(layer))
+        return StackPlan(tuple(first.layers[layer] for layer in self.layers), **composed)
+
+    def cut(self, shape: StackShape) -> StackShape:
+        """The shape of what this plan keeps of *shape*."""
+        sizes = {
+            kind: tuple(_size(self.kept(kind).get(layer, ...), of[layer]) for layer in self.layers)
+            for kind, of in shape.sizes.items()
+        }
+        return replace(shape, layers=len(self.layers), sizes=sizes)
+
+    def to_dict(self) -> dict:
+        """Plain form, as in the JSON file."""
+        kinds = {kind: self.kept(kind) for kind in KINDS if self.kept(kind)}
+        plain = {
+            kind: {str(layer): None if of is None else list(of) for layer, of in sorted(kept.items())}
+            for kind, kept in kinds.items()
+        }
+        return {"layers": list(self.layers)} | plain
+
+
+def _size(kept, size: int | None) -> int | None:
+    if kept is ...:
+        return size
+    return None if kept is None or size is None else len(kept)
+
+
+def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str) -> None:
+    """Raise LayerdropError unless *numbers* are different numbers below *size*, ascending."""
+    repeated = [number for i, number in enumerate(numbers) if number in numbers[:i]]
+    if repeated:
+        raise LayerdropError(f"the plan repeats {part} {repeated[0]} of {place}: name each one once")
+    beyond = [number for number in numbers if not 0 <= number < size]
+    if beyond:
+        has = f"has {size} {part}s, 0 to {size - 1}" if size else f"has no {part}s left"
+        raise LayerdropError(f"the plan keeps {part} {beyond[0]}, but {place} {has}")
+    if list(numbers) != sorted(numbers):
+        raise LayerdropError(f"the plan's {part}s of {place} must ascend: {sorted(numbers)}")
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a child keeps of its parent, per stack; a stack that is None stays whole.
 
-    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``.
+    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``; with heads and FFN
+    units, by layer, ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}`` in a stack.
     """
 
     encoder: StackPlan | None = None
@@ -82,10 +176,15 @@ class Plan:
             stacks[stack] = mine.after(theirs) if mine is not None and theirs is not None else mine or theirs
         return Plan(**stacks)
 
+    def cut(self, shape: ModelShape) -> ModelShape:
+        """The shape of what this plan keeps of *shape*."""
+        plans = {stack: getattr(self, stack) for stack in STACKS if getattr(self, stack) is not None}
+        return replace(shape, **{stack: plan.cut(getattr(shape, stack)) for stack, plan in plans.items()})
+
     def to_dict(self) -> dict:
         """Plain form, as in the JSON file."""
         plans = {stack: getattr(self, stack) for stack in STACKS}
-        return {"version": VERSION} | {stack: {"layers": list(p.layers)} for stack, p in plans.items() if p is not None}
+        return {"version": VERSION} | {stack: plan.to_dict() for stack, plan in plans.items() if plan is not None}
 
     def to_json(self) -> str:
         """One line of JSON, the plan's file."""
@@ -135,11 +234,26 @@ EXAMPLE = Plan(encoder=StackPlan((1, 3, 5))).to_json()
 def _stack_from_dict(data, stack: str) -> StackPlan:
     if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
         raise LayerdropError(f'the plan\'s {stack} needs "layers", a list of the layers to keep')
-    for key in data:
-        if key in LATER:
-            raise LayerdropError(f"the plan names {key!r} of the {stack}: this version prunes whole layers only")
-        if key != "layers":
-            raise LayerdropError(f"the plan has an unknown part {key!r} in its {stack}")
-    if not all(type(layer) is int for layer in data["layers"]):
-        raise LayerdropError(f"the plan's layers of the {stack} must be whole numbers, not {data['layers']}")
-    return StackPlan(tuple(data["layers"]))
+    unknown = [key for key in data if key not in ("layers", *KINDS)]
+    if unknown:
+        raise LayerdropError(f"the plan has an unknown part {unknown[0]!r} in its {stack}")
+    kinds = {kind: _kept_from_dict(data[kind], kind, stack) for kind in KINDS if data.get(kind) is not None}
+    return StackPlan(_numbers(data["layers"], f"layers of the {stack}"), **kinds)
+
+
+def _kept_from_dict(data, kind: str, stack: str) -> Kept:
+    if not isinstance(data, dict) or not all(str(layer).isdecimal() for layer in data):
+        raise LayerdropError(
+            f"the plan's {kind} of the {stack} must say for layers what they keep,"
+            f' such as {{"0": [0, 2], "1": []}} ({PARTS[kind]}s), or null for a sublayer that goes'
+        )
+    return {
+        int(layer): None if kept is None else _numbers(kept, f"{PARTS[kind]}s in {kind} of {stack} layer {layer}")
+        for layer, kept in data.items()
+    }
+
+
+def _numbers(data, what: str) -> tuple[int, ...]:
+    if not isinstance(data, list) or not all(type(number) is int for number in data):
+        raise LayerdropError(f"the plan's {what} must be whole numbers, not {data}")
+    return tuple(data)

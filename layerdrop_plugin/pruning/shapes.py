@@ -4,19 +4,32 @@ import re
 
 from ..checkpoint import place_in_memory
 from ..errors import LayerdropError
+from ..modules.layer_sizes import OPTIONS, kinds_of
 from .families import Family, family_of
 from .plan import ModelShape, StackShape
-from .weights import layers_of
+from .weights import LAYER, layers_of
 
 # What fairseq registers as buffers: a format number and a device probe.
 _BUFFERS = {"version", "_float_tensor"}
+# Weights of a layer that are as long as the model is wide.
+_OF_WIDTH = ("layer_norm.bias", "out_proj.bias", "fc2.bias")
 # Output layers may be the embedding itself; files that a tool has rewritten hold it twice.
 _MATRIX_OF_WORDS = re.compile(r"(embed_tokens|output_projection|lm_head)\.weight$")
 
 
 def current_weights(state: dict) -> dict:
-    """The weights in *state* under today's names (early RoBERTas say ``decoder`` and ``emb_layer_norm``)."""
-    weights = state["model"]
+    """The weights in *state* under today's names.
+
+    Early models have one ``in_proj`` for queries, keys and values, and early RoBERTas say ``decoder`` and
+    ``emb_layer_norm``.
+    """
+    weights = {}
+    for key, value in state["model"].items():
+        if ".in_proj_" in key:
+            for name, part in zip("qkv", value.chunk(3), strict=True):
+                weights[key.replace(".in_proj_", f".{name}_proj.")] = part
+        else:
+            weights[key] = value
     if family_of(state["cfg"]["model"]).stock != "roberta":
         return weights
 
@@ -40,21 +53,37 @@ def shape_of(state: dict) -> ModelShape:
 
 
 def _stack_shape(state: dict, weights: dict, family: Family, stack: str) -> StackShape:
-    numbers = layers_of(weights, stack)
-    if numbers != set(range(len(numbers))) or not numbers:
+    options, numbers = state["cfg"]["model"], layers_of(weights, stack)
+    sized = any(options.get(f"{stack}_{option}") for option in OPTIONS.values())
+    layers = int(options[f"{stack}_layers"]) if sized else len(numbers)  # a layer may have lost all its weights
+    if not (numbers and numbers <= set(range(layers)) and (sized or len(numbers) == layers)):
         raise LayerdropError(
             f"the checkpoint's weights are not those of a {family.stock}: layers of its {stack} are missing"
         )
     inner = ".sentence_encoder" if family.stock == "roberta" else ""
-    first_fc = weights.get(f"{stack}{inner}.layers.0.fc1.weight")
-    if first_fc is None:
-        raise LayerdropError("the checkpoint's layers have no fc1.weight: they are not Transformer layers")
-    return StackShape(
-        layers=len(numbers),
-        heads=int(state["cfg"]["model"].get(f"{stack}_attention_heads") or 12),
-        ffn=first_fc.shape[0],
-        embed_dim=first_fc.shape[1],
-    )
+    ours = {key: value for key, value in weights.items() if LAYER.match(key) and key.startswith(f"{stack}.")}
+    width = next((value.shape[0] for key, value in ours.items() if key.endswith(_OF_WIDTH)), None)
+    if width is None:
+        raise LayerdropError("the checkpoint's layers have no LayerNorm: they are not Transformer layers")
+    heads = int(options.get(f"{stack}_attention_heads") or 12)
+    sizes = {}
+    for kind in kinds_of(stack):
+        inside = {"self_attn": "self_attn.out_proj", "encoder_attn": "encoder_attn.out_proj", "ffn": "fc2"}[kind]
+        names = [f"{stack}{inner}.layers.{layer}.{inside}" for layer in range(layers)]
+        sizes[kind] = tuple(_parts(weights, name, 1 if kind == "ffn" else width // heads) for name in names)
+    if stack == "decoder" and "decoder_encoder_attn_heads" not in options and not any(sizes["encoder_attn"]):
+        del sizes["encoder_attn"]
+    units = [size for size in sizes["ffn"] if size is not None]
+    whole = int(options.get(f"{stack}_ffn_embed_dim") or 0) if sized else 0
+    return StackShape(layers, heads, max([whole, *units]), width, sizes)
+
+
+def _parts(weights: dict, projection: str, width: int) -> int | None:
+    """How many parts of *width* a sublayer's last projection puts together; None if there is none."""
+    weight = weights.get(f"{projection}.weight")
+    if weight is not None:
+        return weight.shape[1] // width
+    return 0 if f"{projection}.bias" in weights else None
 
 
 def vocabulary_size(state: dict, side: str = "source") -> int:

@@ -2,32 +2,46 @@
 
 import copy
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from .families import OURS, family_of
-from .plan import ModelShape, Plan
+from ..modules.layer_sizes import OPTIONS, format_sizes
+from ..modules.structured_dropout import RATES
+from .families import OURS, Family, family_of
+from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
 from .shapes import current_weights, max_positions, shape_of
 from .weights import prune_weights
 
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this
-_OUR_OPTIONS = ("encoder_layerdrop_schedule", "decoder_layerdrop_schedule", "layerdrop_warmup_updates")
+_DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
+_OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
+# Options with which heads, or FFN units, cannot be told apart any more.
+FIXED_HEADS = ("quant_noise_pq", "{stack}_xformers_att_config", "scale_heads")
+FIXED_UNITS = ("quant_noise_pq", "scale_fc")
 
 
-def stock_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
-    """A copy of a checkpoint's *cfg* that names stock fairseq's model and task and says the shape itself.
+def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
+    """A copy of a checkpoint's *cfg* that says the *shape* itself and names fairseq's own task.
 
-    Nothing in it asks for this plugin: neither ``--user-dir`` nor our options.
+    A model whose layers are all alike names fairseq's own model too, and nothing in it asks for this plugin. Another
+    one, of which heads, FFN units or sublayers are gone from some layers, names our model of the family.
+
+    Raises:
+        LayerdropError: we have no model for the latter.
     """
     cfg = copy.deepcopy(cfg)
     family = family_of(cfg["model"])
+    options = size_options(shape)
+    name = family.stock if not any(options.values()) else our_model(family)
     model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
     task = {k: v for k, v in cfg["task"].items() if not k.startswith("prune_")}
     task["_name"] = _stock_task(task.get("_name"))
-    model |= {"_name": family.stock, "arch": family.stock, "user_dir": None} | dict(family.beside)
+    model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
     for stack in family.stacks:
         model |= {f"{stack}_layers": getattr(shape, stack).layers, f"{stack}_layers_to_keep": None}
+    model = {k: v for k, v in model.items() if k not in options} | {k: v for k, v in options.items() if v}
+    model |= {f"{stack}_ffn_embed_dim": getattr(shape, stack).ffn for stack in family.stacks}
     if "task" in model:
         model["task"] = _stock_task(model["task"])
     if positions is not None:
@@ -37,6 +51,32 @@ def stock_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
     cfg["model"], cfg["task"] = model, task
     cfg.setdefault("common", {})["user_dir"] = None
     return cfg
+
+
+def size_options(shape: ModelShape) -> dict[str, str | None]:
+    """Our options that say how many heads and FFN units the layers of each stack of *shape* have; None: all whole."""
+    return {
+        f"{stack}_{OPTIONS[kind]}": format_sizes(sizes, getattr(shape, stack).whole(kind))
+        for stack in STACKS
+        if getattr(shape, stack) is not None
+        for kind, sizes in getattr(shape, stack).sizes.items()
+    }
+
+
+def our_model(family: Family) -> str:
+    """The name of our model of *family*, whose layers may differ.
+
+    Raises:
+        LayerdropError: there is none.
+    """
+    from fairseq.models import ARCH_MODEL_REGISTRY
+
+    name = f"layerdrop_{family.stock}"
+    if name not in ARCH_MODEL_REGISTRY:
+        raise LayerdropError(
+            f"of a {family.stock} only whole layers can be pruned: the plan names heads, units or more"
+        )
+    return name
 
 
 def _stock_task(name):
@@ -59,19 +99,43 @@ def prune_state(state: dict, plan: Plan, origin: dict) -> dict:
     """
     shape = shape_of(state)
     plan.validate(shape)
-    cfg = stock_config(state["cfg"], child_shape(shape, plan), max_positions(state))
+    _refuse_fixed_parts(state["cfg"]["model"], plan)
+    cfg = child_config(state["cfg"], child_shape(shape, plan), max_positions(state))
     for stack in family_of(state["cfg"]["model"]).stacks:
         cfg["model"][f"{stack}_layerdrop"] = 0.0
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
     cfg[checkpoint.PROVENANCE] = provenance(state, plan, shape, origin)
-    return checkpoint.untrained(state, cfg, prune_weights(current_weights(state), plan))
+    return checkpoint.untrained(state, cfg, prune_weights(current_weights(state), plan, shape))
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
-    """The shape of what *plan* keeps of a parent of *shape*."""
-    kept = {stack: getattr(plan, stack) for stack in ("encoder", "decoder") if getattr(plan, stack) is not None}
-    return replace(shape, **{s: replace(getattr(shape, s), layers=len(p.layers)) for s, p in kept.items()})
+    """The shape of what *plan* keeps of a parent of *shape*; an FFN's whole is what the widest layer still has."""
+    cut = plan.cut(shape)
+    widest = {}
+    for stack in STACKS:
+        of = getattr(cut, stack)
+        if of is not None:
+            units = [size for size in of.sizes["ffn"] if size]
+            widest[stack] = replace(of, ffn=max(units, default=of.ffn))
+    return replace(cut, **widest)
+
+
+def _refuse_fixed_parts(options: dict, plan: Plan) -> None:
+    """Raise LayerdropError where *plan* takes parts out of a sublayer that works with all of them together."""
+    for stack in STACKS:
+        of: StackPlan | None = getattr(plan, stack)
+        if of is None:
+            continue
+        heads = any(kept is not None for kind in ("self_attn", "encoder_attn") for kept in of.kept(kind).values())
+        units = any(kept is not None for kept in of.ffn.values())
+        found = [name for name in FIXED_HEADS if options.get(name.format(stack=stack))] if heads else []
+        found += [name for name in FIXED_UNITS if options.get(name.format(stack=stack))] if units else []
+        if found:
+            name = found[0].format(stack=stack).replace("_", "-")
+            raise LayerdropError(
+                f"the parent was trained with --{name}: of its {stack} only whole layers can be pruned"
+            )
 
 
 def _aligned(layer: int, plan: Plan) -> int:
@@ -79,6 +143,11 @@ def _aligned(layer: int, plan: Plan) -> int:
     if layer not in plan.decoder.layers:
         raise LayerdropError(
             f"the plan drops decoder layer {layer}, which the parent was trained to align words with: keep it"
+        )
+    if layer in plan.decoder.encoder_attn:
+        raise LayerdropError(
+            f"the plan names encoder_attn of decoder layer {layer}, which the parent was trained to align words with:"
+            " keep it whole"
         )
     return plan.decoder.layers.index(layer)
 
@@ -91,6 +160,7 @@ def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict
         "sha256": origin.get("sha256"),
         "architecture": state["cfg"]["model"].get("_name") or state["cfg"]["model"].get("arch"),
         **{f"{stack}_layers": getattr(shape, stack).layers for stack in family_of(state["cfg"]["model"]).stacks},
+        "shape": asdict(shape),
         "plan": plan.to_dict(),
     }
     whole = plan.after(Plan.from_dict(before["plan"])) if before.get("plan") else plan
@@ -99,3 +169,12 @@ def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict
         "plan": whole.to_dict(),
         "plan_sha256": whole.sha256(),
     }
+
+
+def shape_before(origin: dict) -> ModelShape:
+    """The shape that the last ancestor in a child's provenance had."""
+    plain = origin["ancestors"][-1]["shape"]
+    stacks = {stack: of for stack, of in plain.items() if of is not None}
+    for stack, of in stacks.items():
+        stacks[stack] = StackShape(**of | {"sizes": {kind: tuple(sizes) for kind, sizes in of["sizes"].items()}})
+    return ModelShape(**stacks)

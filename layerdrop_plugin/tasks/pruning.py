@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq import utils
@@ -19,7 +19,7 @@ from ..errors import LayerdropError
 from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
 from ..pruning import shapes, strategies, surgery
-from ..pruning.families import family_of
+from ..pruning.families import OURS, family_of, registered_model
 from ..pruning.plan import STACKS, ModelShape, Plan
 
 logger = logging.getLogger(__name__)
@@ -92,10 +92,8 @@ class PruningTask:
         ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
         plan_gone = self._options.prune_plan and not os.path.isfile(self._options.prune_plan)
         if ancestors and not plan_gone:
-            shape = shapes.shape_of(state)
-            stacks = {stack: getattr(shape, stack) for stack in STACKS if getattr(shape, stack) is not None}
-            parent = ModelShape(**{s: replace(of, layers=ancestors[-1][f"{s}_layers"]) for s, of in stacks.items()})
-            if self._plan(parent).to_dict() != ancestors[-1]["plan"]:
+            plan = self._plan(surgery.shape_before(state["cfg"][checkpoint.PROVENANCE]))
+            if plan.to_dict() != ancestors[-1]["plan"]:
                 raise LayerdropError(
                     f"{file} is a child by another plan ({ancestors[-1]['plan']}) than the one asked for:"
                     " choose another --save-dir, or delete that one to start again"
@@ -124,6 +122,11 @@ class PruningTask:
 
     def _check_family(self, cfg, state: dict) -> None:
         wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
+        uneven = any(surgery.size_options(shapes.shape_of(state)).values())
+        if uneven and not OURS.match(registered_model({"_name": cfg._name})):
+            raise LayerdropError(
+                f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
+            )
         if wanted.stacks != found.stacks:
             raise LayerdropError(
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
@@ -156,6 +159,8 @@ class PruningTask:
                 setattr(cfg, f"{stack}_ffn_embed_dim", of.ffn)
                 setattr(cfg, f"{stack}_attention_heads", of.heads)
                 setattr(cfg, f"{stack}_embed_dim", of.embed_dim)
+            for option, sizes in surgery.size_options(shape).items():
+                setattr(cfg, option, sizes)
             if positions is not None:
                 cfg.max_positions = cfg.max_source_positions = positions
         if positions is not None:
@@ -182,7 +187,7 @@ def _resume_file(cfg) -> str | None:
 def _save_as_stock(root, cfg, state: dict, options) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
     plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
-    stock = surgery.stock_config(plain, shapes.shape_of(state), shapes.max_positions(state))
+    stock = surgery.child_config(plain, shapes.shape_of(state), shapes.max_positions(state))
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
         root.task = stock["task"]

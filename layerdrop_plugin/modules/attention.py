@@ -1,0 +1,206 @@
+"""Multi-head attention of which any heads can be gated or absent, on torch's scaled_dot_product_attention.
+
+Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 2: with a gate ξ_h on each head,
+the output is Σ_h ξ_h (head h's columns of the output projection) Att_h(x), plus the output projection's bias.
+"""
+
+import torch
+from fairseq.modules import MultiheadAttention
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import LayerdropError
+from .gate import HEADS, Gate
+from .memory_order import in_memory_order
+from .tie_in import tie_in
+
+
+class AttentionWithoutHeads(nn.Module):
+    """What is left when every head is gone: the output projection's bias, whatever is attended to.
+
+    Its only weight is ``out_proj.bias``.
+    """
+
+    num_heads = 0
+
+    def __init__(self, embed_dim: int, head_dim: int):
+        super().__init__()
+        self.embed_dim, self.head_dim = embed_dim, head_dim
+        self.out_proj = OnlyBias(embed_dim)
+        self.gate = Gate(0, HEADS)
+
+    def forward(self, query: Tensor, key: Tensor | None = None, **_unused) -> tuple[Tensor, None]:
+        """*query* (target length, batch, width) -> the bias at every place, and no attention weights."""
+        inputs = [x for x in (query, key) if x is not None and self.training]
+        return tie_in(self.out_proj.bias.expand_as(query), inputs), None
+
+    def set_beam_size(self, beam_size: int) -> None:
+        """As fairseq's attention; there is nothing to share."""
+
+    def _get_input_buffer(self, incremental_state) -> dict:
+        return {}
+
+
+class OnlyBias(nn.Module):
+    """A linear layer without inputs: its bias."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(features))
+
+
+class PrunableAttention(MultiheadAttention):
+    """fairseq's attention with ``num_heads`` heads of width ``head_dim``, whose product need not be ``embed_dim``.
+
+    Same weights (by head), state-dict keys, arguments, incremental state and outputs as fairseq's. Attention weights
+    are computed only where somebody asks for them. A row without any visible key gives zeros, where fairseq's gives
+    NaN. Made from fairseq's by :func:`prunable`.
+    """
+
+    gate: Gate
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        key_padding_mask: Tensor | None = None,
+        incremental_state: dict | None = None,
+        need_weights: bool = True,
+        static_kv: bool = False,
+        attn_mask: Tensor | None = None,
+        before_softmax: bool = False,
+        need_head_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """fairseq's arguments: *query* (target length, batch, width), *key* and *value* (source length, batch, ...).
+
+        Returns:
+            the output, as *query*, and attention weights (batch, target length, source length), with
+            ``need_head_weights`` (heads, batch, target length, source length), or None if not asked for. With
+            ``before_softmax`` the scores (batch x heads, target length, source length) and the values
+            (batch x heads, source length, head's width) instead.
+        """
+        q = self._heads(self.q_proj, query)
+        k, v, padding = self._keys_and_values(query, key, value, key_padding_mask, incremental_state, static_kv)
+        beams = q.size(0) // k.size(0)
+        if beams > 1:  # hypotheses of a sentence share its keys: they are further queries of one batch row
+            q = q.reshape(k.size(0), beams, *q.shape[1:]).transpose(1, 2).flatten(2, 3)
+            attn_mask = None if attn_mask is None else attn_mask.repeat(beams, 1)
+        mask = _visible(padding, attn_mask, q)
+        weights = None
+        if before_softmax:
+            return _by_row(_scores(q, k, mask, self.scaling), beams).flatten(0, 1), v.flatten(0, 1)
+        if need_weights or need_head_weights:
+            weights = _softmax(_scores(q, k, mask, self.scaling))
+            x = torch.matmul(self.dropout_module(weights.to(q)), v)
+            weights = self._asked(_by_row(weights, beams), need_head_weights)
+        else:
+            dropout = self.dropout_module.p if self.training else 0.0
+            x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
+        x = self.gate(_by_row(x, beams))
+        return in_memory_order(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
+
+    def _heads(self, projection: nn.Module, x: Tensor) -> Tensor:
+        """*x* (length, batch, width) projected, as (batch, heads, length, head's width)."""
+        return in_memory_order(projection, x).unflatten(2, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
+
+    def _keys_and_values(self, query, key, value, padding, incremental_state, static_kv):
+        """Keys and values (batch, heads, length, head's width), those of earlier steps included, and their padding."""
+        saved = None if incremental_state is None else self._get_input_buffer(incremental_state)
+        before = saved.get("prev_key") if saved is not None else None
+        if static_kv and before is not None:
+            return before, saved["prev_value"], saved["prev_key_padding_mask"]
+        if self.self_attention:
+            key = value = query
+        elif self.encoder_decoder_attention:
+            value = key
+            if self.beam_size > 1 and query.size(1) == key.size(1):  # fairseq's own beam: a copy for each hypothesis
+                key = value = key[:, :: self.beam_size]
+                padding = None if padding is None else padding[:: self.beam_size]
+        k, v = self._heads(self.k_proj, key), self._heads(self.v_proj, value)
+        if padding is not None and padding.dim() == 0:
+            padding = None
+        if saved is not None:
+            if before is not None:
+                k, v = torch.cat([before, k], 2), torch.cat([saved["prev_value"], v], 2)
+            padding = self._append_prev_key_padding_mask(
+                padding, saved.get("prev_key_padding_mask"), k.size(0), k.size(2), static_kv
+            )
+            saved |= {"prev_key": k, "prev_value": v, "prev_key_padding_mask": padding}
+            self._set_input_buffer(incremental_state, saved)
+        return k, v, padding
+
+    def _asked(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
+        """Weights (batch, heads, ...) as the caller wants them, of the heads that the gate lets through."""
+        kept = self.gate.kept()
+        if kept is not None:
+            weights = weights[:, list(kept)]
+        if weights.size(1) == 0:
+            return None
+        return weights.transpose(0, 1) if need_head_weights else weights.mean(1)
+
+
+def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
+    """fairseq's *attention* as one of ours with its first *heads* heads (default: all), its weights staying in place.
+
+    What cannot be pruned is given back as it is: attention with learned biases among its keys, an extra zero key,
+    quantisation noise or xformers.
+
+    Raises:
+        LayerdropError: *heads* are fewer than those of an attention that cannot be pruned.
+    """
+    heads = attention.num_heads if heads is None else heads
+    if not can_be_pruned(attention):
+        if heads < attention.num_heads:
+            raise LayerdropError("heads cannot be removed from this kind of attention (quantisation noise, xformers)")
+        return attention
+    if heads == 0:
+        return AttentionWithoutHeads(attention.embed_dim, attention.head_dim)
+    if heads < attention.num_heads:
+        width = heads * attention.head_dim
+        for name in ("q_proj", "k_proj", "v_proj"):
+            whole = getattr(attention, name)
+            setattr(attention, name, nn.Linear(whole.in_features, width))
+        attention.out_proj = nn.Linear(width, attention.embed_dim)
+        attention.num_heads = heads
+        attention.reset_parameters()
+    attention.__class__ = PrunableAttention
+    attention.gate = Gate(heads, HEADS)
+    return attention
+
+
+def can_be_pruned(attention: nn.Module) -> bool:
+    """Whether ours can take the place of *attention*."""
+    if type(attention) is not MultiheadAttention or attention.use_xformers or attention.add_zero_attn:
+        return False
+    return attention.bias_k is None and not attention.k_proj._forward_pre_hooks  # quant_noise is such a hook
+
+
+def _visible(padding: Tensor | None, attn_mask: Tensor | None, q: Tensor) -> Tensor | None:
+    """What SDPA takes: True where a key may be seen (batch, 1, 1, source), or numbers to add (..., target, source)."""
+    if padding is not None:
+        padding = padding.to(torch.bool)[:, None, None, :]
+    if attn_mask is None:
+        return None if padding is None else ~padding
+    attn_mask = attn_mask.to(q)
+    return attn_mask if padding is None else attn_mask.masked_fill(padding, float("-inf"))
+
+
+def _scores(q: Tensor, k: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    scores = torch.matmul(q * scaling, k.transpose(2, 3))
+    if mask is None:
+        return scores
+    return scores.masked_fill(~mask, float("-inf")) if mask.dtype is torch.bool else scores + mask
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Weights in single precision (or better), zeros in a row that sees no key; its gradient has no NaN either."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    hidden = scores.eq(float("-inf"))
+    weights = F.softmax(scores.masked_fill(hidden, torch.finfo(scores.dtype).min), dim=-1)
+    return weights.masked_fill(hidden, 0.0)
+
+
+def _by_row(x: Tensor, beams: int) -> Tensor:
+    """(sentences, heads, beams x length, ...) as (sentences x beams, heads, length, ...)."""
+    return x if beams == 1 else x.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)

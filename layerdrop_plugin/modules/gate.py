@@ -1,0 +1,93 @@
+"""A gate over parts of a sublayer (its heads, its FFN units) or over a whole layer.
+
+A gate multiplies what each part h contributes with a factor ξ_h: 1 as it is, 0 closes it. With a probe it also tells
+the gradient of the loss with respect to ξ_h at the factor's value, in any backward pass that goes through it (Michel,
+Levy, Neubig 2019, section 3.2), without a multiplication in the forward pass: ∂L/∂ξ_h = Σ x_h · ∂L/∂x_h.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Layout(NamedTuple):
+    """How a tensor holds parts.
+
+    Attributes:
+        factors: shape in which a vector over the parts is broadcast against the tensor.
+        arrange: the tensor's view as (batch, parts, tokens, width).
+    """
+
+    factors: tuple[int, ...]
+    arrange: Callable[[Tensor], Tensor]
+
+
+HEADS = Layout((-1, 1, 1), lambda x: x)  # (batch, heads, tokens, width)
+UNITS = Layout((-1,), lambda x: x.permute(1, 2, 0).unsqueeze(-1))  # (tokens, batch, units)
+LAYER = Layout((1,), lambda x: x.transpose(0, 1).unsqueeze(1))  # (tokens, batch, width)
+
+
+class Probe(NamedTuple):
+    """Who wants a gate's gradients.
+
+    Attributes:
+        take: called in the backward pass with ∂L/∂ξ in single precision or better, of shape (batch, parts), or
+            (batch, parts, tokens) where ``per_token``; L is whatever was differentiated, its scaling included.
+        per_token: ξ has a value for each token rather than for each example.
+        root: a leaf that requires a gradient. It puts the gate on the graph where no weight in front of it does.
+    """
+
+    take: Callable[[Tensor], None]
+    per_token: bool
+    root: Tensor
+
+
+class _Probed(torch.autograd.Function):
+    """The identity on *x*; its backward pass tells a probe ∂L/∂ξ of a ξ that multiplies *part*, a summand of *x*."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, part: Tensor, root: Tensor, layout: Layout, probe: Probe) -> Tensor:
+        ctx.save_for_backward(part)
+        ctx.layout, ctx.probe = layout, probe
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        (part,) = ctx.saved_tensors
+        exact = torch.promote_types(gradient.dtype, torch.float32)
+        product = ctx.layout.arrange(gradient.detach().to(exact) * part.detach())
+        ctx.probe.take(product.sum(-1) if ctx.probe.per_token else product.sum((-2, -1)))
+        return gradient, None, None, None, None
+
+
+class Gate:
+    """The gate over *parts* parts that lie in a tensor as *layout* says. No module: it has no weights to save.
+
+    Attributes:
+        scale: factors of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
+        drawn: factors of this forward's structured dropout, or None; set by ``modules.structured_dropout``.
+        probe: who wants the gradients, or None; set by ``criterions.head_importance``.
+    """
+
+    def __init__(self, parts: int, layout: Layout):
+        self.parts, self.layout = parts, layout
+        self.scale: Tensor | None = None
+        self.drawn: Tensor | None = None
+        self.probe: Probe | None = None
+
+    def __call__(self, x: Tensor, before: Tensor | None = None) -> Tensor:
+        """*x* through the gate; with *before*, the gate lets through what was added to *before*: b + ξ (x - b)."""
+        base = 0 if before is None else before
+        for factors in (self.scale, self.drawn):
+            if factors is not None:
+                x = base + (x - base) * factors.to(x).view(self.layout.factors)
+        if self.probe is not None and torch.is_grad_enabled():
+            part = x if before is None else (x - before).detach()
+            x = _Probed.apply(x, part, self.probe.root, self.layout, self.probe)
+        return x
+
+    def kept(self) -> tuple[int, ...] | None:
+        """The parts that ``scale`` does not close, or None for all."""
+        return None if self.scale is None else tuple(self.scale.nonzero().flatten().tolist())

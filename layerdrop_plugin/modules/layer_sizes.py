@@ -1,0 +1,58 @@
+"""How many heads and FFN units each layer of a stack has, as ``--STACK-self-attn-heads`` and its like say it."""
+
+from ..errors import LayerdropError
+
+# Kind of sublayer -> what the option that sizes it is called, behind the stack's name.
+OPTIONS = {"self_attn": "self_attn_heads", "encoder_attn": "encoder_attn_heads", "ffn": "ffn_units"}
+ABSENT = "-"
+
+
+def kinds_of(stack: str) -> tuple[str, ...]:
+    """The kinds of sublayers that a stack may have."""
+    return tuple(kind for kind in OPTIONS if stack == "decoder" or kind != "encoder_attn")
+
+
+def parse_sizes(text: str | None, layers: int, whole: int, name: str) -> tuple[int | None, ...]:
+    """The sizes in *text*, such as ``4,3,-,0``: one per layer, None for an absent sublayer; *whole* each by default.
+
+    Raises:
+        LayerdropError: not one number from 0 to *whole*, or ``-``, for each of *layers* layers.
+    """
+    if not text:
+        return (whole,) * layers
+    parts = [part.strip() for part in str(text).split(",")]
+    if len(parts) != layers or any(part != ABSENT and not part.isdecimal() for part in parts):
+        raise LayerdropError(
+            f"{name} {text}: want a number for each of the {layers} layers, separated by commas,"
+            f" or {ABSENT} where that part of the layer is absent"
+        )
+    sizes = tuple(None if part == ABSENT else int(part) for part in parts)
+    beyond = [size for size in sizes if size is not None and size > whole]
+    if beyond:
+        raise LayerdropError(f"{name} {text}: a layer has at most {whole}, not {beyond[0]}")
+    return sizes
+
+
+def format_sizes(sizes: tuple[int | None, ...], whole: int) -> str | None:
+    """The reverse of :func:`parse_sizes`; None where every layer is whole."""
+    if all(size == whole for size in sizes):
+        return None
+    return ",".join(ABSENT if size is None else str(size) for size in sizes)
+
+
+def layer_sizes(args, stack: str, layers: int) -> list[dict[str, int | None]]:
+    """For each layer of *stack* the sizes that the options in *args* give it; kinds without an option are left out.
+
+    Raises:
+        LayerdropError: as :func:`parse_sizes`.
+    """
+    found: list[dict[str, int | None]] = [{} for _ in range(layers)]
+    for kind in kinds_of(stack):
+        option = f"{stack}_{OPTIONS[kind]}"
+        text = getattr(args, option, None)
+        if text:
+            whole = getattr(args, f"{stack}_{'ffn_embed_dim' if kind == 'ffn' else 'attention_heads'}")
+            sizes = parse_sizes(text, layers, whole, f"--{option.replace('_', '-')}")
+            for layer, size in zip(found, sizes, strict=True):
+                layer[kind] = size
+    return found

@@ -1,0 +1,108 @@
+"""A Transformer layer as a row of sublayers, each of which may be gated, dropped or absent."""
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
+from .gate import LAYER, UNITS, Gate
+from .memory_order import in_memory_order
+from .tie_in import tie_in
+
+# Kinds of sublayers, in the order in which a layer runs them -> what their weights' names begin with, and their norm's.
+WEIGHTS = {
+    "self_attn": ("self_attn", "attn_ln", "c_attn"),
+    "encoder_attn": ("encoder_attn",),
+    "ffn": ("fc1", "fc2", "ffn_layernorm", "w_resid"),
+}
+NORMS = {"self_attn": "self_attn_layer_norm", "encoder_attn": "encoder_attn_layer_norm", "ffn": "final_layer_norm"}
+KINDS = tuple(WEIGHTS)
+
+
+class Sublayers:
+    """Mixed into fairseq's layers by :func:`with_sublayers`: what encoder and decoder layers have in common.
+
+    Attributes:
+        gate: over the whole layer.
+        ffn_gate: over the FFN's units.
+        absent: kinds of sublayers that this layer had to lose.
+        closed: kinds that a plan's gates close; set by ``pruning.gates``.
+        dropped: kinds that this forward's draw drops; set by ``modules.structured_dropout``.
+    """
+
+    gate: Gate
+    ffn_gate: Gate
+    absent: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
+
+    def sublayer(self, kind: str) -> nn.Module | None:
+        """The module that makes a sublayer's output (an attention, the FFN's second projection); None if absent."""
+        return self.fc2 if kind == "ffn" else getattr(self, kind, None)
+
+    def runs(self, kind: str) -> bool:
+        """Whether this forward runs a sublayer; one that does not is the identity, its LayerNorm included."""
+        return self.sublayer(kind) is not None and kind not in self.closed and kind not in self.dropped
+
+    def head_gate(self, kind: str) -> Gate | None:
+        """The gate over the heads of an attention, or None where there is none to gate."""
+        attention = self.sublayer(kind)
+        return attention.gate if isinstance(attention, (PrunableAttention, AttentionWithoutHeads)) else None
+
+    def parameters_of(self, kind: str) -> Iterable[nn.Parameter]:
+        """Parameters of a sublayer, its LayerNorm's included."""
+        for name in (*WEIGHTS[kind], NORMS[kind]):
+            part = getattr(self, name, None)
+            if isinstance(part, nn.Module):
+                yield from part.parameters()
+            elif part is not None:
+                yield part
+
+    def run_sublayer(self, kind: str, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """*x* (length, batch, width) after the sublayer *kind*, whose own function is *compute*: norm, dropout, sum."""
+        if not self.runs(kind):
+            return tie_in(x, self.parameters_of(kind)) if self.training else x
+        norm, residual = getattr(self, NORMS[kind]), x
+        if self.normalize_before and isinstance(self.sublayer(kind), (AttentionWithoutHeads, OnlyBias)):
+            x = tie_in(compute(x), norm.parameters())  # a constant: nothing looks at the norm
+        else:
+            x = compute(in_memory_order(norm, x) if self.normalize_before else x)
+        x = self.dropout_module(x)
+        if kind == "ffn" and getattr(self, "w_resid", None) is not None:
+            residual = self.w_resid * residual
+        x = self.residual_connection(x, residual)
+        return x if self.normalize_before else in_memory_order(norm, x)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The FFN's own function of *x* (length, batch, width)."""
+        if self.fc1 is None:
+            return tie_in(self.fc2.bias.expand_as(x), [x] if self.training else [])
+        x = self.activation_dropout_module(self.activation_fn(in_memory_order(self.fc1, x)))
+        if getattr(self, "ffn_layernorm", None) is not None:
+            x = in_memory_order(self.ffn_layernorm, x)
+        return in_memory_order(self.fc2, self.ffn_gate(x))
+
+
+def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -> None:
+    """Make fairseq's *layer* one of ours, of class *kind* (a :class:`Sublayers`), its weights staying in place.
+
+    Args:
+        sizes: heads of the attentions and units of the FFN, None for a sublayer that is absent; what is not named
+            stays whole. Weights that shrink are new ones.
+    """
+    layer.__class__ = kind
+    whole = getattr(layer, "c_attn", None) is not None  # factors of heads that act behind the output projection
+    for attention in ("self_attn", "encoder_attn"):
+        if getattr(layer, attention, None) is not None and not whole:
+            setattr(layer, attention, prunable(getattr(layer, attention), sizes.get(attention)))
+    units = sizes.get("ffn", layer.fc1.out_features)
+    if units == 0:
+        layer.fc1, layer.fc2 = None, OnlyBias(layer.embed_dim)
+    elif units is not None and units < layer.fc1.out_features:
+        layer.fc1, layer.fc2 = nn.Linear(layer.embed_dim, units), nn.Linear(units, layer.embed_dim)
+    layer.absent = frozenset(kind for kind, size in sizes.items() if size is None)
+    for name in layer.absent:
+        for part in (*WEIGHTS[name], NORMS[name]):
+            if hasattr(layer, part):
+                setattr(layer, part, None)
+    layer.gate, layer.ffn_gate = Gate(1, LAYER), Gate(units or 0, UNITS)
