@@ -29,7 +29,7 @@ class AttentionWithoutHeads(nn.Module):
         self.out_proj = OnlyBias(embed_dim)
         self.gate = Gate(0, HEADS)
 
-    def forward(self, query: Tensor, key: Tensor | None = None, **_unused) -> tuple[Tensor, None]:
+    def forward(self, query: Tensor, key: Tensor | None = None, value=None, **_unused) -> tuple[Tensor, None]:
         """*query* (target length, batch, width) -> the bias at every place, and no attention weights."""
         inputs = [x for x in (query, key) if x is not None and self.training]
         return tie_in(self.out_proj.bias.expand_as(query), inputs), None

@@ -56,15 +56,16 @@ def _stack_shape(state: dict, weights: dict, family: Family, stack: str) -> Stac
     options, numbers = state["cfg"]["model"], layers_of(weights, stack)
     sized = any(options.get(f"{stack}_{option}") for option in OPTIONS.values())
     layers = int(options[f"{stack}_layers"]) if sized else len(numbers)  # a layer may have lost all its weights
-    if not (numbers and numbers <= set(range(layers)) and (sized or len(numbers) == layers)):
+    if not (layers and numbers <= set(range(layers)) and (sized or len(numbers) == layers)):
         raise LayerdropError(
             f"the checkpoint's weights are not those of a {family.stock}: layers of its {stack} are missing"
         )
     inner = ".sentence_encoder" if family.stock == "roberta" else ""
     ours = {key: value for key, value in weights.items() if LAYER.match(key) and key.startswith(f"{stack}.")}
     width = next((value.shape[0] for key, value in ours.items() if key.endswith(_OF_WIDTH)), None)
-    if width is None:
+    if width is None and not sized:
         raise LayerdropError("the checkpoint's layers have no LayerNorm: they are not Transformer layers")
+    width = width or int(options[f"{stack}_embed_dim"])
     heads = int(options.get(f"{stack}_attention_heads") or 12)
     sizes = {}
     for kind in kinds_of(stack):

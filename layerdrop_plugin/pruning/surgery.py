@@ -144,11 +144,6 @@ def _aligned(layer: int, plan: Plan) -> int:
         raise LayerdropError(
             f"the plan drops decoder layer {layer}, which the parent was trained to align words with: keep it"
         )
-    if layer in plan.decoder.encoder_attn:
-        raise LayerdropError(
-            f"the plan names encoder_attn of decoder layer {layer}, which the parent was trained to align words with:"
-            " keep it whole"
-        )
     return plan.decoder.layers.index(layer)
 
 
