@@ -7,8 +7,10 @@ import os
 from tabulate import tabulate
 
 from .. import checkpoint
+from ..modules.layer_sizes import ABSENT
 from ..pruning import families, shapes
-from ..pruning.plan import STACKS
+from ..pruning.describe import MADE_OF, format_row
+from ..pruning.plan import KINDS, STACKS
 
 HELP = "show a checkpoint's shape, size and origin"
 
@@ -54,12 +56,7 @@ def run(args) -> None:
     sides = {stack: found[stack] for stack in STACKS if found[stack]}
     rows = [("architecture", found["architecture"]), ("task", found["task"])]
     for stack, of in sides.items():
-        rows += [
-            (f"{stack} layers", of["layers"]),
-            (f"{stack} heads", f"{of['heads']} in each layer"),
-            (f"{stack} FFN units", f"{of['ffn']} in each layer"),
-            (f"{stack} width", of["embed_dim"]),
-        ]
+        rows += [(f"{stack} layers", of["layers"]), *_sizes(stack, of), (f"{stack} width", of["embed_dim"])]
     rows.append(("vocabulary", f"{found['vocabulary']:,}"))
     if found["target_vocabulary"] != found["vocabulary"]:
         rows.append(("target vocabulary", f"{found['target_vocabulary']:,}"))
@@ -74,10 +71,38 @@ def run(args) -> None:
     print(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
+def _sizes(stack: str, of: dict) -> list[tuple[str, str]]:
+    """Rows that say how many heads and FFN units each layer of a *stack* has."""
+    rows = []
+    for name, kinds in MADE_OF.items():
+        whole = of["ffn" if kinds == ("ffn",) else "heads"]
+        sizes = {kind: of["sizes"][kind] for kind in kinds if kind in of["sizes"]}
+        if all(size == whole for row in sizes.values() for size in row):
+            rows.append((f"{stack} {name}", f"{whole} in each layer"))
+        elif kinds == ("ffn",):
+            rows.append((f"{stack} {name}", f"{format_row(sizes['ffn'])} of {whole}"))
+        else:
+            rows += [(f"{stack} {kind} heads", f"{format_row(row)} of {whole}") for kind, row in sizes.items()]
+    return rows
+
+
 def _ancestry(ancestor: dict) -> str:
     kept = [
         f"{stack} layers {ancestor['plan'][stack]['layers']} of {ancestor[f'{stack}_layers']}"
+        + _parts(ancestor["plan"][stack])
         for stack in STACKS
         if stack in ancestor["plan"]
     ]
     return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
+
+
+def _parts(plan: dict) -> str:
+    """How many heads and FFN units a stack's *plan* keeps, in a few words."""
+    said = []
+    for kind in KINDS:
+        if kind in plan:
+            rows = [plan[kind].get(str(layer), ...) for layer in plan["layers"]]
+            counts = ("all" if row is ... else ABSENT if row is None else str(len(row)) for row in rows)
+            name = "FFN units" if kind == "ffn" else f"{kind} heads"
+            said.append(f"{name} {','.join(counts)}")
+    return f" ({'; '.join(said)})" if said else ""

@@ -1,19 +1,24 @@
-"""Cut a smaller child out of a parent's checkpoint, whole layers at a time; a side that is not named stays whole.
+"""Cut a smaller child out of a parent's checkpoint: layers, and among those kept heads and FFN units, by their scores.
+What is not named stays whole.
 
-The child is a stock fairseq checkpoint: it loads with fairseq-train --finetune-from-model, fairseq-generate,
-fairseq-validate and from_pretrained, without this plugin, its parent or any override.
+The child loads with fairseq-train --finetune-from-model, fairseq-generate, fairseq-validate and from_pretrained,
+without its parent or any override; one that only lost whole layers loads without this plugin too.
 
   layerdrop prune parent.pt child.pt --encoder-layers every-other:0.5
   layerdrop prune parent.pt child.pt --encoder-layers even:6 --decoder-layers first:2
   layerdrop prune parent.pt child.pt --plan plan.json      {"version": 1, "encoder": {"layers": [1, 3, 5]}}
+  layerdrop prune parent.pt child.pt --heads importance.json:0.4 --ffn importance.json:0.5 --min-heads 1
 """
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning import shapes, strategies, surgery
-from ..pruning.plan import STACKS
+from ..pruning import ranking, shapes, strategies, surgery
+from ..pruning.describe import describe_kept
+from ..pruning.importance import fingerprint
+from ..pruning.plan import STACKS, Plan
 
 HELP = "cut a smaller model out of a checkpoint"
+LONG_PLAN = 4000  # characters; a plan names FFN units one by one
 
 
 def add_arguments(parser) -> None:
@@ -25,27 +30,41 @@ def add_arguments(parser) -> None:
             f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {strategies.SPEC_HELP}"
         )
     parser.add_argument("--plan", metavar="FILE", help="JSON file of the plan, instead of SPEC")
+    for name, what in ranking.NAMES.items():
+        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{what} to remove: {strategies.PART_HELP}")
+    parser.add_argument("--ranking", choices=ranking.RANKINGS, default=ranking.RANKINGS[0], help=ranking.RANKING_HELP)
+    parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=strategies.MIN_HEADS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
 def run(args) -> None:
     """Prune, saying what was kept and the rate that was reached."""
     rules = {stack: getattr(args, f"{stack}_layers") for stack in STACKS}
-    if not any(rules.values()) and not args.plan:
-        raise LayerdropError("say what to keep: --encoder-layers SPEC, --decoder-layers SPEC or --plan FILE")
+    parts = strategies.PartRules(args.heads, args.ffn, args.ranking, args.min_heads)
+    if not any(rules.values()) and not args.plan and not parts:
+        raise LayerdropError(
+            "say what to keep: --encoder-layers SPEC, --decoder-layers SPEC or --plan FILE;"
+            " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
+        )
     checkpoint.refuse_same_file(args.parent, args.child)
     state = checkpoint.read(args.parent)
     shape = shapes.shape_of(state)
-    plan = strategies.plan_from_options(shape, rules, args.plan)
+    model = fingerprint(shapes.current_weights(state)) if parts else None
+    plan = strategies.plan_from_options(shape, rules, args.plan, parts, model)
     child = surgery.prune_state(state, plan, {"file": args.parent, "sha256": checkpoint.sha256(args.parent)})
-    print(plan.to_json())
-    for stack in STACKS:
-        if getattr(plan, stack) is not None:
-            kept, layers = len(getattr(plan, stack).layers), getattr(shape, stack).layers
-            print(f"{stack}: {kept} of {layers} layers kept, {1 - kept / layers:.3f} of them dropped")
+    print(_printable(plan))
+    print("\n".join(describe_kept(plan, shape)))
     print(f"parameters: {shapes.count_parameters(child):,} of {shapes.count_parameters(state):,}")
     if args.dry_run:
         print("dry run: nothing written")
         return
     checkpoint.write(child, args.child)
     print(f"wrote {args.child}")
+
+
+def _printable(plan: Plan) -> str:
+    """The plan's JSON, or where to find it when it is too long to read."""
+    text = plan.to_json()
+    if len(text) <= LONG_PLAN:
+        return text
+    return f"plan: {len(text):,} characters of JSON, in the child's provenance (layerdrop inspect --json)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq import utils
+from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
@@ -20,7 +21,10 @@ from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
 from ..pruning import shapes, strategies, surgery
 from ..pruning.families import OURS, family_of, registered_model
+from ..pruning.describe import describe_kept
+from ..pruning.importance import fingerprint
 from ..pruning.plan import STACKS, ModelShape, Plan
+from ..pruning.ranking import RANKING_HELP, RANKINGS
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,17 @@ class PruningOptions:
     prune_from: Optional[str] = field(
         default=None, metadata={"help": "checkpoint of the parent; the model's shape is taken from it, not from --arch"}
     )
-    prune_plan: Optional[str] = field(default=None, metadata={"help": "JSON file of the plan, instead of rules"})
+    prune_plan: Optional[str] = field(
+        default=None, metadata={"help": "JSON file of the plan, instead of rules for the layers"}
+    )
+    prune_heads: Optional[str] = field(
+        default=None, metadata={"help": f"heads to remove: {strategies.PART_HELP} (default: none)"}
+    )
+    prune_ffn: Optional[str] = field(
+        default=None, metadata={"help": f"FFN units to remove: {strategies.PART_HELP} (default: none)"}
+    )
+    prune_ranking: ChoiceEnum(list(RANKINGS)) = field(default=RANKINGS[0], metadata={"help": RANKING_HELP})
+    prune_min_heads: int = field(default=0, metadata={"help": strategies.MIN_HEADS_HELP})
 
 
 @dataclass
@@ -90,8 +104,7 @@ class PruningTask:
         """The child of an interrupted run, which must be the one that the command asks for."""
         state = checkpoint.read(file)
         ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
-        plan_gone = self._options.prune_plan and not os.path.isfile(self._options.prune_plan)
-        if ancestors and not plan_gone:
+        if ancestors and not self._rules_gone():
             plan = self._plan(surgery.shape_before(state["cfg"][checkpoint.PROVENANCE]))
             if plan.to_dict() != ancestors[-1]["plan"]:
                 raise LayerdropError(
@@ -100,9 +113,19 @@ class PruningTask:
                 )
         return state
 
-    def _plan(self, shape: ModelShape) -> Plan:
-        rules = {stack: self._options.get(f"prune_{stack}_layers") for stack in STACKS}
-        return strategies.plan_from_options(shape, rules, self._options.prune_plan)
+    def _rules_gone(self) -> bool:
+        """Whether a file is gone that the plan is made from; a child that is there already does not need it."""
+        options = self._options
+        scores = [spec.rpartition(":")[0] for spec in (options.prune_heads, options.prune_ffn) if spec]
+        return not all(os.path.isfile(path) for path in [options.prune_plan, *scores] if path)
+
+    def _plan(self, shape: ModelShape, model: str | None = None) -> Plan:
+        """The plan that the options ask for; *model* is the fingerprint of the parent's weights, if known."""
+        options = self._options
+        rules = {stack: options.get(f"prune_{stack}_layers") for stack in STACKS}
+        ranking = getattr(options.prune_ranking, "value", options.prune_ranking)
+        parts = strategies.PartRules(options.prune_heads, options.prune_ffn, str(ranking), options.prune_min_heads)
+        return strategies.plan_from_options(shape, rules, options.prune_plan, parts, model)
 
     def _pruned_parent(self) -> dict:
         parent = self._options.prune_from
@@ -110,14 +133,9 @@ class PruningTask:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
         state = checkpoint.read(parent)
         shape = shapes.shape_of(state)
-        child = surgery.prune_state(state, self._plan(shape), {"file": parent, "sha256": checkpoint.sha256(parent)})
-        kept = shapes.shape_of(child)
-        counts = ", ".join(
-            f"{getattr(kept, stack).layers} of {getattr(shape, stack).layers} layers of the {stack} kept"
-            for stack in STACKS
-            if getattr(shape, stack) is not None
-        )
-        logger.info(f"pruned {parent}: {counts}")
+        plan = self._plan(shape, fingerprint(shapes.current_weights(state)))
+        child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
+        logger.info(f"pruned {parent}: {', '.join(describe_kept(plan, shape)) or 'nothing, everything is kept'}")
         return child
 
     def _check_family(self, cfg, state: dict) -> None:

@@ -42,7 +42,8 @@ def test_prune_and_inspect(layerdrop, parent, tmp_path):
     assert '{"version": 1, "encoder": {"layers": [1, 3]}}' in output
     assert "2 of 4 layers kept, 0.500 of them dropped" in output
     found = json.loads(layerdrop("inspect", child, "--json")[1])
-    assert found["encoder"] == {"layers": 2, "heads": 2, "ffn": 32, "embed_dim": 16}
+    sizes = {"self_attn": [2, 2], "ffn": [32, 32]}
+    assert found["encoder"] == {"layers": 2, "heads": 2, "ffn": 32, "embed_dim": 16, "sizes": sizes}
     assert found["architecture"] == "roberta"
     assert found["provenance"]["ancestors"][0]["file"] == parent.name
     assert found["bytes"] == child.stat().st_size

@@ -203,7 +203,10 @@ def test_attention_that_cannot_be_pruned_stays_fairseqs():
         model.train()(**builders.inputs("transformer"))
         with gated(model, Plan(decoder=StackPlan((0,), {0: None}))):
             model(**builders.inputs("transformer"))
-        with pytest.raises(LayerdropError, match="cannot be gated"), gated(model, Plan(decoder=StackPlan((0,), {0: ()}))):
+        with (
+            pytest.raises(LayerdropError, match="cannot be gated"),
+            gated(model, Plan(decoder=StackPlan((0,), {0: ()}))),
+        ):
             pass
 
 

@@ -3,11 +3,20 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_plans import apply, parts_of, plans, shapes, sizes_of, stack_shapes
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import KINDS, ModelShape, Plan, StackPlan, StackShape
 
-SHAPE = ModelShape(encoder=StackShape(layers=6, heads=2, ffn=8, embed_dim=4))
+SHAPE = ModelShape(
+    encoder=StackShape(
+        layers=6,
+        heads=2,
+        ffn=8,
+        embed_dim=4,
+        sizes={"self_attn": (2, 2, 0, None, 2, 2), "ffn": (8, 8, 8, 8, 8, 8)},
+    )
+)
 
 
 def layers_of(count: int):
@@ -15,9 +24,17 @@ def layers_of(count: int):
 
 
 @given(layers_of(12))
-def test_json_round_trip(layers):
+def test_json_round_trip_of_layers(layers):
     plan = Plan(encoder=StackPlan(layers))
     assert Plan.from_dict(json.loads(plan.to_json())) == plan
+
+
+@given(st.data())
+def test_json_round_trip(data):
+    plan = data.draw(plans(data.draw(shapes())))
+    again = Plan.from_dict(json.loads(plan.to_json()))
+    assert again == plan
+    assert again.sha256() == plan.sha256()
 
 
 def test_the_file_is_small_and_readable(tmp_path):
@@ -28,8 +45,20 @@ def test_the_file_is_small_and_readable(tmp_path):
     assert plan.to_json() == text
 
 
+def test_heads_units_and_sublayers_in_the_file():
+    text = '{"version": 1, "decoder": {"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}}'
+    plan = Plan.from_dict(json.loads(text))
+    assert plan == Plan(decoder=StackPlan((1, 3), self_attn={1: (0, 2), 3: ()}, ffn={3: None}))
+    assert plan.to_json() == text
+
+
+def test_the_file_does_not_depend_on_the_order_of_layers():
+    one, other = (Plan(encoder=StackPlan((0, 1), ffn=kept)) for kept in ({0: (), 1: (2,)}, {1: (2,), 0: ()}))
+    assert one.to_json() == other.to_json()
+
+
 @given(st.data())
-def test_plans_compose(data):
+def test_plans_of_layers_compose(data):
     first = data.draw(layers_of(9))
     second = data.draw(layers_of(len(first)))
     third = data.draw(layers_of(len(second)))
@@ -37,6 +66,47 @@ def test_plans_compose(data):
     assert c.after(b).after(a) == c.after(b.after(a))
     assert [list(range(9))[layer] for layer in b.after(a).encoder.layers] == [first[layer] for layer in second]
     assert Plan().after(a) == a == a.after(Plan())
+
+
+@given(st.data())
+def test_plans_compose(data):
+    shape = data.draw(shapes())
+    a = data.draw(plans(shape))
+    b = data.draw(plans(a.cut(shape)))
+    c = data.draw(plans(b.cut(a.cut(shape))))
+    assert c.after(b).after(a) == c.after(b.after(a))
+    assert Plan().after(a) == a == a.after(Plan())
+    parts = parts_of(shape)
+    assert apply(b.after(a), parts) == apply(b, apply(a, parts))
+    b.after(a).validate(shape)
+    assert b.after(a).cut(shape) == b.cut(a.cut(shape))
+
+
+@given(st.data())
+def test_the_shape_of_what_is_kept(data):
+    shape = data.draw(shapes())
+    plan = data.draw(plans(shape))
+    plan.validate(shape)
+    left = sizes_of(apply(plan, parts_of(shape)))
+    for stack, sizes in left.items():
+        cut = getattr(plan.cut(shape), stack)
+        assert cut.sizes == sizes
+        assert cut.layers == len(sizes["ffn"])
+        assert all(cut.whole(kind) == getattr(shape, stack).whole(kind) for kind in sizes)
+
+
+@given(stack_shapes(("self_attn", "ffn")), st.sampled_from(KINDS), st.data())
+def test_a_plan_that_names_too_much_is_refused(shape, kind, data):
+    layer = data.draw(st.integers(0, shape.layers - 1))
+    size = (shape.sizes.get(kind) or {layer: None})[layer]
+    plan = StackPlan(tuple(range(shape.layers)), **{kind: {layer: (size or 0,)}})
+    with pytest.raises(LayerdropError, match=f"{kind} of encoder layer {layer}"):
+        plan.validate(shape, "encoder")
+
+
+def test_only_layers():
+    assert StackPlan((0, 2)).only_layers()
+    assert not StackPlan((0, 2), ffn={0: None}).only_layers()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +119,16 @@ def test_plans_compose(data):
         ('{"version": 1, "encoder": [1]}', "layers"),
         ('{"version": 1, "encoder": {"layers": ["1"]}}', "whole numbers"),
         ('{"version": 1, "encoder": {"layers": [true]}}', "whole numbers"),
-        ('{"version": 1, "encoder": {"layers": [1], "ffn": [2]}}', "whole layers only"),
+        ('{"version": 1, "encoder": {"layers": [1], "ffn": [2]}}', "must say for layers what they keep"),
+        ('{"version": 1, "encoder": {"layers": [1], "ffn": {"one": [2]}}}', "must say for layers what they keep"),
+        (
+            '{"version": 1, "encoder": {"layers": [1], "ffn": {"1": 2}}}',
+            "units in ffn of encoder layer 1 must be whole",
+        ),
+        (
+            '{"version": 1, "encoder": {"layers": [1], "self_attn": {"1": ["a"]}}}',
+            "heads in self_attn of encoder layer",
+        ),
         ('{"version": 1, "encoder": {"layers": [1], "x": 2}}', "'x'"),
         ('{"version": 1, "encoder": {"layers": []}}', "no layer"),
         ('{"version": 1, "encoder": {"layers": [1, 1]}}', "repeats layer 1"),
@@ -57,6 +136,18 @@ def test_plans_compose(data):
         ('{"version": 1, "encoder": {"layers": [-1]}}', "layer -1"),
         ('{"version": 1, "encoder": {"layers": [2, 1]}}', "ascend"),
         ('{"version": 1, "decoder": {"layers": [0]}}', "the parent has none"),
+        ('{"version": 1, "encoder": {"layers": [1], "self_attn": {"0": []}}}', "a layer that it does not keep"),
+        ('{"version": 1, "encoder": {"layers": [1], "encoder_attn": {"1": []}}}', "the encoder has no encoder_attn"),
+        ('{"version": 1, "encoder": {"layers": [1], "self_attn": {"1": [2]}}}', "has 2 heads, 0 to 1"),
+        ('{"version": 1, "encoder": {"layers": [1], "self_attn": {"1": [-1]}}}', "keeps head -1"),
+        ('{"version": 1, "encoder": {"layers": [1], "self_attn": {"1": [0, 0]}}}', "repeats head 0 of self_attn"),
+        ('{"version": 1, "encoder": {"layers": [1], "self_attn": {"1": [1, 0]}}}', "must ascend: .0, 1."),
+        ('{"version": 1, "encoder": {"layers": [2], "self_attn": {"2": [0]}}}', "has no heads left"),
+        ('{"version": 1, "encoder": {"layers": [3], "self_attn": {"3": [0]}}}', "which the parent does not have"),
+        (
+            '{"version": 1, "encoder": {"layers": [1], "ffn": {"1": [8]}}}',
+            "keeps unit 8, but ffn of encoder layer 1 has",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text, message, tmp_path):
@@ -64,6 +155,10 @@ def test_what_is_wrong_is_said_in_one_line(text, message, tmp_path):
     with pytest.raises(LayerdropError, match=message) as caught:
         Plan.load(tmp_path / "plan.json").validate(SHAPE)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_gone_may_be_named_as_gone():
+    Plan(encoder=StackPlan((2, 3), self_attn={2: (), 3: None})).validate(SHAPE)
 
 
 def test_a_missing_plan_is_said():

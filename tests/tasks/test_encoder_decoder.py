@@ -40,10 +40,10 @@ def children(translator):
     return translator
 
 
-def hypotheses(output: str) -> dict[int, list[str]]:
-    """The best hypotheses in what fairseq-generate printed, with their scores."""
+def hypotheses(output: str) -> dict[int, tuple]:
+    """The best hypotheses in what fairseq-generate printed, with their scores, equal to 1e-5."""
     lines = [line.split("\t") for line in output.splitlines() if line.startswith("H-")]
-    return {int(line[0][2:]): line[1:] for line in lines}
+    return {int(line[0][2:]): (pytest.approx(float(line[1]), abs=1e-5), line[2]) for line in lines}
 
 
 def generate(data, path, *options, check=True):
@@ -72,8 +72,9 @@ def test_a_child_translates_in_plain_fairseq_as_its_parent_does_when_overridden(
 
 def test_inspect_tells_both_sides(children):
     found = json.loads(builders.run("layerdrop", "inspect", children / "both.pt", "--json").stdout)
-    assert found["encoder"] == {"layers": 2, "heads": 2, "ffn": 32, "embed_dim": 16}
-    assert found["decoder"] == found["encoder"]
+    sizes = {"self_attn": [2, 2], "ffn": [32, 32]}
+    assert found["encoder"] == {"layers": 2, "heads": 2, "ffn": 32, "embed_dim": 16, "sizes": sizes}
+    assert found["decoder"] == found["encoder"] | {"sizes": sizes | {"encoder_attn": [2, 2]}}
     assert found["vocabulary"] == found["target_vocabulary"]
     table = builders.run("layerdrop", "inspect", children / "both.pt").stdout
     assert "keeping encoder layers [0, 3] of 4 and decoder layers [1, 2] of 3" in table
@@ -170,7 +171,7 @@ def test_fine_tuning_while_pruning_resumes_and_saves_stock(data, translator, tmp
         *("--prune-encoder-layers", "even:2", "--prune-decoder-layers", "first:1"),
     )
     first = builders.run(*command, "--max-update", "2").stdout
-    assert "2 of 4 layers of the encoder kept, 1 of 3 layers of the decoder kept" in first
+    assert "encoder: 2 of 4 layers kept, 0.500 of them dropped, decoder: 1 of 3 layers kept" in first
     parent.unlink()
     assert "Loaded checkpoint" in builders.run(*command, "--max-update", "4").stdout
     state = checkpoint.read(tmp_path / "run" / "checkpoint_last.pt")
@@ -296,7 +297,7 @@ def test_language_model(data, tmp_path):
         *("fairseq-train", data / "lm", "--save-dir", tmp_path / "run", "--prune-from", parent, *options),
         *("--prune-decoder-layers", "every-other:0.5"),
     )
-    assert "2 of 4 layers of the decoder kept" in builders.run(*command, "--max-update", "2").stdout
+    assert "decoder: 2 of 4 layers kept" in builders.run(*command, "--max-update", "2").stdout
     assert "Loaded checkpoint" in builders.run(*command, "--max-update", "4").stdout
     state = checkpoint.read(tmp_path / "run" / "checkpoint_last.pt")
     assert (state["cfg"]["model"]["_name"], state["cfg"]["task"]["_name"]) == ("transformer_lm", "language_modeling")

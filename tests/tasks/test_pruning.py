@@ -17,7 +17,7 @@ def finetuned(data, parent, tmp_path_factory):
     shutil.copy(parent, copy)
     command = ("fairseq-train", data / "nlu", "--save-dir", folder, "--prune-from", copy, *builders.FINETUNE)
     first = builders.run(*command, "--prune-encoder-layers", "every-other:0.5", "--max-epoch", "1")
-    assert "2 of 4 layers of the encoder kept" in first.stdout
+    assert "encoder: 2 of 4 layers kept" in first.stdout
     copy.unlink()
     second = builders.run(*command, "--prune-encoder-layers", "every-other:0.5", "--max-epoch", "2")
     assert "Loaded checkpoint" in second.stdout

@@ -1,0 +1,164 @@
+"""From scores to a plan: the heads or FFN units with the lowest normalised scores go (Michel et al. 2019, sec. 4)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from ..errors import LayerdropError
+from .importance import KEYS, Importance
+from .plan import ModelShape, Plan, StackPlan
+
+RANKINGS = ("global", "per-kind", "per-layer")
+RANKING_HELP = (
+    "what competes: global (all kinds and layers together), per-kind (the share goes from each kind of attention, and"
+    " from the FFNs of each stack), per-layer (the share goes from each attention or FFN, so that layers stay even)"
+)
+NAMES = {"heads": "heads", "ffn": "FFN units"}
+
+
+def share(text) -> Fraction:
+    """The share that *text* (a number, or such as ``0.4`` or ``1/3``) says, exactly.
+
+    Raises:
+        LayerdropError: no number from 0 to 1.
+    """
+    try:
+        value = Fraction(str(text)).limit_denominator(10**6)  # a third written with many digits is a third
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(-1)
+    if not 0 <= value <= 1:
+        raise LayerdropError(f"rate {text}: want the share to remove, a number from 0 to 1, such as 0.4")
+    return value
+
+
+def prune_by_importance(
+    plan: Plan,
+    shape: ModelShape,
+    importance: Importance,
+    what: str,
+    rate,
+    ranking: str = "global",
+    min_heads: int = 0,
+) -> Plan:
+    """*plan* without the share *rate* of the parts that it keeps: those of the lowest normalised scores.
+
+    The number removed is the share of what competes (see *ranking*), rounded, a half up. Equal scores go by position:
+    encoder before decoder, self-attention before encoder-decoder attention, then lower layers and lower numbers first.
+
+    Args:
+        plan: what is kept so far of the parent; layers that it does not keep do not count.
+        shape: the parent's.
+        importance: the parent's scores.
+        what: ``heads`` or ``ffn`` (FFN units).
+        rate: share to remove, from 0 to 1: a number or a string.
+        ranking: one of RANKINGS.
+        min_heads: heads that every attention keeps, if it has as many; the next lowest go instead. An FFN may lose all.
+
+    Returns:
+        Plan: names the sublayers that lose parts; all others keep what *plan* says.
+
+    Raises:
+        LayerdropError: scores of another shape; nothing to remove from; more to remove than the minimum allows.
+    """
+    if ranking not in RANKINGS:
+        raise LayerdropError(f"unknown ranking {ranking!r}: use {', '.join(RANKINGS)}")
+    if min_heads < 0:
+        raise LayerdropError(f"a minimum of {min_heads} heads: want 0 or more")
+    rate = share(rate)
+    importance.check(shape, None, "the file")
+    check_any_left(plan, shape, what)
+    sublayers = _sublayers(plan, shape, importance, what)
+    minimum = min_heads if what == "heads" else 0
+    for place, group in _groups(sublayers, ranking).items():
+        _remove(group, rate, minimum, f"{NAMES[what]}{place}")
+    return _with(plan, shape, sublayers)
+
+
+@dataclass
+class _Sublayer:
+    """What *layer* of *stack* keeps in its sublayer of a *kind*, and the scores of all of the parent's parts there."""
+
+    stack: str
+    kind: str
+    layer: int
+    parts: tuple[int, ...]
+    scores: list[float]
+    removed: set[int] = field(default_factory=set)
+
+    @property
+    def left(self) -> int:
+        return len(self.parts) - len(self.removed)
+
+
+def check_any_left(plan: Plan, shape: ModelShape, what: str) -> None:
+    """Raise LayerdropError if *plan* keeps none of a parent's *what* (``heads`` or ``ffn``) that could be removed."""
+    if not any(parts for *_, parts in _kept(plan, shape, what)):
+        raise LayerdropError(f"the layers that are kept of the parent have no {NAMES[what]} left to remove")
+
+
+def _kept(plan: Plan, shape: ModelShape, what: str) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+    """Stack, kind and layer of the sublayers made of *what* that *plan* keeps, and their parts, in order of ties."""
+    for stack, kind in (key.split(".") for key in KEYS):
+        of, chosen = getattr(shape, stack), getattr(plan, stack)
+        if of is None or kind not in of.sizes or (kind == "ffn") != (what == "ffn"):
+            continue
+        kept = chosen.kept(kind) if chosen else {}
+        for layer in chosen.layers if chosen else range(of.layers):
+            yield stack, kind, layer, kept.get(layer, tuple(range(of.sizes[kind][layer] or 0))) or ()
+
+
+def _sublayers(plan: Plan, shape: ModelShape, importance: Importance, what: str) -> list[_Sublayer]:
+    found = []
+    for stack, kind, layer, parts in _kept(plan, shape, what):
+        if parts and f"{stack}.{kind}" not in importance.normalized:
+            raise LayerdropError(f"there are no scores of {stack}.{kind}")
+        scores = importance.normalized[f"{stack}.{kind}"][layer] if parts else []
+        found.append(_Sublayer(stack, kind, layer, parts, scores))
+    return found
+
+
+def _groups(sublayers: list[_Sublayer], ranking: str) -> dict[str, list[_Sublayer]]:
+    """The sublayers whose parts compete, by what to call them in an error."""
+    names = {
+        "global": lambda sublayer: "",
+        "per-kind": lambda sublayer: f" in {sublayer.stack}.{sublayer.kind}",
+        "per-layer": lambda sublayer: f" in {sublayer.kind} of {sublayer.stack} layer {sublayer.layer}",
+    }
+    groups = {}
+    for sublayer in sublayers:
+        groups.setdefault(names[ranking](sublayer), []).append(sublayer)
+    return groups
+
+
+def _remove(group: list[_Sublayer], rate: Fraction, minimum: int, name: str) -> None:
+    """Remove the share *rate* of the *group*'s parts, leaving each sublayer its *minimum*."""
+    total = sum(len(sublayer.parts) for sublayer in group)
+    count = int(rate * total + Fraction(1, 2))
+    most = sum(max(0, len(sublayer.parts) - minimum) for sublayer in group)
+    if count > most:
+        raise LayerdropError(
+            f"a rate of {float(rate):g} removes {count} of the {total} {name}, but with at least {minimum} left in each"
+            f" attention at most {most} can go: use a rate of at most {_round_down(most, total)}"
+        )
+    ranked = sorted(
+        (sublayer.scores[part], order, part) for order, sublayer in enumerate(group) for part in sublayer.parts
+    )
+    for _, order, part in ranked:
+        if count and group[order].left > minimum:
+            group[order].removed.add(part)
+            count -= 1
+
+
+def _round_down(most: int, total: int) -> str:
+    return f"{most * 1000 // total / 1000:g}"
+
+
+def _with(plan: Plan, shape: ModelShape, sublayers: list[_Sublayer]) -> Plan:
+    """*plan* without what was removed from the *sublayers*."""
+    for sublayer in sublayers:
+        if sublayer.removed:
+            chosen = getattr(plan, sublayer.stack) or StackPlan(tuple(range(getattr(shape, sublayer.stack).layers)))
+            left = tuple(part for part in sublayer.parts if part not in sublayer.removed)
+            named = chosen.kept(sublayer.kind) | {sublayer.layer: left}
+            plan = replace(plan, **{sublayer.stack: replace(chosen, **{sublayer.kind: named})})
+    return plan
