@@ -12,9 +12,9 @@ from .prunable_layer import prunable_layer
 from .structured_dropout import StructuredDropout
 
 
-def draw_kept(seed: int, update: int, micro_batch: int, stack: str, rates: Sequence[float]) -> tuple[int, ...]:
-    """Layers that one training forward keeps, ascending: layer d is dropped with probability ``rates[d]``."""
-    uniform = Draw(seed, update, micro_batch, stack).uniform("layers", len(rates))
+def draw_kept(draw: Draw, rates: Sequence[float]) -> tuple[int, ...]:
+    """Layers that a training forward keeps, ascending: layer d is dropped with probability ``rates[d]``."""
+    uniform = draw.uniform("layers", len(rates))
     return tuple(depth for depth, rate in enumerate(rates) if uniform[depth] >= rate)
 
 
@@ -75,17 +75,17 @@ class LayerStack(nn.ModuleList):
             self.num_updates, self.micro_batch = num_updates, 0
 
     def _draw(self) -> tuple[int, ...]:
-        """Layers that run in this forward; draws heads, units and sublayers as well."""
-        kept = tuple(range(len(self)))
+        """Layers that run in this forward; tells them which of their heads, units and sublayers do."""
+        kept, draw, factor = tuple(range(len(self))), None, 0.0
         if self.training:
-            factor = warmup_factor(self.num_updates, self.warmup_updates)
             draw = Draw(self.seed, self.num_updates, self.micro_batch, self.stack)
+            factor = warmup_factor(self.num_updates, self.warmup_updates)
             self.micro_batch += 1
             if any(self.rates):
                 rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
-                kept = tuple(depth for depth, u in enumerate(draw.uniform("layers", len(self))) if u >= rates[depth])
+                kept = draw_kept(draw, rates)
         if self.structured_dropout is not None:
-            self.structured_dropout.drop(self, draw if self.training else None, factor if self.training else 0.0)
+            self.structured_dropout.drop(self, draw, factor)
         return kept if self.gate is None else tuple(depth for depth in kept if depth in self.gate)
 
     @contextlib.contextmanager

@@ -104,7 +104,7 @@ def test_training(benchmark, tmp_path):
 def test_training_tells_different_draws(benchmark, tmp_path, capsys, monkeypatch):
     """Its check can fail: here stock fairseq's models drop other layers than this plugin's."""
     training = benchmark("training")
-    monkeypatch.setattr(training, "draw_kept", lambda seed, update, micro_batch, stack, rates: (0,))
+    monkeypatch.setattr(training, "draw_kept", lambda draw, rates: (0,))
     status, found = run(training, tmp_path / "training.json")
     assert status == 1
     assert [row["same_losses"] for row in found["rates"]] == [True, False, False]
