@@ -19,11 +19,12 @@ import torch
 import translation
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.modules import LayerDropModuleList
+from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch import nn
 
-from layerdrop_plugin.modules.drop_rates import layer_rates
 from layerdrop_plugin.modules.draws import Draw
+from layerdrop_plugin.modules.drop_rates import layer_rates
 from layerdrop_plugin.modules.layer_stack import draw_kept
 from layerdrop_plugin.reports import signature
 
@@ -85,7 +86,7 @@ class Schedule:
 class ScheduledLayerDrop(LayerDropModuleList):
     """fairseq's LayerDrop that draws as it does and then runs the layers it is told to run.
 
-    It draws from a generator of its own, so that dropout is the same in both that are compared.
+    It draws from a generator of its own, which leaves dropout's alone.
     """
 
     def __init__(self, layers):
@@ -140,6 +141,18 @@ class Training:
         seconds = {phase: end - start for phase, start, end in zip(PHASES, times, times[1:], strict=False)}
         return seconds | {"loss": loss.item() / tokens, "norm": float(norm)}
 
+    def undisturbed(self, item):
+        """:meth:`step` without dropout, whose draws depend on how a model lays its tensors out in memory."""
+        dropouts = [module for module in self._model.modules() if isinstance(module, FairseqDropout)]
+        rates = [dropout.p for dropout in dropouts]
+        for dropout in dropouts:
+            dropout.p = 0.0
+        try:
+            return self.step(item)
+        finally:
+            for dropout, rate in zip(dropouts, rates, strict=True):
+                dropout.p = rate
+
 
 def measure(args):
     """Train all variants in turn; the record."""
@@ -149,8 +162,10 @@ def measure(args):
     torch.manual_seed(args.seed)
     weights = translation.build(translation.STOCK, translation.model_options(args), task).state_dict()
     trainings = {name: Training(variant, weights, task, schedule, args) for name, variant in VARIANTS.items()}
+    items = list(enumerate(batches, 1))
     runs = {name: training.step for name, training in trainings.items()}
-    rounds = side_by_side.take_turns(runs, list(enumerate(batches, 1)), args.repeats, "training")
+    rounds = side_by_side.take_turns(runs, items, args.repeats, "training")
+    checks = {name: [trainings[name].undisturbed(item) for item in items] for pair in PAIRS.values() for name in pair}
     seconds = {name: [sum(map(total, steps)) for steps in found] for name, found in rounds.items()}
     shares = layer_shares(seconds)
     return side_by_side.record(
@@ -161,7 +176,7 @@ def measure(args):
             "layer_shares": shares,
             "goal": GOAL,
             "variants": {name: times(found, seconds[name]) for name, found in rounds.items()},
-            "rates": [compare(rate, rounds, seconds, shares, schedule) for rate in RATES],
+            "rates": [compare(rate, rounds, seconds, shares, schedule) | agree(rate, checks) for rate in RATES],
         },
     )
 
@@ -203,8 +218,7 @@ def compare(rate, rounds, seconds, shares, schedule):
     Returns:
         dict: `rate`; `dropped`: the share of layers really left out, by stack, a step counting by its time at rate 0
         (batches differ in length); `ours_over_stock`, a :func:`side_by_side.ratio`; `stock_over_whole` and
-        `ours_over_whole`: time(p) / time(0), likewise; `expected_over_whole`: that, were a dropped layer free;
-        `same_losses`: whether losses and gradient norms agree.
+        `ours_over_whole`: time(p) / time(0), likewise; `expected_over_whole`: that, were a dropped layer free.
     """
     stock, ours = PAIRS[rate]
     whole = [statistics.median(map(total, steps)) for steps in zip(*rounds[PAIRS[0.0][0]], strict=True)]
@@ -216,14 +230,15 @@ def compare(rate, rounds, seconds, shares, schedule):
         "expected_over_whole": 1 - sum(shares[stack] * dropped[stack] for stack in STACKS),
         "stock_over_whole": side_by_side.ratio(seconds[stock], seconds[PAIRS[0.0][0]]),
         "ours_over_whole": side_by_side.ratio(seconds[ours], seconds[PAIRS[0.0][1]]),
-        "same_losses": agree(rounds[ours], rounds[stock]),
     }
 
 
-def agree(rounds, others):
-    """Whether losses and gradient norms of two variants agree in every step."""
-    pairs = [pair for both in zip(rounds, others, strict=True) for pair in zip(*both, strict=True)]
-    return all(math.isclose(a[name], b[name], rel_tol=TOLERANCE) for a, b in pairs for name in ("loss", "norm"))
+def agree(rate, checks):
+    """`same_losses`: whether stock's and our losses and gradient norms at one rate agree in every step of *checks*."""
+    stock, ours = (checks[name] for name in PAIRS[rate])
+    names = ("loss", "norm")
+    close = [math.isclose(a[n], b[n], rel_tol=TOLERANCE) for a, b in zip(stock, ours, strict=True) for n in names]
+    return {"same_losses": all(close)}
 
 
 def tables(found):
