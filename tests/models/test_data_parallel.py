@@ -7,20 +7,29 @@ from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 UPDATES = 5
-# Architecture and classification head; with the head the language-model head is idle, and the other way round.
+# Heads, units and sublayers dropped too, in layers some of whose parts are absent.
+PARTS = {
+    **{f"{stack}_{rate}": 0.4 for stack in ("encoder", "decoder") for rate in ("headdrop", "ffndrop", "sublayerdrop")},
+    **{"encoder_self_attn_heads": "2,0,-,1", "encoder_ffn_units": "24,3,-,0"},
+    **{"decoder_self_attn_heads": "0,2,1,-", "decoder_ffn_units": "0,24,7,-", "decoder_encoder_attn_heads": "-,0,-,-"},
+}
+# Architecture, classification head and options; with the head the language-model head is idle, and the other way round.
 CASES = {
-    "roberta": ("layerdrop_roberta", None),
-    "roberta, classifying": ("layerdrop_roberta", "topic"),
-    "transformer": ("layerdrop_transformer", None),
-    "transformer_lm": ("layerdrop_transformer_lm", None),
+    "roberta": ("layerdrop_roberta", None, {}),
+    "roberta, classifying": ("layerdrop_roberta", "topic", {}),
+    "transformer": ("layerdrop_transformer", None, {}),
+    "transformer_lm": ("layerdrop_transformer_lm", None, {}),
+    "roberta, parts": ("layerdrop_roberta", "topic", PARTS),
+    "transformer, parts": ("layerdrop_transformer", None, PARTS),
+    "transformer_lm, parts": ("layerdrop_transformer_lm", None, PARTS),
 }
 
 
 def train(case: str, rank: int, world: int, wrap=lambda model: model):
     """Parameters after a few steps on this rank's share of each batch."""
-    arch, head = CASES[case]
+    arch, head, parts = CASES[case]
     torch.manual_seed(0)
-    model = builders.build(arch, encoder_layerdrop=0.5, decoder_layerdrop=0.5)
+    model = builders.build(arch, encoder_layerdrop=0.5, decoder_layerdrop=0.5, **parts)
     options = {}
     if head:
         model.register_classification_head(head, num_classes=3)
