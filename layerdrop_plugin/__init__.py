@@ -33,4 +33,4 @@ else:
 
     compat.install(sys.modules[__name__])
 
-    from . import models, tasks  # noqa: E402,F401  (registers what --arch and --task name)
+    from . import criterions, models, tasks  # noqa: E402,F401  (registers what --criterion, --arch and --task name)

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Prune layers of a trained model: one layerdrop command. No training happens; fine-tune the child afterwards.
+# Prune layers, heads and FFN units of a trained model: one layerdrop command. No training happens; fine-tune the child
+# afterwards.
 #
 #   bash recipes/prune.sh --from CHECKPOINT [--encoder-layers SPEC] [--decoder-layers SPEC] --out DIR
+#   bash recipes/prune.sh --from CHECKPOINT [--heads FILE:RATE] [--ffn FILE:RATE] --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT --plan FILE --out DIR
 #
 #   --from CKPT     the parent
 #   --encoder-layers SPEC, or --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or
-#                   keep:0,2,4 (default: the preset's, every-other:0.5, unless the decoder is named)
+#                   keep:0,2,4 (default: the preset's, every-other:0.5, unless something else is named)
 #   --decoder-layers SPEC   the same for the decoder of a translation model; a side that is not named stays whole
+#   --heads FILE:RATE, --ffn FILE:RATE   the share of them that goes by the scores in FILE (layerdrop importance makes it)
 #   --plan FILE     a plan.json instead of a SPEC
 #   --out DIR       gets child.pt, with the tokenizer and dictionary beside it (default: pruned)
 #   --preset NAME   tiny (the default), base or large: recipes/presets/NAME.sh
@@ -19,13 +22,14 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=lib/training.sh
 source "$RECIPES/lib/training.sh"
 
-FROM='' ENCODER='' DECODER='' PLAN='' OUT=pruned PRESET=tiny EXTRA=()
+FROM='' ENCODER='' DECODER='' PARTS=() PLAN='' OUT=pruned PRESET=tiny EXTRA=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage ;;
         --from) FROM=$(value "$1" "$@"); shift 2 ;;
         --layers | --encoder-layers) ENCODER=$(value "$1" "$@"); shift 2 ;;
         --decoder-layers) DECODER=$(value "$1" "$@"); shift 2 ;;
+        --heads | --ffn) PARTS+=("$1" "$(value "$1" "$@")"); shift 2 ;;
         --plan) PLAN=$(value "$1" "$@"); shift 2 ;;
         --out) OUT=$(value "$1" "$@"); shift 2 ;;
         --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
@@ -41,13 +45,18 @@ preset "$PRESET"
 need_software
 
 KEEP=()
-if [[ -n $ENCODER || -z $DECODER ]]; then KEEP+=(--encoder-layers "${ENCODER:-$PRUNE_LAYERS}"); fi
+if [[ -n $ENCODER || -z $DECODER && ${#PARTS[@]} -eq 0 ]]; then KEEP+=(--encoder-layers "${ENCODER:-$PRUNE_LAYERS}"); fi
 if [[ -n $DECODER ]]; then KEEP+=(--decoder-layers "$DECODER"); fi
+KEEP+=("${PARTS[@]}")
 WHAT=("${KEEP[@]}")
+for ((I = 1; I < ${#PARTS[@]}; I += 2)); do
+    need_file "${PARTS[I]%:*}"
+    WHAT+=("${PARTS[I - 1]}-sha256" "$(sha256 "${PARTS[I]%:*}")")
+done
 if [[ -n $PLAN ]]; then
     need_file "$PLAN"
-    KEEP=(--plan "$PLAN")
-    WHAT=(--plan "$(sha256 "$PLAN")")
+    KEEP=(--plan "$PLAN" "${PARTS[@]}")
+    WHAT+=(--plan "$(sha256 "$PLAN")")
 fi
 SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${WHAT[@]}" "${EXTRA[@]}")
 if ! already "$OUT" "$SETTINGS"; then

@@ -8,6 +8,7 @@
 #   --seed N          the first seed (default: 1)
 #   --preset NAME     tiny (the default), base or large
 #   --downloads DIR   keeps what is fetched (default: DIR/downloads)
+#   --parent-only     stop when the parent is fine-tuned with the first seed
 #   --tiny-slice      a few hundred lines and a toy model: shows that it runs, the numbers mean nothing
 #
 # Steps: install (into .venv if no virtual environment is active), fetch and prepare, pre-train with LayerDrop, prune
@@ -22,7 +23,7 @@ source "$RECIPES/lib/environment.sh"
 # shellcheck source=lib/steps.sh
 source "$RECIPES/lib/steps.sh"
 
-OUT=$ROOT/quickstart SEEDS=1 SEED=1 PRESET=tiny DOWNLOADS='' SLICE=''
+OUT=$ROOT/quickstart SEEDS=1 SEED=1 PRESET=tiny DOWNLOADS='' SLICE='' PARENT_ONLY=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage ;;
@@ -31,6 +32,7 @@ while [[ $# -gt 0 ]]; do
         --seed) SEED=$(value "$1" "$@"); shift 2 ;;
         --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
         --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
+        --parent-only) PARENT_ONLY=yes; shift ;;
         --tiny-slice) SLICE=yes; shift ;;
         *) die "unknown argument $1 (see --help)" 2 ;;
     esac
@@ -65,6 +67,11 @@ recipe data/reviews.sh --tokenizer "$TEXT" --out "$REVIEWS" --downloads "$DOWNLO
 step "pre-train a masked language model with LayerDrop"
 recipe pretrain.sh --data "$TEXT" --out "$OUT/pretrained" --seed "$SEED" "${TOY[@]}"
 PARENT=$OUT/pretrained/checkpoint_best.pt
+
+if [[ -n $PARENT_ONLY ]]; then
+    recipe finetune_nlu.sh --from "$PARENT" --data "$REVIEWS" --out "$OUT/finetuned/parent-$SEED" --seed "$SEED"
+    exit 0
+fi
 
 step "prune: every other layer goes"
 recipe prune.sh --from "$PARENT" --out "$OUT/pruned"

@@ -14,6 +14,7 @@
 #   --data DIR        data that fairseq-preprocess made, such as IWSLT'14 or WMT'16 of fairseq's examples
 #   --seed N          default: 1
 #   --downloads DIR   keeps what is fetched (default: DIR/downloads)
+#   --parent-only     stop when the parent is trained
 #   --tiny-slice      a few hundred sentences and a toy model: shows that it runs, the numbers mean nothing
 #
 # Steps: install (into .venv if no virtual environment is active), fetch and prepare, train with LayerDrop on both sides,
@@ -32,7 +33,7 @@ source "$RECIPES/lib/translation.sh"
 # shellcheck source=lib/steps.sh
 source "$RECIPES/lib/steps.sh"
 
-OUT=$ROOT/translate PRESET=${PRESET:-tiny} SRC='' TGT='' SRC_LANG='' TGT_LANG='' DATA='' SEED=1 DOWNLOADS='' SLICE=''
+OUT=$ROOT/translate PRESET=${PRESET:-tiny} SRC='' TGT='' SRC_LANG='' TGT_LANG='' DATA='' SEED=1 DOWNLOADS='' SLICE='' PARENT_ONLY=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         -h | --help) usage ;;
@@ -45,6 +46,7 @@ while [[ $# -gt 0 ]]; do
         --data) DATA=$(value "$1" "$@"); shift 2 ;;
         --seed) SEED=$(value "$1" "$@"); shift 2 ;;
         --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
+        --parent-only) PARENT_ONLY=yes; shift ;;
         --tiny-slice) SLICE=yes; shift ;;
         *) die "unknown argument $1 (see --help)" 2 ;;
     esac
@@ -117,6 +119,7 @@ step "train a translation model with LayerDrop"
 recipe train_nmt.sh --data "$DATA" "${LANGUAGES[@]}" --out "$OUT/parent" --seed "$SEED" "${TOY[@]}"
 PARENT=$OUT/parent/checkpoint_best.pt
 EARLY=$(first_checkpoint "$OUT/parent")
+if [[ -n $PARENT_ONLY ]]; then exit 0; fi
 
 step "prune: layers of the decoder, of the encoder, of both"
 NAMES=(parent) MODELS=("$PARENT")

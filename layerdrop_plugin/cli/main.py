@@ -7,7 +7,10 @@ import sys
 from .. import __version__
 from ..errors import LayerdropError
 
-COMMANDS = ("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report", "curves")
+COMMANDS = (
+    *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report", "curves"),
+    *("importance", "ablate", "curve"),
+)
 
 
 def build_parser(commands=COMMANDS) -> argparse.ArgumentParser:

@@ -68,7 +68,7 @@ class Gate:
     Attributes:
         scale: factors of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
         drawn: factors of this forward's structured dropout, or None; set by ``modules.structured_dropout``.
-        probe: who wants the gradients, or None; set by ``criterions.head_importance``.
+        probe: who wants the gradients, or None; set by ``criterions.recorder``.
     """
 
     def __init__(self, parts: int, layout: Layout):

@@ -229,7 +229,7 @@ def _lengths(scores: Scores) -> dict:
 
 def _check_sizes(rows: list, sizes: tuple, kind: str, stack: str, path) -> None:
     for layer, (row, size) in enumerate(zip(rows, sizes, strict=True)):
-        if len(row) != (size or 0):
+        if row and len(row) != (size or 0):  # what cannot be gated has no scores
             raise LayerdropError(
                 f"{path} has scores of {len(row)} {PARTS[kind]}s in {kind} of {stack} layer {layer}, but the model has"
                 f" {size or 0}: it is another model's"

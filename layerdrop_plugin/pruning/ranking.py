@@ -113,6 +113,10 @@ def _sublayers(plan: Plan, shape: ModelShape, importance: Importance, what: str)
         if parts and f"{stack}.{kind}" not in importance.normalized:
             raise LayerdropError(f"there are no scores of {stack}.{kind}")
         scores = importance.normalized[f"{stack}.{kind}"][layer] if parts else []
+        if parts and not scores:
+            raise LayerdropError(
+                f"there are no scores of {kind} in {stack} layer {layer}: it cannot be gated or pruned"
+            )
         found.append(_Sublayer(stack, kind, layer, parts, scores))
     return found
 

@@ -11,7 +11,7 @@ import statistics
 from . import data
 from .classification import interval
 from .picture import Bars, Points
-from .rows import interval_cell, over_seeds, size_cells
+from .rows import interval_cell, over_seeds, part_cells, size_cells
 
 KIND = data.CLASSIFICATION
 _INTERVAL = "95 % interval"
@@ -39,12 +39,14 @@ def render(rows, metric, times=None):
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     base = times["models"][0]["name"] if times else None
     head = _HEADS.get(metric, f"{metric} x 100")
-    columns = ["model", "layers", "parameters", "weights (MB)", *(f"ms/sentence, batch {size}" for size in sizes)]
+    parts, counts = part_cells(rows)
+    columns = ["model", "layers", *parts, "parameters", "weights (MB)"]
+    columns += [f"ms/sentence, batch {size}" for size in sizes]
     columns += [f"time vs {base}, batch {max(map(int, sizes))}"] if times else []
     columns += [head, _INTERVAL]
     cells = []
-    for row in rows:
-        cell = [row["name"], str(row["layers"]), *size_cells(row)]
+    for row, count in zip(rows, counts, strict=True):
+        cell = [row["name"], str(row["layers"]), *count, *size_cells(row)]
         cell += [f"{row['ms_per_sentence'][size]:.2f}" if row["ms_per_sentence"] else "-" for size in sizes]
         if times:
             cell.append("-" if row["relative_time"] is None else f"{row['relative_time']:.2f}")

@@ -3,6 +3,7 @@
 A *row* has, whatever was measured:
 
     name, layers, parameters  as in its results, which must agree; null where no model is evaluated
+    heads, ffn_units, even    of all layers together, and whether the layers of each stack are alike; as in its results
     weight_bytes              bytes of the learned tensors as stored, without optimizer state and other contents
     seeds                     the seeds, ascending
     metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results.py)
@@ -48,6 +49,7 @@ def _row(name, group, timed):
     return {
         "name": name,
         "layers": first.get("encoder_layers"),
+        **{field: first.get(field) for field in ("heads", "ffn_units", "even")},
         "parameters": first.get("parameters"),
         "weight_bytes": first.get("weight_bytes"),
         "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
@@ -68,6 +70,14 @@ def _one_model(name, checkpoints):
                     f"{other.get('path')} has {other.get(field)}"
                 )
     return first
+
+
+def part_cells(rows):
+    """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
+    if all(row["even"] in (True, None) for row in rows):
+        return [], [[] for _ in rows]
+    counts = [[row["heads"], row["ffn_units"]] for row in rows]
+    return ["heads", "FFN units"], [["-" if count is None else f"{count:,}" for count in row] for row in counts]
 
 
 def size_cells(row):

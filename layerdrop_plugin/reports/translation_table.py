@@ -13,7 +13,7 @@ import statistics
 
 from . import data
 from .picture import Bars, Points
-from .rows import interval_cell, over_seeds, size_cells
+from .rows import interval_cell, over_seeds, part_cells, size_cells
 
 KIND = data.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
@@ -40,13 +40,15 @@ def render(rows, _metric, times=None):
         tuple[list[str], list[list[str]], list[str]]
     """
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
-    columns = ["model", "encoder layers", "decoder layers", "parameters", "weights (MB)"]
+    parts, counts = part_cells(rows)
+    columns = ["model", "encoder layers", "decoder layers", *parts, "parameters", "weights (MB)"]
     columns += [f"tokens/s, batch {size}" for size in sizes]
     columns += [f"speed vs {times['models'][0]['name']}, batch {max(map(int, sizes))}"] if times else []
     columns += [*_COLUMNS, "chrF", "loss (nats/token)"]
     cells = []
-    for row in rows:
-        cell = [row["name"], _or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d"), *size_cells(row)]
+    for row, count in zip(rows, counts, strict=True):
+        layers = [_or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d")]
+        cell = [row["name"], *layers, *count, *size_cells(row)]
         cell += [_or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
         cell += [_or_dash(row["speed"], ".2f")] if times else []
         cells.append(

@@ -20,17 +20,18 @@ from ..errors import LayerdropError
 from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
 from ..pruning import shapes, strategies, surgery
-from ..pruning.families import OURS, family_of, registered_model
 from ..pruning.describe import describe_kept
+from ..pruning.families import OURS, family_of, registered_model
 from ..pruning.importance import fingerprint
 from ..pruning.plan import STACKS, ModelShape, Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
+from .estimate import EstimateOnly, EstimateOptions
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class PruningOptions:
+class PruningOptions(EstimateOptions):
     """Options that every pruning task adds to those of its base task."""
 
     prune_from: Optional[str] = field(
@@ -219,7 +220,7 @@ class PruningMaskedLMConfig(PruningEncoderOptions, MaskedLMConfig):
 
 
 @register_task("pruning_masked_lm", dataclass=PruningMaskedLMConfig)
-class PruningMaskedLMTask(PruningTask, MaskedLMTask):
+class PruningMaskedLMTask(EstimateOnly, PruningTask, MaskedLMTask):
     """fairseq's masked_lm on a pruned parent."""
 
 
@@ -229,7 +230,7 @@ class PruningSentencePredictionConfig(PruningEncoderOptions, SentencePredictionC
 
 
 @register_task("pruning_sentence_prediction", dataclass=PruningSentencePredictionConfig)
-class PruningSentencePredictionTask(PruningTask, SentencePredictionTask):
+class PruningSentencePredictionTask(EstimateOnly, PruningTask, SentencePredictionTask):
     """fairseq's sentence_prediction (classification or regression) on a pruned parent."""
 
 
@@ -239,7 +240,7 @@ class PruningTranslationConfig(PruningEncoderOptions, PruningDecoderOptions, Tra
 
 
 @register_task("pruning_translation", dataclass=PruningTranslationConfig)
-class PruningTranslationTask(PruningTask, TranslationTask):
+class PruningTranslationTask(EstimateOnly, PruningTask, TranslationTask):
     """fairseq's translation on a pruned parent."""
 
     @classmethod
@@ -265,5 +266,5 @@ class PruningLanguageModelingConfig(PruningDecoderOptions, LanguageModelingConfi
 
 
 @register_task("pruning_language_modeling", dataclass=PruningLanguageModelingConfig)
-class PruningLanguageModelingTask(PruningTask, LanguageModelingTask):
+class PruningLanguageModelingTask(EstimateOnly, PruningTask, LanguageModelingTask):
     """fairseq's language_modeling on a pruned parent."""

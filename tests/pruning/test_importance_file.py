@@ -159,7 +159,6 @@ def stack(layers=2, **sizes):
             "of 2 encoder layers, but the model has 3",
         ),
         (ModelShape(stack(self_attn=(1, None))), "of 2 heads in self_attn of encoder layer 0, but the model has 1"),
-        (ModelShape(stack(self_attn=(2, 2))), "of 0 heads in self_attn of encoder layer 1, but the model has 2"),
         (ModelShape(stack(ffn=(2, None))), "of 2 units in ffn of encoder layer 1, but the model has 0"),
     ],
 )

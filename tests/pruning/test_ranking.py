@@ -220,3 +220,15 @@ def test_scores_of_another_shape_and_unknown_words():
         prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, "local")
     with pytest.raises(LayerdropError, match="minimum of -1 heads"):
         prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, min_heads=-1)
+
+
+def test_heads_without_scores_leave_the_rest_prunable():
+    """Attention that cannot be gated has empty rows: FFN units can go all the same, its heads cannot."""
+    shape = ModelShape(encoder=StackShape(layers=1, heads=2, ffn=3, embed_dim=4))
+    scores = {"encoder.self_attn": [[]], "encoder.ffn": [[3.0, 1.0, 2.0]]}
+    error = {key: [[0.0] * len(row) for row in rows] for key, rows in scores.items()}
+    about = {"method": "importance", "model": None, "data": None, "examples": 1, "loss": 1.0, "per": "example"}
+    importance = Importance.of(scores, error, **about, signature={})
+    assert prune_by_importance(Plan(), shape, importance, "ffn", 0.34).encoder.ffn == {0: (0, 2)}
+    with pytest.raises(LayerdropError, match="cannot be gated"):
+        prune_by_importance(Plan(), shape, importance, "heads", 0.5)

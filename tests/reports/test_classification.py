@@ -31,8 +31,10 @@ def checkpoint(tmp_path):
     embedding = torch.randn(5, 4)
     model = {
         "encoder.sentence_encoder.embed_tokens.weight": embedding,
-        "encoder.sentence_encoder.layers.0.fc1.weight": torch.zeros(6, 4),
-        "encoder.sentence_encoder.layers.1.fc1.weight": torch.zeros(6, 4),
+        "encoder.sentence_encoder.layers.0.fc2.weight": torch.zeros(4, 6),
+        "encoder.sentence_encoder.layers.0.fc2.bias": torch.zeros(4),
+        "encoder.sentence_encoder.layers.1.fc2.weight": torch.zeros(4, 6),
+        "encoder.sentence_encoder.layers.1.fc2.bias": torch.zeros(4),
         "encoder.sentence_encoder.version": torch.tensor([3.0]),
         "encoder.lm_head.weight": embedding.clone(),
         "encoder.lm_head.bias": torch.zeros(5, dtype=torch.float16),
@@ -84,8 +86,9 @@ def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
     described = signature.describe_checkpoint(checkpoint)
     assert described["encoder_layers"] == 2
     assert described["decoder_layers"] is None
-    assert described["parameters"] == 5 * 4 + 2 * 6 * 4 + 5 == count_parameters(read(checkpoint))
-    assert described["weight_bytes"] == 4 * (5 * 4 + 2 * 6 * 4) + 2 * 5
+    assert (described["heads"], described["ffn_units"]) == (0, 12)
+    assert described["parameters"] == 5 * 4 + 2 * (6 * 4 + 4) + 5 == count_parameters(read(checkpoint))
+    assert described["weight_bytes"] == 4 * (5 * 4 + 2 * (6 * 4 + 4)) + 2 * 5
     assert described["bytes"] == checkpoint.stat().st_size > described["weight_bytes"] + 4000
 
     state = torch.load(checkpoint)

@@ -1,0 +1,59 @@
+"""Remove one attention head at a time, or keep one at a time, and say what that changes and whether it is chance.
+
+Heads are closed with gates; no weight is touched. Losses are compared example by example (paired t-test), answers of
+classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-values are corrected by Holm's method.
+
+  layerdrop ablate data/ --path checkpoint_best.pt --out ablation/
+  layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
+"""
+
+import shlex
+import sys
+
+from .arguments import add_session_arguments, check_folder, load_session, positive
+
+HELP = "measure what each attention head is for"
+
+
+def add_arguments(parser) -> None:
+    """Data, checkpoint, what to do, and the folder for the findings."""
+    add_session_arguments(parser, subset="test")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
+    parser.add_argument(
+        "--mode",
+        choices=("each", "all-but-one"),
+        default="each",
+        help="each: remove one head at a time; all-but-one: keep one head of an attention at a time (default: each)",
+    )
+    parser.add_argument(
+        "--bleu",
+        choices=("all", "extremes", "none"),
+        default="extremes",
+        help="of translation models, heads that BLEU is measured of: extremes are those that the loss says to be the"
+        " most and the least important (default: extremes)",
+    )
+    parser.add_argument("--extremes", type=positive, default=3, metavar="K", help="heads at each end (default: 3)")
+    parser.add_argument(
+        "--bleu-examples", type=positive, default=200, metavar="N", help="most sentences to translate (default: 200)"
+    )
+    parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
+
+
+def run(args) -> None:
+    """Measure, write the page, print the findings."""
+    from ..evaluation import ablation, findings, significance
+    from ..reports import ablation as page
+    from ..reports.picture import new_figure
+
+    check_folder(args.out)
+    significance.stats(), new_figure(1, 1)  # what is not installed is better known before the work, too
+    session = load_session(args)
+    batches = session.batches(args.subset, args.max_examples)
+    measured = ablation.ablate(session, batches, args.mode)
+    record = findings.describe(measured, session, args.mode)
+    if session.kind == "translation" and args.bleu != "none":
+        findings.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
+    command = shlex.join(["layerdrop", *sys.argv[1:]])
+    record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
+    print(page.write(args.out, record))
+    print(f"wrote {args.out}/ablation.json, .md and .png")

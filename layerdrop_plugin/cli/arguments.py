@@ -1,0 +1,41 @@
+"""Arguments of the subcommands that run a model over data themselves."""
+
+import argparse
+import os
+
+from ..errors import LayerdropError
+
+
+def add_session_arguments(parser, subset: str) -> None:
+    """Data folder, checkpoint, subset and how much of it, in what batches, where."""
+    parser.add_argument("data", metavar="DATA", help="binarised data folder, as for fairseq's commands")
+    parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
+    parser.add_argument("--subset", default=subset, help=f"subset of the data to measure on (default: {subset})")
+    parser.add_argument(
+        "--max-examples", type=positive, metavar="N", help="most examples, drawn with --seed (default: all)"
+    )
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="most examples at once (default: 32)")
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="most tokens at once, padding included")
+    parser.add_argument("--seed", type=int, default=1, help="of whatever is drawn (default: 1)")
+    parser.add_argument("--cpu", action="store_true", help="use the CPU even where there is a GPU")
+
+
+def load_session(args):
+    """The :class:`Session` that :func:`add_session_arguments` asks for."""
+    from ..evaluation.session import BATCH_SIZE, load
+
+    size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
+    return load(args.path, args.data, batch_size=size, max_tokens=args.max_tokens, seed=args.seed, cpu=args.cpu)
+
+
+def check_folder(out: str) -> None:
+    """Raise LayerdropError if *out*, the folder for what is found, is something else: before the work, not after it."""
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise LayerdropError(f"--out {out} is a file: name a folder")
+
+
+def positive(text: str) -> int:
+    """A positive whole number."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
+    return int(text)

@@ -1,0 +1,169 @@
+"""Remove heads or FFN units step by step, by importance and by what to compare it with, and measure after each step.
+
+Writes curve.json, curve.md and curve.png: the metric against the share removed. Interrupted, the same command goes on
+where it was.
+
+  layerdrop curve data/ --path checkpoint_best.pt --out curve/
+  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --ffn --step 0.25 --re-estimate
+  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
+"""
+
+import shlex
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from .. import checkpoint
+from ..errors import LayerdropError
+from .arguments import add_session_arguments, check_folder, load_session, positive
+
+HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
+
+
+def add_arguments(parser) -> None:
+    """Data, checkpoint, what goes in what order, and the folder for the curve."""
+    from ..pruning.ranking import RANKING_HELP, RANKINGS
+
+    add_session_arguments(parser, subset="valid")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md and .png")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
+    what.add_argument("--ffn", dest="what", action="store_const", const="ffn", help="remove FFN units")
+    parser.set_defaults(what="heads")
+    parser.add_argument("--step", default="0.1", help="share of all parts that goes at each step (default: 0.1)")
+    parser.add_argument("--ranking", choices=RANKINGS, default="global", help=f"{RANKING_HELP} (default: global)")
+    parser.add_argument(
+        "--methods",
+        default="importance,magnitude,random",
+        help="by what parts go, separated by commas: importance, fisher, taylor, magnitude, random"
+        " (default: importance,magnitude,random)",
+    )
+    parser.add_argument("--random-seeds", type=positive, default=3, metavar="N", help="draws of random (default: 3)")
+    parser.add_argument("--re-estimate", action="store_true", help="estimate scores again after each step")
+    parser.add_argument("--importance-subset", default="train", help="subset to estimate scores on (default: train)")
+    parser.add_argument(
+        "--importance-examples", type=positive, default=1000, metavar="N", help="most of its examples (default: 1000)"
+    )
+    parser.add_argument(
+        "--importance", nargs="+", default=[], metavar="FILE", help="files of scores, used instead of estimating them"
+    )
+    parser.add_argument(
+        "--bleu-examples", type=positive, metavar="N", help="of translation models: measure BLEU too, on N sentences"
+    )
+    parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
+
+
+def run(args) -> None:
+    """Measure what is not yet measured, write the page, print the findings."""
+    from ..evaluation import curve
+    from ..evaluation.points import Points
+    from ..pruning.ranking import share
+    from ..reports import importance_curve
+    from ..reports.picture import new_figure
+
+    check_folder(args.out)
+    new_figure(1, 1)  # if it is not installed, that is better known before the work, too
+    sweep = curve.Sweep(args.what, share(args.step), args.ranking, args.re_estimate)
+    sweep.rates()
+    session = load_session(args)
+    files = _files(args, session)
+    methods = _methods(args, files)
+    settings = _settings(args, session, sweep, files, methods)
+    batches = session.batches(args.subset, args.max_examples)
+    measured = curve.measurer(session, batches, _bleu(args, session))
+    points = Points(_made(args.out) / "curve.json", settings)
+    lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
+    curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
+    command = shlex.join(["layerdrop", *sys.argv[1:]])
+    examples = sum(len(sample["id"]) for sample in batches)
+    record = points.record | curve.conclusions(points.record["points"]) | {"task": session.kind, "examples": examples}
+    print(importance_curve.write(args.out, record | session.signature(args.subset, command)))
+    print(f"wrote {args.out}/curve.json, .md and .png")
+
+
+def _made(folder) -> Path:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LayerdropError(f"cannot make the folder {folder}: {error.strerror}") from None
+    return Path(folder)
+
+
+def _files(args, session) -> dict:
+    """The given files of scores by their methods, checked against the session's model."""
+    from ..pruning.gates import model_shape
+    from ..pruning.importance import Importance
+
+    if args.importance and args.re_estimate:
+        raise LayerdropError("--re-estimate makes scores anew after each step: leave out --importance FILE")
+    files = {}
+    for path in args.importance:
+        scores = Importance.load(path)
+        scores.check(model_shape(session.model), session.fingerprint, path)
+        if scores.method in files:
+            raise LayerdropError(f"{path} is a second file of scores by {scores.method}: give one of each method")
+        files[scores.method] = (path, scores)
+    return files
+
+
+def _methods(args, files) -> list[str]:
+    from ..pruning.baselines import METHODS
+
+    methods = list(dict.fromkeys([*files, *filter(None, args.methods.split(","))]))
+    unknown = [method for method in methods if method not in METHODS and method not in files]
+    if unknown:
+        raise LayerdropError(f"--methods: unknown method {unknown[0]!r}, use {', '.join(METHODS)}")
+    return methods
+
+
+def _settings(args, session, sweep, files, methods) -> dict:
+    """All that a point depends on."""
+    from ..pruning.baselines import GRADIENTS
+
+    scores = {method: checkpoint.sha256(path) for method, (path, _) in files.items()}
+    if any(method in GRADIENTS for method in methods if method not in files):
+        split = session.split(args.importance_subset)
+        scores |= {"data_sha256": split.sha256(), "split": split.name, "max_examples": args.importance_examples}
+    return {
+        "checkpoint": session.sha256,
+        "data": session.split(args.subset).sha256(),
+        "subset": args.subset,
+        "max_examples": args.max_examples,
+        "seed": args.seed,
+        "per": "token" if session.per_token else "example",
+        "what": sweep.what,
+        "step": str(sweep.step),
+        "ranking": sweep.ranking,
+        "re_estimate": sweep.re_estimate,
+        "scores": scores,
+        "bleu": {"max_examples": args.bleu_examples, "beam": args.beam} if args.bleu_examples else None,
+    }
+
+
+def _bleu(args, session):
+    """What gives the BLEU of the session's model, or None where it is not wanted."""
+    from ..evaluation import translations
+
+    if not args.bleu_examples:
+        return None
+    if session.kind != "translation":
+        raise LayerdropError(f"--bleu-examples: {args.path} is no translation model")
+    examples = translations.examples(session, args.subset, args.bleu_examples)
+    translate = translations.translator(session, examples.batches, args.beam)
+    return lambda: translations.bleu(translate(), examples.references)
+
+
+def _scorer(args, session, files):
+    """What gives the scores by a method and a seed: files, or estimates."""
+    from ..criterions.estimation import estimate
+    from ..pruning.baselines import GRADIENTS
+
+    def score(method, seed):
+        if method in files:
+            return files[method][1]
+        if method in GRADIENTS:
+            return estimate(session, args.importance_subset, method=method, max_examples=args.importance_examples)
+        return estimate(session if seed is None else replace(session, seed=seed), args.subset, method=method)
+
+    return score if args.re_estimate else cache(score)

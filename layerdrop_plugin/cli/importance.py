@@ -1,0 +1,84 @@
+"""Score the heads, FFN units and layers of a checkpoint on some data, and write the scores (JSON) for layerdrop prune.
+
+  layerdrop importance data-bin --path parent.pt --out importance.json
+  layerdrop importance data-bin --path parent.pt --subset valid --max-examples 500 --out importance.json
+  layerdrop importance data-bin --path parent.pt --method magnitude --out magnitude.json
+
+methods
+  importance  E |g|, with g the gradient of an example's loss at a part's gate (Michel, Levy, Neubig 2019)
+  fisher      E g²
+  taylor      -E g, the rise of the loss when the part is removed, to first order
+  magnitude   l2 norm of the part's weights
+  random      numbers drawn with the seed
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from .. import checkpoint
+from ..errors import LayerdropError
+from ..pruning.baselines import METHODS
+from ..pruning.importance import Importance
+from .arguments import add_session_arguments, load_session
+
+HELP = "score heads, FFN units and layers by what the loss owes them"
+
+
+def add_arguments(parser) -> None:
+    """Data, checkpoint and what to estimate."""
+    add_session_arguments(parser, "train")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the JSON file to write")
+    parser.add_argument("--method", choices=list(METHODS), default=next(iter(METHODS)), help="default: %(default)s")
+    parser.add_argument(
+        "--per",
+        choices=("example", "token"),
+        default="example",
+        help="take absolute values and squares of each example's gradients, or of each token's (default: example)",
+    )
+    parser.add_argument("--base-criterion", metavar="NAME", help="whose loss (default: the checkpoint's criterion)")
+    parser.add_argument("--base-criterion-args", metavar="JSON", help="options of the criterion, a JSON object")
+
+
+def run(args) -> None:
+    """Estimate, write the file and print a table."""
+    from ..criterions.estimation import estimate
+
+    checkpoint.refuse_same_file(args.path, args.out)
+    folder = Path(args.out).parent
+    if not folder.is_dir():  # before the work, not after it
+        raise LayerdropError(f"cannot write {args.out}: the folder {folder} does not exist, make it first")
+    found = estimate(
+        load_session(args),
+        args.subset,
+        method=args.method,
+        per=args.per,
+        max_examples=args.max_examples,
+        criterion=args.base_criterion,
+        criterion_args=args.base_criterion_args,
+        command=shlex.join(["layerdrop", *sys.argv[1:]]),
+    )
+    found.save(args.out)
+    print(describe(found))
+    print(f"wrote {args.out}")
+
+
+def describe(found: Importance) -> str:
+    """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
+    what = found.method if found.per is None else f"{found.method} per {found.per}"
+    seen = f", {found.examples:,} examples, loss {found.loss:.4g} per example" if found.examples else ""
+    tables = [f"{what}{seen}"]
+    for key, rows in found.scores.items():
+        if key.endswith(".layers"):
+            table, headers = [[layer, score] for layer, score in enumerate(rows)], ["layer", "score"]
+        elif key.endswith(".ffn"):
+            units = [[min(row), sum(row) / len(row), max(row)] if row else [] for row in rows]
+            table = [[layer, len(row), *of] for layer, (row, of) in enumerate(zip(rows, units, strict=True))]
+            headers = ["layer", "units", "least", "mean", "greatest"]
+        else:
+            table = [[layer, *row] for layer, row in enumerate(rows)]
+            headers = ["layer", *(f"head {head}" for head in range(max(map(len, rows), default=0)))]
+        tables.append(f"{key}\n{tabulate(table, headers, floatfmt='.3g')}")
+    return "\n\n".join(tables)

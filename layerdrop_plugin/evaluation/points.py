@@ -1,0 +1,58 @@
+"""The points of a curve in a file that is whole after every point: an interrupted curve goes on where it was."""
+
+import json
+from pathlib import Path
+
+from .. import checkpoint
+from ..errors import LayerdropError
+
+TYPE = "layerdrop.curve"
+PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu", "plan"}  # see curve.py
+
+
+class Points:
+    """Points measured with the same *settings*, in the file *path*.
+
+    Args:
+        path: a JSON file, which is made with the first point; the points in it are kept.
+        settings: all that a point depends on, beside its own method, seed and rate.
+
+    Raises:
+        LayerdropError: the file holds points of other settings, or something else.
+    """
+
+    def __init__(self, path, settings: dict):
+        self.path = Path(path)
+        self.record = {"type": TYPE, "version": 1, "settings": settings, "points": []}
+        if self.path.exists():
+            self.record["points"] = _points_in(self.path, settings)
+
+    def find(self, method: str | None, seed: int | None, rate: float) -> dict | None:
+        """The point of *method* (None: the whole model) at *rate*, if it was measured."""
+        place = (method, seed, rate)
+        found = (point for point in self.record["points"] if (point["method"], point["seed"], point["rate"]) == place)
+        return next(found, None)
+
+    def add(self, point: dict) -> None:
+        """Add a *point* and write the file."""
+        self.record["points"].append(point)
+        checkpoint.write_text_atomic(self.path, json.dumps(self.record) + "\n")
+
+
+def _points_in(path: Path, settings: dict) -> list[dict]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LayerdropError(f"cannot read {path}: {error}") from None
+    if not isinstance(found, dict) or found.get("type") != TYPE or not isinstance(found.get("points"), list):
+        raise LayerdropError(f"{path} is no curve of ours: choose another --out")
+    before = found.get("settings") or {}
+    other = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+    if other:
+        raise LayerdropError(
+            f"{path} is a curve of other settings ({', '.join(other)}): choose another --out, or delete it to start"
+            " again"
+        )
+    if not all(isinstance(point, dict) and set(point) >= PARTS for point in found["points"]):
+        raise LayerdropError(f"{path} has a point without {', '.join(sorted(PARTS))}: delete the file to start again")
+    return found["points"]

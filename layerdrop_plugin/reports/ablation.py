@@ -1,0 +1,130 @@
+"""The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
+
+from . import heat_map
+from .pages import write_files
+from .rows import markdown, plain
+
+SHOWN = 5  # heads at each end of the table
+_NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
+_DIGITS = {"loss": 4, "accuracy": 2, "bleu": 2}
+
+
+def write(folder, record):
+    """Write ablation.json, ablation.md and ablation.png into *folder*.
+
+    Args:
+        folder (str): made if needed.
+        record (dict): what evaluation/findings.py gives, with a session's signature.
+
+    Returns:
+        str: findings and table as plain text.
+
+    Raises:
+        LayerdropError: cannot write, or the picture cannot be drawn.
+    """
+    columns, cells = render(record)
+    page = [f"# {title(record)}", "", *(f"{line}  " for line in summary(record)), ""]
+    page += [markdown(columns, cells, columns[:1]), "", *(f"{line}  " for line in notes(record)), ""]
+    page += ["![heat map](ablation.png)", "", "## How this was obtained", "", *signature_lines(record)]
+    write_files(
+        folder, "ablation", "\n".join(page) + "\n", record, lambda path: heat_map.draw(path, record, title(record))
+    )
+    return "\n".join([*summary(record), "", plain(columns, cells, columns[:1])])
+
+
+def title(record):
+    """Of the page and the picture."""
+    if record["mode"] == "each":
+        return "One head removed at a time"
+    return "One attention at a time reduced to a single head"
+
+
+def summary(record):
+    """The finding, a sentence for each metric."""
+    how = "when removed alone" if record["mode"] == "each" else "when all others of their attention are removed"
+    lines = []
+    for metric, found in record["summary"].items():
+        share = f"{found['significant']} of {found['tests']} heads ({found['significant'] / found['tests']:.0%})"
+        direction = f"{found['worse']} for the worse, {found['better']} for the better"
+        lines.append(f"{_NAMES[metric]}: {share} change it significantly {how} ({direction})")
+        best = [entry[metric] for entry in record["heads"] if entry.get("best") and metric in entry]
+        if best:
+            same = sum(not test["significant"] for test in best)
+            lines.append(
+                f"{_NAMES[metric]}: {same} of {len(best)} attentions can do with their best single head without a"
+                " significant change"
+            )
+    return lines
+
+
+def render(record):
+    """The table's head and its cells, as text.
+
+    Returns:
+        tuple[list[str], list[list[str]]]
+    """
+    metrics = list(record["summary"])
+    units = {"loss": f" ({heat_map.unit(record)})", "accuracy": " (points)", "bleu": ""}
+    columns = ["attention", "layer", "head"]
+    for metric in metrics:
+        columns += [f"change of {_NAMES[metric]}{units[metric]}", "p", "p, Holm"]
+    cells = [
+        [heat_map.TITLES[entry["kind"]], str(entry["layer"]), str(entry["head"])]
+        + [cell for metric in metrics for cell in _cells(entry.get(metric), _DIGITS[metric])]
+        for entry in shown(record)
+    ]
+    return columns, cells
+
+
+def shown(record):
+    """The entries in the table: of a removal the ends of the ranking by loss and those with BLEU, most important first;
+    else the best of each layer."""
+    if "best" in record["heads"][0]:
+        return [entry for entry in record["heads"] if entry["best"]]
+    ranked = sorted(record["heads"], key=lambda entry: -entry["loss"]["change"])
+    if len(ranked) <= 2 * SHOWN:
+        return ranked
+    middle = [entry for entry in ranked[SHOWN:-SHOWN] if "bleu" in entry]
+    return [*ranked[:SHOWN], *middle, *ranked[-SHOWN:]]
+
+
+def _cells(test, digits):
+    if test is None:
+        return ["-", "-", "-"]
+    mark = "*" if test["significant"] else ""
+    return [f"{test['change']:+.{digits}f}{mark}", _p(test["p"]), _p(test["p_holm"])]
+
+
+def _p(value):
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def notes(record):
+    """What a reader must know to read the table."""
+    whole = record["whole"]
+    measured = [f"loss {whole['loss']:.4f} {heat_map.unit(record)}"]
+    measured += [f"accuracy {whole['accuracy']:.2f} %"] if whole["accuracy"] is not None else []
+    measured += [f"BLEU {whole['bleu']:.2f} ({record['bleu']['examples']} sentences)"] if whole["bleu"] else []
+    tests = [f"{_NAMES[metric]}: {found['test']}" for metric, found in record["summary"].items()]
+    lines = [
+        f"The whole model: {', '.join(measured)}; {record['examples']} examples.",
+        f"*: significant at {record['level']:g} (p by {record['correction']}'s method, over all tests of a metric).",
+        f"Tests: {'; '.join(tests)}.",
+    ]
+    if record["mode"] != "each":
+        lines.append("The best heads were chosen by loss on the same examples; the correction is for all heads tried.")
+    return lines
+
+
+def signature_lines(record):
+    """What the numbers were measured with, one fact a line of a Markdown list."""
+    made = record["checkpoint"]
+    lines = [
+        f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
+        f"data: split {record['split']}, {record['examples']} examples, sha256 {record['data_sha256']}",
+        f"seed {record['seed']}, device {record['device']}",
+        "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),
+    ]
+    lines += [record["bleu"]["signature"]] if record.get("bleu") else []
+    lines += [f"`{record['command']}`"] if record["command"] else []
+    return [f"- {line}" for line in lines]

@@ -1,0 +1,111 @@
+"""Estimate what each part of a model is worth with fairseq-train, on as many workers as it has, without training."""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq.optim import AMPOptimizer
+from torch import Tensor
+
+from ..criterions.estimation import frozen
+from ..criterions.head_importance import Estimating, unwrapped
+from ..errors import LayerdropError
+from ..pruning.importance import fingerprint
+from ..pruning.shapes import current_weights
+
+FIRST_SCALE = 128.0  # what losses are multiplied with in half precision, halved where gradients overflow
+LAST_SCALE = 2.0**-10
+
+
+@dataclass
+class EstimateOptions:
+    """Added to the options of a pruning task."""
+
+    importance_only: bool = field(
+        default=False,
+        metadata={
+            "help": "with --criterion head_importance: go through the data once (or until --max-epoch or --max-update)"
+            " in evaluation mode and leave the weights as they are"
+        },
+    )
+
+
+class EstimateOnly:
+    """Mixed in before a pruning task: with ``--importance-only`` steps estimate importance and train nothing.
+
+    Attributes:
+        estimated_model: fingerprint of the weights that stand still, None in training.
+    """
+
+    estimated_model: str | None = None
+    _scale: float | None = None
+
+    def _pruned_parent(self) -> dict:
+        return self._remembered(super()._pruned_parent())
+
+    def _resumed_child(self, file: str) -> dict:
+        return self._remembered(super()._resumed_child(file))
+
+    def _remembered(self, state: dict) -> dict:
+        """The checkpoint *state* whose weights are to be scored, before anything casts them to half precision."""
+        if self._options.importance_only:
+            root = self._options._get_parent()
+            if root.checkpoint.finetune_from_model:
+                raise LayerdropError(
+                    "--importance-only scores the model of --prune-from: leave out --finetune-from-model"
+                )
+            if not root.optimization.max_epoch and not root.optimization.max_update:
+                root.optimization.max_epoch = 1
+            self.estimated_model = fingerprint(current_weights(state))
+        return state
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        """As fairseq's.
+
+        Raises:
+            LayerdropError: ``--importance-only`` with another criterion than head_importance.
+        """
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        if self._options.importance_only and not isinstance(criterion, Estimating):
+            raise LayerdropError("--importance-only needs --criterion head_importance")
+        return criterion
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **others):
+        """As fairseq's; with ``--importance-only`` the gates alone are differentiated."""
+        if not self._options.importance_only:
+            return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **others)
+        model, amp = unwrapped(model), isinstance(optimizer, AMPOptimizer)
+        if self._scale is None:
+            self._scale = FIRST_SCALE if amp or next(model.parameters()).dtype is torch.float16 else 1.0
+        loss, sample_size, logging_output = self._estimate(sample, model, criterion, amp, ignore_grad)
+        while self._overflowed(criterion) and not ignore_grad:
+            self._scale /= 2
+            loss, sample_size, logging_output = self._estimate(sample, model, criterion, amp)
+        if amp:
+            _give_a_gradient(optimizer, loss)
+        # Predictions, which sentence_prediction adds in evaluation mode, cannot be summed over workers.
+        return loss, sample_size, {key: value for key, value in logging_output.items() if not isinstance(value, list)}
+
+    def optimizer_step(self, optimizer, model, update_num):
+        """As fairseq's; with ``--importance-only`` nothing."""
+        if not self._options.importance_only:
+            super().optimizer_step(optimizer, model, update_num)
+        elif isinstance(optimizer, AMPOptimizer):
+            optimizer.scaler.update()  # or it refuses the next update
+
+    def _estimate(self, sample, model, criterion, amp: bool, ignore_grad=False):
+        with frozen(model):
+            with torch.autocast("cuda", enabled=amp):
+                loss, sample_size, logging_output = criterion(model, sample)
+            (loss * (0.0 if ignore_grad else self._scale)).backward()
+        return loss.detach(), sample_size, logging_output
+
+    def _overflowed(self, criterion) -> bool:
+        """Whether the latest batch's gradients were not finite and might be with less scaling."""
+        return self._scale > LAST_SCALE and self._scale != 1.0 and not criterion.estimate.counted
+
+
+def _give_a_gradient(optimizer: AMPOptimizer, loss: Tensor) -> None:
+    """Torch's gradient scaler insists on having scaled a loss and on seeing a gradient."""
+    optimizer.scaler.scale(loss)
+    weight = next(iter(optimizer.fp32_optimizer.params))
+    weight.grad = torch.zeros_like(weight)

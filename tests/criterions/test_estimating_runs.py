@@ -1,0 +1,203 @@
+"""fairseq-train with ``--criterion head_importance``: beside training, and instead of it."""
+
+import socket
+
+import builders
+import fresh
+import pytest
+import torch
+
+from layerdrop_plugin import checkpoint
+from layerdrop_plugin.pruning.importance import Importance, fingerprint
+
+TRANSLATE = (*builders.NMT, "--adam-eps", "1e-4", "--log-interval", "2")
+WRAPPED = ("--criterion", "head_importance", "--base-criterion", "label_smoothed_cross_entropy")
+SMOOTHED = ("--base-criterion-args", '{"label_smoothing": 0.1}')
+WORKERS = (
+    *("--distributed-world-size", "2", "--distributed-init-method", "env://", "--distributed-no-spawn", "--device-id"),
+    *("0", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", "--load-checkpoint-on-all-dp-ranks"),
+)
+
+
+def without(options, *names):
+    """The *options* (each with a value) but those called *names*."""
+    skipped = {place + offset for place, option in enumerate(options) if option in names for offset in (0, 1)}
+    return [option for place, option in enumerate(options) if place not in skipped]
+
+
+def wrapped(options):
+    """The *options* with the wrapper around their criterion."""
+    return [*without(options, "--criterion", "--label-smoothing"), *WRAPPED, *SMOOTHED]
+
+
+def by_two(*command):
+    """Run the training *command* in two workers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    command = [str(part) for part in (*command, *WORKERS)]
+    workers = [
+        fresh.start([*command, "--distributed-rank", str(rank)], None, master | {"RANK": str(rank)})
+        for rank in range(2)
+    ]
+    for process, output in workers:
+        process.join(120)
+        output.seek(0)
+        assert process.exitcode == 0, output.read()[-4000:]
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def assert_same_scores(found, expected, tolerance=1e-6):
+    assert found.examples == expected.examples
+    for name in ("scores", "normalized", "standard_error"):
+        for key, rows in getattr(expected, name).items():
+            mine, theirs = torch.tensor(getattr(found, name)[key]), torch.tensor(rows)
+            torch.testing.assert_close(mine, theirs, rtol=0, atol=tolerance * max(1e-2, theirs.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def translator(data, tmp_path_factory):
+    """A translation model after a few updates."""
+    folder = tmp_path_factory.mktemp("translator")
+    builders.run("fairseq-train", data / "nmt", "--save-dir", folder, "--max-update", "8", *TRANSLATE)
+    return folder / "checkpoint_last.pt"
+
+
+@pytest.fixture(scope="module")
+def scores(data, translator):
+    """What ``layerdrop importance`` says of the translation model."""
+    file = translator.parent / "command.json"
+    builders.run("layerdrop", "importance", data / "nmt", "--path", translator, "--out", file)
+    return Importance.load(file)
+
+
+@pytest.fixture(scope="module")
+def classifier(data, parent, tmp_path_factory):
+    """A fine-tuned classifier."""
+    folder = tmp_path_factory.mktemp("classifier")
+    builders.run(
+        *("fairseq-train", data / "nlu", "--save-dir", folder, "--max-update", "4", "--prune-from", parent),
+        *(*builders.FINETUNE, "--disable-validation", "--dropout", "0"),
+    )
+    return folder / "checkpoint_last.pt"
+
+
+def test_training_goes_on_as_without_it(data, tmp_path):
+    """Bit by bit, with dropout, LayerDrop and HeadDrop; a run may be resumed with it or without; its model is stock."""
+    options = (*TRANSLATE, "--dropout", "0.2", "--encoder-layerdrop", "0.3", "--encoder-headdrop", "0.3")
+    plain = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "plain", *options)
+    estimating = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "estimating", *wrapped(options))
+    resumed = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "estimating", *options)
+    builders.run(*plain, "--max-update", "5")
+    builders.run(*estimating, "--max-update", "3")
+    state = torch.load(tmp_path / "estimating" / "checkpoint_last.pt", weights_only=True)
+    assert state["cfg"]["criterion"]["_name"] == "label_smoothed_cross_entropy"
+    builders.run(*resumed, "--max-update", "4")
+    output = builders.run(*estimating, "--max-update", "5").stdout
+    assert "Loaded checkpoint" in output
+    assert_same_weights(weights(tmp_path / "estimating"), weights(tmp_path / "plain"))
+    found = Importance.load(tmp_path / "estimating" / "importance.json")
+    assert found.model is None
+    assert 0 < found.examples <= 16  # of the last run
+
+
+def test_several_workers_estimate_what_one_does(data, tmp_path):
+    """Beside training, a last batch that one worker has to itself included."""
+    options = (*wrapped(TRANSLATE), "--max-epoch", "1", "--batch-size", "8")
+    train = ("fairseq-train", data / "nmt", *options, "--save-dir")
+    by_two(*train, tmp_path / "two")
+    builders.run(*train, tmp_path / "one", "--update-freq", "2")
+    found, expected = (Importance.load(tmp_path / name / "importance.json") for name in ("two", "one"))
+    assert found.examples == 120
+    assert_same_scores(found, expected)
+    for name, value in weights(tmp_path / "one").items():
+        torch.testing.assert_close(weights(tmp_path / "two")[name], value, atol=1e-6, rtol=0)
+
+
+ESTIMATE = ("--criterion", "head_importance", "--importance-only")
+
+
+def test_estimate_only_of_a_translator(data, translator, scores, tmp_path):
+    """The weights stay as they are; one worker, two workers and ``layerdrop importance`` say the same."""
+    task = ("--task", "pruning_translation", "--arch", "layerdrop_transformer", "--prune-from", translator)
+    rates = ("--dropout", "0.3", "--encoder-layerdrop", "0.5", "--decoder-headdrop", "0.5")
+    options = without(TRANSLATE, "--criterion", "--label-smoothing", "--task", "--arch", "--dropout")
+    train = ("fairseq-train", data / "nmt", *options, *task, *rates, *ESTIMATE, "--save-dir")
+    builders.run(*train, tmp_path / "one")
+    by_two(*train, tmp_path / "two", "--batch-size", "8")
+    for name in ("one", "two"):
+        assert_same_weights(weights(tmp_path / name), weights(translator.parent))
+        found = Importance.load(tmp_path / name / "importance.json")
+        assert found.examples == 120
+        assert_same_scores(found, scores)
+        assert (found.model, found.data, found.loss) == (scores.model, scores.data, pytest.approx(scores.loss))
+    assert scores.model == fingerprint(weights(translator.parent))
+
+
+def test_estimate_only_of_a_classifier(data, classifier, tmp_path):
+    """Its criterion is the checkpoint's; going on where a run was interrupted scores what that holds."""
+    options = without(builders.FINETUNE, "--criterion", "--best-checkpoint-metric", "--batch-size")
+    options = [option for option in options if option != "--maximize-best-checkpoint-metric"]
+    train = ("fairseq-train", data / "nlu", *options, *ESTIMATE, "--prune-from", classifier, "--batch-size", "7")
+    builders.run(*train, "--save-dir", tmp_path, "--max-update", "3")
+    assert_same_weights(weights(tmp_path), weights(classifier.parent))
+    first = Importance.load(tmp_path / "importance.json")
+    assert first.examples == 21
+    builders.run(*train, "--save-dir", tmp_path, "--max-update", "5")
+    found = Importance.load(tmp_path / "importance.json")
+    assert (found.examples, found.model) == (14, first.model)
+    cfg = checkpoint.read(tmp_path / "checkpoint_last.pt")["cfg"]
+    assert (cfg["task"]["_name"], cfg["criterion"]["_name"]) == ("sentence_prediction", "sentence_prediction")
+    assert not any("importance" in key for key in cfg["task"])
+
+
+def test_half_precision(data, translator, scores, tmp_path):
+    """Close to single precision, of the same model; sums are kept in more than half."""
+    precision = ("--fp16", "--memory-efficient-fp16")  # what fairseq can do on a CPU
+    task = ("--task", "pruning_translation", "--arch", "layerdrop_transformer", "--prune-from", translator)
+    options = without(TRANSLATE, "--criterion", "--label-smoothing", "--task", "--arch")
+    builders.run("fairseq-train", data / "nmt", *options, *task, *ESTIMATE, *precision, "--save-dir", tmp_path)
+    found = Importance.load(tmp_path / "importance.json")
+    assert (found.examples, found.model) == (scores.examples, scores.model)
+    for key, rows in scores.scores.items():
+        mine, theirs = torch.tensor(found.scores[key]), torch.tensor(rows)
+        assert (mine - theirs).abs().max() < 0.1 * theirs.max(), key
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--criterion", "label_smoothed_cross_entropy", "--importance-only"), "--importance-only needs --criterion"),
+        ((*ESTIMATE, "--finetune-from-model", "PARENT"), "leave out --finetune-from-model"),
+        ((*ESTIMATE, "--base-criterion", "masked"), "did you mean masked_lm"),
+    ],
+)
+def test_bad_commands(options, message, data, translator, tmp_path):
+    task = ("--task", "pruning_translation", "--arch", "layerdrop_transformer", "--prune-from", translator)
+    plain = without(TRANSLATE, "--criterion", "--label-smoothing", "--task", "--arch")
+    given = [translator if option == "PARENT" else option for option in options]
+    result = builders.run("fairseq-train", data / "nmt", *plain, *task, *given, "--save-dir", tmp_path, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    assert message in result.stdout.strip().splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_criterion_of_a_checkpoint_of_another_task(data, parent, tmp_path):
+    options = without(builders.FINETUNE, "--criterion")
+    result = builders.run(
+        *("fairseq-train", data / "nlu", "--save-dir", tmp_path, "--prune-from", parent, *options),
+        *("--criterion", "head_importance"),
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "give --base-criterion NAME for sentence_prediction" in result.stdout.strip().splitlines()[-1]
