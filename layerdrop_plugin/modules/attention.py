@@ -4,6 +4,8 @@ Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", 
 the output is Σ_h ξ_h (head h's columns of the output projection) Att_h(x), plus the output projection's bias.
 """
 
+from collections.abc import Sequence
+
 import torch
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import LayerdropError
 from .gate import HEADS, Gate
+from .joint_linear import joint, lay_together
 from .memory_order import in_memory_order
 from .tie_in import tie_in
 
@@ -80,8 +83,7 @@ class PrunableAttention(MultiheadAttention):
             ``before_softmax`` the scores (batch x heads, target length, source length) and the values
             (batch x heads, source length, head's width) instead.
         """
-        q = self._heads(self.q_proj, query)
-        k, v, padding = self._keys_and_values(query, key, value, key_padding_mask, incremental_state, static_kv)
+        q, k, v, padding = self._project(query, key, value, key_padding_mask, incremental_state, static_kv)
         beams = q.size(0) // k.size(0)
         if beams > 1:  # hypotheses of a sentence share its keys: they are further queries of one batch row
             q = q.reshape(k.size(0), beams, *q.shape[1:]).transpose(1, 2).flatten(2, 3)
@@ -100,24 +102,29 @@ class PrunableAttention(MultiheadAttention):
         x = self.gate(_by_row(x, beams))
         return in_memory_order(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
 
-    def _heads(self, projection: nn.Module, x: Tensor) -> Tensor:
-        """*x* (length, batch, width) projected, as (batch, heads, length, head's width)."""
-        return in_memory_order(projection, x).unflatten(2, (self.num_heads, self.head_dim)).permute(1, 2, 0, 3)
+    def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
+        """*x* (length, batch, width) by each of *projections*, as (batch, heads, length, head's width)."""
+        parts, together = (self.num_heads, self.head_dim), joint(*projections)
+        if together is None:
+            projected = (in_memory_order(projection, x) for projection in projections)
+            return [x.unflatten(2, parts).permute(1, 2, 0, 3) for x in projected]
+        return in_memory_order(together, x).unflatten(2, (-1, *parts)).permute(2, 1, 3, 0, 4).unbind()
 
-    def _keys_and_values(self, query, key, value, padding, incremental_state, static_kv):
-        """Keys and values (batch, heads, length, head's width), those of earlier steps included, and their padding."""
+    def _project(self, query, key, value, padding, incremental_state, static_kv):
+        """Queries, keys and values (batch, heads, length, head's width), earlier steps' included, the keys' padding."""
         saved = None if incremental_state is None else self._get_input_buffer(incremental_state)
         before = saved.get("prev_key") if saved is not None else None
         if static_kv and before is not None:
-            return before, saved["prev_value"], saved["prev_key_padding_mask"]
+            return *self._heads(query, self.q_proj), before, saved["prev_value"], saved["prev_key_padding_mask"]
         if self.self_attention:
-            key = value = query
+            q, k, v = self._heads(query, self.q_proj, self.k_proj, self.v_proj)
         elif self.encoder_decoder_attention:
-            value = key
             if self.beam_size > 1 and query.size(1) == key.size(1):  # fairseq's own beam: a copy for each hypothesis
-                key = value = key[:, :: self.beam_size]
+                key = key[:, :: self.beam_size]
                 padding = None if padding is None else padding[:: self.beam_size]
-        k, v = self._heads(self.k_proj, key), self._heads(self.v_proj, value)
+            q, k, v = *self._heads(query, self.q_proj), *self._heads(key, self.k_proj, self.v_proj)
+        else:
+            q, k, v = *self._heads(query, self.q_proj), *self._heads(key, self.k_proj), *self._heads(value, self.v_proj)
         if padding is not None and padding.dim() == 0:
             padding = None
         if saved is not None:
@@ -128,7 +135,18 @@ class PrunableAttention(MultiheadAttention):
             )
             saved |= {"prev_key": k, "prev_value": v, "prev_key_padding_mask": padding}
             self._set_input_buffer(incremental_state, saved)
-        return k, v, padding
+        return q, k, v, padding
+
+    def lay_together(self) -> None:
+        """Move weights of projections of one input to where one product serves all of them."""
+        one_input = [p for p in (self.q_proj, self.k_proj, self.v_proj) if p.in_features == self.v_proj.in_features]
+        lay_together(*one_input)
+
+    def _apply(self, *args, **kwargs):
+        """As ``nn.Module``'s, which moves every weight on its own: to a device, to another precision."""
+        result = super()._apply(*args, **kwargs)
+        self.lay_together()
+        return result
 
     def _asked(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
         """Weights (batch, heads, ...) as the caller wants them, of the heads that the gate lets through."""
@@ -166,6 +184,7 @@ def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
         attention.reset_parameters()
     attention.__class__ = PrunableAttention
     attention.gate = Gate(heads, HEADS)
+    attention.lay_together()
     return attention
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import torch
+from fairseq.utils import get_activation_fn
 from torch import Tensor, nn
 
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
@@ -17,6 +19,8 @@ WEIGHTS = {
 }
 NORMS = {"self_attn": "self_attn_layer_norm", "encoder_attn": "encoder_attn_layer_norm", "ffn": "final_layer_norm"}
 KINDS = tuple(WEIGHTS)
+# fairseq's activation functions -> the same in the place of their input
+IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
 
 
 class Sublayers:
@@ -77,7 +81,9 @@ class Sublayers:
         """The FFN's own function of *x* (length, batch, width)."""
         if self.fc1 is None:
             return tie_in(self.fc2.bias.expand_as(x), [x] if self.training else [])
-        x = self.activation_dropout_module(self.activation_fn(in_memory_order(self.fc1, x)))
+        in_place = None if torch.is_grad_enabled() or self.fc1._forward_hooks else IN_PLACE.get(self.activation_fn)
+        x = (in_place or self.activation_fn)(in_memory_order(self.fc1, x))
+        x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
             x = in_memory_order(self.ffn_layernorm, x)
         return in_memory_order(self.fc2, self.ffn_gate(x))

@@ -58,13 +58,13 @@ class EstimateOnly:
             self.estimated_model = fingerprint(current_weights(state))
         return state
 
-    def build_criterion(self, cfg, from_checkpoint=False):
-        """As fairseq's.
+    def build_criterion(self, cfg, *others):
+        """As fairseq's, whose older tasks take fewer arguments.
 
         Raises:
             LayerdropError: ``--importance-only`` with another criterion than head_importance.
         """
-        criterion = super().build_criterion(cfg, from_checkpoint)
+        criterion = super().build_criterion(cfg, *others)
         if self._options.importance_only and not isinstance(criterion, Estimating):
             raise LayerdropError("--importance-only needs --criterion head_importance")
         return criterion

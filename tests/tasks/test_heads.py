@@ -117,3 +117,34 @@ def test_structured_dropout_trains_and_resumes_as_uninterrupted(data, tmp_path, 
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     model = checkpoint.read(tmp_path / "whole" / "checkpoint_last.pt")["cfg"]["model"]
     assert model[option[2:].replace("-", "_")] == 0.4
+
+
+def test_heads_are_pruned_by_importance_as_training_begins(data, parent, tmp_path):
+    """The three uses of scores that meet in the pruning task; an interrupted run goes on without the file of scores."""
+    scores = tmp_path / "importance.json"
+    builders.run(
+        *("layerdrop", "importance", data / "lm", "--path", parent, "--subset", "valid", "--out", scores, "--cpu")
+    )
+    command = (
+        *("fairseq-train", data / "nlu", "--save-dir", tmp_path / "run", "--prune-from", parent, *builders.FINETUNE),
+        *(
+            "--prune-encoder-layers",
+            "every-other:0.5",
+            "--prune-heads",
+            f"{scores}:0.5",
+            "--prune-ffn",
+            f"{scores}:0.5",
+        ),
+        *("--prune-ranking", "per-layer", "--prune-min-heads", "1"),
+    )
+    assert "heads: 2 of 8 kept" in builders.run(*command, "--max-update", "2").stdout
+    state = checkpoint.read(tmp_path / "run" / "checkpoint_last.pt")
+    assert shapes.shape_of(state).encoder.sizes == {"self_attn": (1, 1), "ffn": (16, 16)}
+    scores.unlink()
+    builders.run(*command, "--max-update", "3")
+    result = builders.run(
+        *(*command, "--save-dir", tmp_path / "other", "--criterion", "head_importance", "--max-update", "2"),
+        *("--prune-heads", "nowhere.json:0.5"),
+        check=False,
+    )
+    assert result.returncode and "nowhere.json" in result.stdout and "Traceback" not in result.stdout
