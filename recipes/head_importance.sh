@@ -19,8 +19,9 @@
 # For each model: score its heads and FFN units on the training data; remove each head alone and see what changes (and keep
 # each alone); remove more and more of them by importance, by magnitude and at random; cut out a child with half the
 # heads, and one with half the FFN units too; fine-tune the smaller one; evaluate and time all of them; report. Killed? Run
-# it again: what is finished is skipped, training resumes. Ends with a table and pictures in DIR/classifier and
-# DIR/translation. The numbers below can be set in the environment: HEADS_RATE=0.3 bash recipes/head_importance.sh
+# it again: what is finished is skipped, training resumes. Ends with DIR/report.md, a page with tables and pictures; all that
+# it is made of lies in DIR/classifier and DIR/translation. The numbers below can be set in the environment:
+# HEADS_RATE=0.3 bash recipes/head_importance.sh
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -32,10 +33,10 @@ source "$RECIPES/lib/steps.sh"
 : "${HEADS_RATE:=0.5}"            # share of the heads that goes
 : "${FFN_RATE:=0.5}"              # share of the FFN units
 : "${MIN_HEADS:=0}"               # heads that every attention keeps
-: "${IMPORTANCE_EXAMPLES:=2000}"  # training examples that scores are estimated on
+: "${IMPORTANCE_EXAMPLES:=1000}"  # training examples that scores are estimated on
 : "${ABLATE_BLEU_EXAMPLES:=200}"  # sentences translated without the most and the least important heads
-: "${CURVE_EXAMPLES:=400}"        # of valid, for each point of a curve
-: "${CURVE_BLEU_EXAMPLES:=60}"    # of them translated
+: "${CURVE_EXAMPLES:=300}"        # of valid, for each point of a curve
+: "${CURVE_BLEU_EXAMPLES:=40}"    # of them translated
 : "${CURVE_STEP:=0.1}"
 
 OUT=$ROOT/heads ONLY='' QUICKSTART=$ROOT/quickstart TRANSLATE=$ROOT/translate PRESET=tiny SEED=1 DOWNLOADS='' SLICE=''
@@ -149,11 +150,12 @@ study() {
 
     step "$kind: report"
     run layerdrop report --results "$out/results" --latency "$out/latency.json" --out "$out" --title "A $kind with fewer heads"
+    KINDS+=("$kind")
     PICTURES+=("$out/report.png" "$out"/{each,all-but-one}/ablation.png "$out"/curve-{heads,ffn}/curve.png)
 }
 
-PICTURES=() STEPS=9
-if [[ -z $ONLY ]]; then STEPS=17; fi
+KINDS=() PICTURES=() STEPS=10
+if [[ -z $ONLY ]]; then STEPS=18; fi
 step "software"
 use_environment report matplotlib scipy sacrebleu
 need_software
@@ -176,5 +178,7 @@ if [[ $ONLY != classifier ]]; then
     study translation "$(absolute "$TRANSLATION")" "$(absolute "$TRANSLATION_DATA")"
 fi
 
-printf '\nDone in %s. Tables: %s; pictures:\n' "$(elapsed)" "$OUT/*/report.md, $OUT/*/*/ablation.md and curve.md"
+step "all on one page"
+"$PYTHON" "$RECIPES/lib/heads_page.py" "$OUT" "${KINDS[@]}"
+printf '\nDone in %s. Read %s; pictures:\n' "$(elapsed)" "$OUT/report.md"
 printf '  %s\n' "${PICTURES[@]}"

@@ -1,0 +1,245 @@
+"""Time of an encoder without half of its heads, or of its heads and FFN units, beside what it is to be compared with.
+
+They take turns on the same tokens: stock fairseq's roberta; transformers' RobertaModel, its attention on
+scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, and with half the
+heads, half the heads and FFN units, half the layers, as `layerdrop prune` makes them. A pass gives features, without
+the language model's head. Ends with status 1 if features are not stock fairseq's: those of a pruned model, stock
+fairseq's of a whole model in which what was pruned adds nothing.
+"""
+
+import importlib.metadata
+import importlib.util
+import statistics
+import sys
+from dataclasses import dataclass, field
+
+import roberta
+import side_by_side
+import tabulate
+import torch
+import translation
+
+from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.reports import signature
+
+TRANSFORMERS = "transformers"
+TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
+OPTIONS = {
+    "layers": (12, "layers"),
+    "width": (384, "width of the model; its FFN is four times as wide"),
+    "heads": (12, "attention heads of a layer"),
+    "vocabulary": (4000, "types of the dictionary"),
+    "batch": (32, "sentences of a batch"),
+    "length": (48, "tokens of a batch's longest sentence"),
+    "shortest": (48, "tokens of its shortest sentence; where they are fewer, there is padding"),
+    "single": (24, "tokens of a sentence that comes alone"),
+    "calls": (20, "such sentences in a row"),
+    "repeats": (15, "timed rounds"),
+}
+SMOKE = {"layers": 2, "width": 16, "heads": 2, "vocabulary": 60, "batch": 3, "length": 7, "shortest": 4, "single": 5}
+SMOKE |= {"calls": 2, "repeats": 2, "threads": 1}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model to time.
+
+    Attributes:
+        arch: fairseq's architecture, or TRANSFORMERS.
+        halved: of what it keeps every other one: `layers`, `heads`, `units`.
+        goals: workload -> contestant -> time over that one's that we want at most.
+    """
+
+    arch: str
+    halved: tuple[str, ...] = ()
+    goals: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+CONTESTANTS = {
+    "stock": Contestant(roberta.STOCK),
+    TRANSFORMERS: Contestant(TRANSFORMERS),
+    "whole": Contestant(roberta.OURS, (), {"batch": {"stock": 0.95, TRANSFORMERS: 1.0}, "single": {"stock": 0.92}}),
+    "half the heads": Contestant(roberta.OURS, ("heads",), {"batch": {"stock": 0.83}, "single": {"stock": 0.76}}),
+    "half the heads and units": Contestant(
+        roberta.OURS, ("heads", "units"), {"batch": {"stock": 0.52}, "single": {"stock": 0.53}}
+    ),
+    "half the layers": Contestant(roberta.OURS, ("layers",)),
+}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a model computes in its turn: *calls* passes over *tokens* (sentences, length)."""
+
+    tokens: torch.Tensor
+    calls: int = 1
+
+
+def make_workloads(args, words):
+    """The batch and the sentence alone (dict[str, Workload])."""
+    batch = roberta.make_sentences(words, args.batch, min(args.shortest, args.length), args.length, args.seed)
+    single = roberta.make_sentences(words, 1, args.single, args.single, args.seed)
+    return {"batch": Workload(batch.to(args.device)), "single": Workload(single.to(args.device), args.calls)}
+
+
+def plan_of(halved, args):
+    """The plan (StackPlan) that keeps every other one of what is *halved*."""
+    layers = tuple(range(0, args.layers, 2 if "layers" in halved else 1))
+    heads = {layer: tuple(range(0, args.heads, 2)) for layer in layers if "heads" in halved}
+    units = {layer: tuple(range(0, 4 * args.width, 2)) for layer in layers if "units" in halved}
+    return StackPlan(layers, self_attn=heads, ffn=units)
+
+
+def prune(parent, plan):
+    """The child's checkpoint that `layerdrop prune` makes of *parent* by *plan*."""
+    return surgery.prune_state(parent, Plan(plan), {"file": "parent.pt"})
+
+
+def prune_by_zeros(parent, plan, args):
+    """The checkpoint of a stock model of whole layers that computes what the child of *plan* does."""
+    child = prune(parent, StackPlan(plan.layers))
+    for number, layer in enumerate(plan.layers):
+        name = f"encoder.sentence_encoder.layers.{number}."
+        clear(child["model"], name + "self_attn.out_proj.weight", plan.self_attn.get(layer), args.heads)
+        clear(child["model"], name + "fc2.weight", plan.ffn.get(layer), 4 * args.width)
+    return child
+
+
+def clear(weights, name, kept, parts):
+    """Give a projection that puts *parts* together zeros instead of those that are not *kept* (None: all are)."""
+    if kept is not None:
+        weights[name] = weights[name].clone()
+        weights[name].unflatten(1, (parts, -1))[:, sorted(set(range(parts)) - set(kept))] = 0
+
+
+def difference(features, reference, workloads, padding):
+    """The largest absolute difference of two functions' features, the token *padding* aside."""
+    found = []
+    for workload in workloads.values():
+        apart = (features(workload.tokens) - reference(workload.tokens)).abs().amax(-1)
+        found.append(apart[workload.tokens.ne(padding)].max().item())
+    return max(found)
+
+
+def seconds_of(features, device):
+    """A function that runs a workload and returns the seconds of a pass."""
+
+    def turn(workload):
+        start = side_by_side.now(device)
+        for _ in range(workload.calls):
+            features(workload.tokens)
+        return (side_by_side.now(device) - start) / workload.calls
+
+    return turn
+
+
+def build(name, parent, task, workloads, args):
+    """Build a contestant and compare its features.
+
+    Returns:
+        tuple[Callable, dict]: its features (see :func:`roberta.features_of`), and what the record says of it.
+    """
+    contestant = CONTESTANTS[name]
+    plan = plan_of(contestant.halved, args)
+    child = prune(parent, plan)
+    if contestant.arch == TRANSFORMERS:
+        features = roberta.features_of_transformers(parent, args, args.device)
+    else:
+        features = roberta.features_of(contestant.arch, child, task, args.device)
+    reference = roberta.features_of(roberta.STOCK, prune_by_zeros(parent, plan, args), task, args.device)
+    apart = difference(features, reference, workloads, task.source_dictionary.pad())
+    return features, {
+        "architecture": contestant.arch,
+        "halved": contestant.halved,
+        "parameters_of_layers": sum(weight.numel() for key, weight in child["model"].items() if ".layers." in key),
+        "difference": apart,
+        "same_features": apart <= TOLERANCE,
+    }
+
+
+@torch.no_grad()
+def measure(args):
+    """Build the models, compare their features with stock fairseq's, and time them in turn; the record."""
+    task = translation.make_task(args.vocabulary)
+    parent = roberta.make_parent(args, task, max(args.length, args.single))
+    workloads, runs, models = make_workloads(args, task.source_dictionary), {}, {}
+    for name in contestants():
+        features, models[name] = build(name, parent, task, workloads, args)
+        runs[name] = seconds_of(features, args.device)
+    rounds = side_by_side.take_turns(runs, list(workloads.values()), args.repeats, "head_pruning")
+    for place, workload in enumerate(workloads):
+        seconds = {name: [turns[place] for turns in found] for name, found in rounds.items()}
+        for name, model in models.items():
+            model[workload] = speed(name, workload, seconds)
+    return side_by_side.record("head_pruning", args, {"transformers": transformers_version(), "models": models})
+
+
+def contestants():
+    """Names of the models that can be built here."""
+    return [name for name in CONTESTANTS if name != TRANSFORMERS or transformers_version()]
+
+
+def transformers_version():
+    """transformers' version, or None where it is not installed."""
+    return importlib.util.find_spec("transformers") and importlib.metadata.version("transformers")
+
+
+def speed(name, workload, seconds):
+    """A contestant's figures.
+
+    Args:
+        name, workload (str): of what.
+        seconds (dict[str, list[float]]): of a pass, in each round, of every contestant.
+
+    Returns:
+        dict: `ms`: milliseconds of a pass, the median; `over`: contestant -> the time over that one's, as
+        :func:`side_by_side.ratio`; `goals`: the same -> the most that we want; `seconds`.
+    """
+    beside = [other for other in ("stock", TRANSFORMERS) if other in seconds]
+    goals = CONTESTANTS[name].goals.get(workload, {})
+    return {
+        "ms": 1000 * statistics.median(seconds[name]),
+        "over": {other: side_by_side.ratio(seconds[name], seconds[other]) for other in beside},
+        "goals": {other: goal for other, goal in goals.items() if other in seconds},
+        "seconds": seconds[name],
+    }
+
+
+def table(models, workload):
+    """The figures of :func:`measure` for people, of one workload."""
+    rows = []
+    for name, model in models.items():
+        found = model[workload]
+        row = {workload: name, "parameters of layers": f"{model['parameters_of_layers']:,}", "ms": f"{found['ms']:.1f}"}
+        for other, ratio in found["over"].items():
+            row |= {f"of {other}": f"{ratio['median']:.3f}", f"min to max (of {other})": side_by_side.spread(ratio)}
+        rows.append(row | {"stock's features": "yes" if model["same_features"] else "NO"})
+    return tabulate.tabulate(rows, headers="keys", disable_numparse=True)
+
+
+def goals(models, workload):
+    """A line for each goal of a workload."""
+    for name, model in models.items():
+        for other, goal in model[workload]["goals"].items():
+            ratio = model[workload]["over"][other]["median"]
+            yield f"{'met' if ratio <= goal else 'MISSED'}: {name}, at most {goal} of {other}: {ratio:.3f}"
+
+
+def main(arguments=None):
+    """Run the benchmark; 1 if features differ where they must not, else 0."""
+    args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
+    torch.set_num_threads(args.threads)
+    with signature.quiet():
+        found = measure(args)
+    side_by_side.write(found, args.out)
+    for workload in ("batch", "single"):
+        print(table(found["models"], workload), *goals(found["models"], workload), "", sep="\n")
+    different = [name for name, model in found["models"].items() if not model["same_features"]]
+    if different:
+        print(f"head_pruning.py: error: features are not stock fairseq's: {', '.join(different)}", file=sys.stderr)
+    return int(bool(different))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
