@@ -82,11 +82,10 @@ def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tu
     with quiet():
         test = PairedTest(list(systems.items()), {"BLEU": metrics.BLEU()}, [references], "bs", resamples)
         signatures, scores = test()
-    whole, *_ = systems.values()
-    found = {}
+    whole, found = float(scores["BLEU"][0].score), {}
     for name, result in zip(scores["System"], scores["BLEU"], strict=True):
-        # of translations that are all the same sacrebleu says the least p-value of all
-        p_value = 1.0 if result.p_value is not None and systems[name] == whole else result.p_value
+        # where all resamples are alike sacrebleu says the least p-value of all
+        p_value = 1.0 if result.p_value is not None and float(result.score) == whole else result.p_value
         found[name] = (float(result.score), p_value)
     return found, str(signatures["BLEU"])
 
