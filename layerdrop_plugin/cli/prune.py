@@ -13,12 +13,11 @@ without its parent or any override; one that only lost whole layers loads withou
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..pruning import ranking, shapes, strategies, surgery
-from ..pruning.describe import describe_kept
+from ..pruning.describe import LONG_PLAN, describe_kept
 from ..pruning.importance import fingerprint
 from ..pruning.plan import STACKS, Plan
 
 HELP = "cut a smaller model out of a checkpoint"
-LONG_PLAN = 4000  # characters; a plan names FFN units one by one
 
 
 def add_arguments(parser) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from ..pruning.describe import LONG_PLAN
 from .results import who_is
 
 
@@ -79,4 +80,6 @@ def _origin(result):
         return ""
     parent = (provenance["ancestors"][0]["sha256"] or "unknown")[:16]
     plan = json.dumps(provenance["plan"])
+    if len(plan) > LONG_PLAN:
+        plan = "(in the JSON, FFN units one by one)"
     return f"; plan {plan} sha256 {provenance['plan_sha256'][:16]} of the parent sha256 {parent}"
