@@ -12,6 +12,7 @@ import fresh
 import torch
 from fairseq import models
 from fairseq.data import Dictionary
+from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 
 import layerdrop_plugin
@@ -122,12 +123,25 @@ def assert_equal_but_for_rounding(found: torch.Tensor, expected: torch.Tensor) -
 
 
 def child_of(parent, plan, arch: str = "layerdrop_roberta"):
-    """Surgery, then stock fairseq's own building and loading of what it made."""
+    """Surgery, then fairseq's own building and loading of what it made."""
+    return child_and_state(parent, plan, arch)[0]
+
+
+def child_and_state(parent, plan, arch: str):
+    """The same, and the child's checkpoint."""
     state = surgery.prune_state(state_of(parent, arch), plan, {"file": "parent.pt", "sha256": "0"})
     cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     child = inspect.unwrap(models.build_model)(cfg.model, FakeTask(), True)  # without what this plugin puts around it
     child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
-    return child
+    return child, state
+
+
+def search(model, beam: int) -> list:
+    """The hypotheses (tokens) that fairseq's beam search finds for the sentences of :func:`pairs`."""
+    sample = {"net_input": {name: value for name, value in pairs().items() if name.startswith("src_")}}
+    generator = SequenceGenerator([model], dictionary(), beam_size=beam, max_len_b=10)
+    found = generator.generate([model], sample)
+    return [[hypothesis["tokens"].tolist() for hypothesis in hypotheses] for hypotheses in found]
 
 
 def run(*command, cwd=None, check=True, env=None) -> subprocess.CompletedProcess:

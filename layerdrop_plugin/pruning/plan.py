@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import LayerdropError
+from ..modules.sublayers import KINDS
 
 VERSION = 1
-KINDS = ("self_attn", "encoder_attn", "ffn")  # sublayers, made of heads, heads and FFN units
 PARTS = {"self_attn": "head", "encoder_attn": "head", "ffn": "unit"}
 
 
@@ -70,10 +70,6 @@ class StackPlan:
     def kept(self, kind: str) -> Kept:
         """What is kept of a *kind* of sublayer."""
         return getattr(self, kind)
-
-    def only_layers(self) -> bool:
-        """Whether this plan drops whole layers at most."""
-        return not any(self.kept(kind) for kind in KINDS)
 
     def validate(self, shape: StackShape, stack: str) -> None:
         """Raise LayerdropError unless this can be cut out of *shape*."""

@@ -1,23 +1,10 @@
 """Each benchmark's smallest run: that it ends well, agrees with stock fairseq and leaves its figures. Timings say
 nothing here."""
 
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """Import a benchmark by its name, as running it does; torch's threads are put back."""
-    monkeypatch.syspath_prepend(FOLDER)
-    threads = torch.get_num_threads()
-    yield importlib.import_module
-    torch.set_num_threads(threads)
 
 
 def run(module, path, *options):

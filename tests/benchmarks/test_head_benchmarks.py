@@ -4,22 +4,10 @@ import importlib
 import importlib.util
 import json
 from argparse import Namespace
-from pathlib import Path
 
-import pytest
 import torch
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 TRANSFORMERS = importlib.util.find_spec("transformers") is not None
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """Import a benchmark by its name, as running it does; torch's threads are put back."""
-    monkeypatch.syspath_prepend(FOLDER)
-    threads = torch.get_num_threads()
-    yield importlib.import_module
-    torch.set_num_threads(threads)
 
 
 def run(module, path, *options):

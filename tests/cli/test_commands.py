@@ -6,22 +6,7 @@ import builders
 import pytest
 import torch
 
-from layerdrop_plugin.cli.main import COMMANDS, main
-
-
-@pytest.fixture
-def layerdrop(capsys):
-    """Call ``layerdrop ARGUMENTS``; returns exit status, standard output and the error's line."""
-
-    def call(*arguments):
-        status, error = 0, ""
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            status, error = (1, stop.code) if isinstance(stop.code, str) else (stop.code or 0, "")
-        return status, capsys.readouterr().out, error
-
-    return call
+from layerdrop_plugin.cli.main import COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,28 +8,12 @@ import pytest
 import torch
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.importance import Importance, fingerprint
 from layerdrop_plugin.pruning.plan import Plan
 from layerdrop_plugin.pruning.shapes import current_weights, shape_of
 
 ARCHITECTURES = ["layerdrop_roberta", "layerdrop_transformer", "layerdrop_transformer_lm"]
-
-
-@pytest.fixture
-def layerdrop(capsys):
-    """Call ``layerdrop ARGUMENTS``; returns exit status, standard output and the error's line."""
-
-    def call(*arguments):
-        status, error = 0, ""
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            status, error = (1, stop.code) if isinstance(stop.code, str) else (stop.code or 0, "")
-        return status, capsys.readouterr().out, error
-
-    return call
 
 
 @pytest.fixture

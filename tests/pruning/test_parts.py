@@ -1,15 +1,10 @@
 """Laws 1 and 3 for plans over layers, heads, FFN units and sublayers together."""
 
-import inspect
-
 import builders
 import pytest
 import torch
-from fairseq import models
-from fairseq.sequence_generator import SequenceGenerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from test_two_stacks import step_by_step
 
 from layerdrop_plugin import checkpoint
@@ -53,15 +48,6 @@ def plans(shape: ModelShape):
     return st.fixed_dictionaries(stacks).map(lambda chosen: Plan(**chosen))
 
 
-def child_of(parent, plan, arch):
-    """Surgery, then building and loading what it says by itself."""
-    state = surgery.prune_state(builders.state_of(parent, arch), plan, {"file": "parent.pt", "sha256": "0"})
-    cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
-    child = inspect.unwrap(models.build_model)(cfg.model, builders.FakeTask(), True)
-    child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
-    return child, state
-
-
 def everything(model, name, inputs, orders):
     """Outputs, hidden states and attention of a forward, and of decoding step by step."""
     x, extra = model(**inputs, **({"return_all_hiddens": True} if name == "roberta" else {}))
@@ -79,7 +65,7 @@ def test_gating_is_surgery(name, norms, training, data):
     """Law 1, for children of children too: gates within a child, and what it was cut from gated by both plans."""
     parent = builders.build(f"layerdrop_{name}", **SIZES, **norms)
     first = data.draw(plans(model_shape(parent)))
-    child, state = child_of(parent, first, f"layerdrop_{name}")
+    child, state = builders.child_and_state(parent, first, f"layerdrop_{name}")
     shape = shapes.shape_of(state)
     assert shape == surgery.child_shape(model_shape(parent), first)
     second = data.draw(plans(shape))
@@ -97,7 +83,7 @@ def test_gating_is_surgery(name, norms, training, data):
         if not type(child).__module__.startswith("fairseq"):
             with gated(child, second):
                 assert_alike(everything(child, name, inputs, orders), grandchild)
-        composed, _ = child_of(parent, second.after(first), f"layerdrop_{name}")
+        composed, _ = builders.child_and_state(parent, second.after(first), f"layerdrop_{name}")
         assert_alike(everything(composed.train(training), name, inputs, orders), grandchild)
     assert_alike(*results)
 
@@ -114,7 +100,7 @@ def test_every_parameter_of_a_child_has_a_gradient(name, norms, data):
     """Law 5 where parts are absent: nothing of the child is left out of the autograd graph."""
     parent = builders.build(f"layerdrop_{name}", **SIZES, **norms)
     plan = data.draw(plans(model_shape(parent)))
-    child, state = child_of(parent, plan, f"layerdrop_{name}")
+    child, state = builders.child_and_state(parent, plan, f"layerdrop_{name}")
     if type(child).__module__.startswith("fairseq"):
         return
     child.train()(**builders.inputs(name))[0].sum().backward()
@@ -127,16 +113,9 @@ def test_every_parameter_of_a_child_has_a_gradient(name, norms, data):
 def test_a_gated_parent_searches_as_its_child(data, beam):
     parent = builders.build("layerdrop_transformer", **SIZES).eval()
     plan = data.draw(plans(model_shape(parent)))
-    child = child_of(parent, plan, "layerdrop_transformer")[0].eval()
-    inputs = builders.inputs("transformer")
-    sample = {"net_input": {name: inputs[name] for name in ("src_tokens", "src_lengths")}}
-
-    def search(model):
-        generator = SequenceGenerator([model], builders.dictionary(), beam_size=beam, max_len_b=10)
-        return [[hypothesis["tokens"].tolist() for hypothesis in hyps] for hyps in generator.generate([model], sample)]
-
+    child = builders.child_and_state(parent, plan, "layerdrop_transformer")[0].eval()
     with gated(parent, plan):
-        assert search(parent) == search(child)
+        assert builders.search(parent, beam) == builders.search(child, beam)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -146,12 +125,12 @@ def test_a_child_that_is_stock_in_shape_is_stock(name):
     for stack in ("encoder", "decoder"):
         if getattr(model_shape(parent), stack) is not None:
             even = StackPlan((0, 2), ffn={0: (0, 1, 5), 2: (2, 3, 4)})
-            child, state = child_of(parent, Plan(**{stack: even}), f"layerdrop_{name}")
+            child, state = builders.child_and_state(parent, Plan(**{stack: even}), f"layerdrop_{name}")
             assert type(child).__module__.startswith("fairseq")
             assert state["cfg"]["model"][f"{stack}_ffn_embed_dim"] == 3
             assert not [name for name in state["cfg"]["model"] if name.endswith(("attn_heads", "ffn_units"))]
             uneven = StackPlan((0, 2), ffn={0: (0, 1, 5)})
-            child, state = child_of(parent, Plan(**{stack: uneven}), f"layerdrop_{name}")
+            child, state = builders.child_and_state(parent, Plan(**{stack: uneven}), f"layerdrop_{name}")
             assert state["cfg"]["model"]["_name"] == f"layerdrop_{name}"
             assert state["cfg"]["model"][f"{stack}_ffn_units"] == f"3,{UNITS}"
 

@@ -104,11 +104,6 @@ def test_a_plan_that_names_too_much_is_refused(shape, kind, data):
         plan.validate(shape, "encoder")
 
 
-def test_only_layers():
-    assert StackPlan((0, 2)).only_layers()
-    assert not StackPlan((0, 2), ffn={0: None}).only_layers()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -3,7 +3,6 @@
 import builders
 import pytest
 import torch
-from fairseq.sequence_generator import SequenceGenerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,15 +69,8 @@ def test_a_gated_parent_searches_as_its_child(encoder, decoder, beam):
     parent = builders.build("layerdrop_transformer").eval()
     plan = Plan(encoder, decoder)
     child = builders.child_of(parent, plan, "layerdrop_transformer").eval()
-    inputs = builders.inputs("transformer")
-    sample = {"net_input": {name: inputs[name] for name in ("src_tokens", "src_lengths")}}
-
-    def search(model):
-        generator = SequenceGenerator([model], builders.dictionary(), beam_size=beam, max_len_b=10)
-        return [[hypothesis["tokens"].tolist() for hypothesis in hyps] for hyps in generator.generate([model], sample)]
-
     with gated(parent, plan):
-        assert search(parent) == search(child)
+        assert builders.search(parent, beam) == builders.search(child, beam)
 
 
 @pytest.mark.parametrize("name", ["transformer", "transformer_lm"])
