@@ -10,7 +10,8 @@ classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-val
 import shlex
 import sys
 
-from .arguments import add_session_arguments, check_folder, load_session, positive
+from ..output_folder import held
+from .arguments import add_session_arguments, load_session, positive
 
 HELP = "measure what each attention head is for"
 
@@ -41,11 +42,15 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Measure, write the page, print the findings."""
+    with held(args.out, "ablation"):
+        _ablate(args)
+
+
+def _ablate(args) -> None:
     from ..evaluation import ablation, findings, significance
     from ..reports import ablation as page
     from ..reports.picture import new_figure
 
-    check_folder(args.out)
     significance.stats(), new_figure(1, 1)  # what is not installed is better known before the work, too
     session = load_session(args)
     batches = session.batches(args.subset, args.max_examples)

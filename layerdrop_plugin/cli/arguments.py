@@ -1,9 +1,6 @@
 """Arguments of the subcommands that run a model over data themselves."""
 
 import argparse
-import os
-
-from ..errors import LayerdropError
 
 
 def add_session_arguments(parser, subset: str) -> None:
@@ -26,12 +23,6 @@ def load_session(args):
 
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
     return load(args.path, args.data, batch_size=size, max_tokens=args.max_tokens, seed=args.seed, cpu=args.cpu)
-
-
-def check_folder(out: str) -> None:
-    """Raise LayerdropError if *out*, the folder for what is found, is something else: before the work, not after it."""
-    if os.path.exists(out) and not os.path.isdir(out):
-        raise LayerdropError(f"--out {out} is a file: name a folder")
 
 
 def positive(text: str) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from .arguments import add_session_arguments, check_folder, load_session, positive
+from ..output_folder import held
+from .arguments import add_session_arguments, load_session, positive
 
 HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
 
@@ -56,13 +57,17 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Measure what is not yet measured, write the page, print the findings."""
+    with held(args.out, "curve"):
+        _draw(args)
+
+
+def _draw(args) -> None:
     from ..evaluation import curve
     from ..evaluation.points import Points
     from ..pruning.ranking import share
     from ..reports import importance_curve
     from ..reports.picture import new_figure
 
-    check_folder(args.out)
     new_figure(1, 1)  # if it is not installed, that is better known before the work, too
     sweep = curve.Sweep(args.what, share(args.step), args.ranking, args.re_estimate)
     sweep.rates()
@@ -72,7 +77,7 @@ def run(args) -> None:
     settings = _settings(args, session, sweep, files, methods)
     batches = session.batches(args.subset, args.max_examples)
     measured = curve.measurer(session, batches, _bleu(args, session))
-    points = Points(_made(args.out) / "curve.json", settings)
+    points = Points(Path(args.out) / "curve.json", settings)
     lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
     curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
@@ -80,14 +85,6 @@ def run(args) -> None:
     record = points.record | curve.conclusions(points.record["points"]) | {"task": session.kind, "examples": examples}
     print(importance_curve.write(args.out, record | session.signature(args.subset, command)))
     print(f"wrote {args.out}/curve.json, .md and .png")
-
-
-def _made(folder) -> Path:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LayerdropError(f"cannot make the folder {folder}: {error.strerror}") from None
-    return Path(folder)
 
 
 def _files(args, session) -> dict:

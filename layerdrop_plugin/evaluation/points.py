@@ -13,6 +13,8 @@ PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu
 class Points:
     """Points measured with the same *settings*, in the file *path*.
 
+    The file is read once and written after every point: one process at a time (see output_folder.py).
+
     Args:
         path: a JSON file, which is made with the first point; the points in it are kept.
         settings: all that a point depends on, beside its own method, seed and rate.

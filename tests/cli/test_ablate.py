@@ -8,6 +8,7 @@ import pytest
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.cli.main import main
+from layerdrop_plugin.output_folder import held
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
@@ -82,6 +83,11 @@ def test_errors_are_one_line_and_leave_nothing(data, classifier, tmp_path, capsy
         message = str(stopped.value.code)
         assert message.startswith("layerdrop: error: ") and match in message and "\n" not in message
         assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_refused_at_once(tmp_path):
+    with held(tmp_path, "ablation"), pytest.raises(SystemExit, match="is in use: another process is writing ablation"):
+        main(["ablate", "no data", "--path", "no checkpoint", "--out", str(tmp_path)])
 
 
 def test_as_a_command_of_its_own(data, classifier, tmp_path):

@@ -1,8 +1,11 @@
 """`layerdrop curve`: files, going on after an interruption, and errors in one line."""
 
 import json
+import os
+import time
 
 import checkpoints
+import fresh
 import pytest
 
 from layerdrop_plugin.cli import curve as command
@@ -105,3 +108,32 @@ def test_errors_are_one_line(data, classifier, tmp_path):
         assert message.startswith("layerdrop: error: ") and match in message and "\n" not in message
         assert not (tmp_path / "out").exists()
     assert command.HELP
+
+
+def test_a_second_process_is_refused_at_once_and_a_killed_one_holds_nothing(data, classifier, tmp_path):
+    out, env = tmp_path / "curve", dict(os.environ)
+    words = ["layerdrop", "curve", data / "nlu", "--path", classifier, "--out", out, "--cpu", "--methods", "random"]
+    words = [str(word) for word in (*words, "--step", "0.5", "--max-examples", "2")]
+    first, output = fresh.start([*words, "--random-seeds", "100000"], None, env)
+    try:
+        end = time.monotonic() + 120
+        while not (out / "curve.json").exists():
+            assert first.is_alive() and time.monotonic() < end, output.read()
+            time.sleep(0.02)
+        refused = fresh.run(words, None, env)
+        assert refused.returncode == 1 and first.is_alive()
+        (line,) = refused.stdout.splitlines()
+        assert line.startswith("layerdrop: error: ") and f"the folder {out} is in use" in line
+    finally:
+        first.kill()
+        first.join()
+        output.close()
+    before = json.loads((out / "curve.json").read_text())["points"]
+    assert fresh.run(words, None, env).returncode == 0
+    after = json.loads((out / "curve.json").read_text())["points"]
+    assert after[: len(before)] == before
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".tmp") == [
+        "curve.json",
+        "curve.md",
+        "curve.png",
+    ]
