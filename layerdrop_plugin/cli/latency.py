@@ -1,7 +1,9 @@
-"""Time models on real sentences, in turn in one process, and write the medians of several passes (JSON).
+"""Time models on real sentences, in turn in one process, and write the medians of several rounds (JSON).
 
 Sentence classifiers: milliseconds per sentence of a forward. Translation models: tokens per second of fairseq's beam
-search, counting the tokens of every sentence's best hypothesis without the end mark.
+search, counting the tokens of every sentence's best hypothesis without the end mark. Ratios to the first model are
+taken within each round; with their median stand the least and the greatest, and a ratio whose rounds differ by more
+than a quarter of it is marked as unreliable.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import sys
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..reports import latency
+from ..reports import latency, rounds
 
 HELP = "time classifiers or translation models against each other on real sentences"
 
@@ -27,7 +29,10 @@ def add_arguments(parser):
     parser.add_argument("--batch-sizes", type=_sizes, help="default: 1,32; 32 for translations")
     parser.add_argument("--beam", type=_positive, default=4, help="beam's size of translations (default: 4)")
     parser.add_argument("--threads", type=_positive, default=2, help="torch's threads (default: 2)")
-    parser.add_argument("--repeats", type=_positive, default=7, help="timed passes; the median counts (default: 7)")
+    parser.add_argument(
+        "--repeats", type=_positive, default=7,
+        help="timed rounds; the median counts, and 3 or more show whether they agree (default: 7)",
+    )  # fmt: skip
     parser.add_argument("--max-sentences", type=_positive, default=256, help="most sentences (default: 256)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw of sentences (default: 1)")
 
@@ -42,7 +47,9 @@ def run(args):
     )  # fmt: skip
     checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
-        print(f"{model['name']}: {', '.join(_figures(model))}")
+        print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}")
+    for line in rounds.doubts(found):
+        print(line)
 
 
 def _figures(model):
@@ -54,6 +61,14 @@ def _figures(model):
         f"{speed:.0f} tokens/s and {model['sentences_per_second'][size]:.1f} sentences/s at batch {size}"
         for size, speed in model["tokens_per_second"].items()
     ]
+
+
+def _compared(model, first):
+    """The ratios of a *model* to the *first*, by batch size; nothing of the first."""
+    name, ratios = ("time", model["ratio"]) if "ratio" in model else ("speed", model["speed"])
+    spread = model.get("spread", {})
+    texts = [f"{rounds.written(ratios[size], found)} at batch {size}" for size, found in spread.items()]
+    return f"; {name} vs {first['name']}: {', '.join(texts)}" if texts else ""
 
 
 def _named(text):

@@ -3,7 +3,7 @@
 Beside what every row has (rows.py):
 
     ms_per_sentence  {batch size: median milliseconds}, empty where not measured
-    relative_time    time at the largest batch size over the first model's, or null
+    relative_time    ratio of the time at the largest batch size to the first model's, or null
 """
 
 import statistics
@@ -11,7 +11,7 @@ import statistics
 from . import data
 from .classification import interval
 from .picture import Bars, Points
-from .rows import interval_cell, over_seeds, part_cells, size_cells
+from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
 KIND = data.CLASSIFICATION
 _INTERVAL = "95 % interval"
@@ -49,7 +49,7 @@ def render(rows, metric, times=None):
         cell = [row["name"], str(row["layers"]), *count, *size_cells(row)]
         cell += [f"{row['ms_per_sentence'][size]:.2f}" if row["ms_per_sentence"] else "-" for size in sizes]
         if times:
-            cell.append("-" if row["relative_time"] is None else f"{row['relative_time']:.2f}")
+            cell.append(ratio_cell(row, "relative_time"))
         cells.append([*cell, over_seeds(row, 3 if metric == "mse" else 1), interval_cell(row)])
     return columns, cells, [head, _INTERVAL]
 
@@ -60,10 +60,11 @@ def notes(results, times, rows):
     text = []
     if times:
         text.append(
-            f"ms/sentence: median of {times['repeats']} passes over {times['sentences']} sentences "
+            f"ms/sentence: median of {times['repeats']} rounds over {times['sentences']} sentences "
             f"({times['mean_tokens']:.1f} tokens in the mean), the models in turn in one process, {times['threads']} "
             f"threads of {times['cpu']}."
         )
+        text += ratio_notes(times, "time")
     text.append(
         f"{metric}: on the {examples:,} examples of '{results[0]['split']}'"
         + (", the mean over seeds (least to greatest)." if any(len(row["seeds"]) > 1 for row in rows) else ".")
@@ -86,7 +87,7 @@ def pictured(rows, metric, times=None):
     """
     size = str(max(times["batch_sizes"])) if times else None
     points = Points(
-        xlabel=f"ms per sentence, batch {size} (less is better)" if times else None,
+        xlabel=f"ms per sentence, batch {size} (less is better){unreliable(rows)}" if times else None,
         ylabel=_AXES.get(metric, f"{metric} x 100"),
         x={row["name"]: row["ms_per_sentence"][size] for row in rows if row["ms_per_sentence"]} if times else None,
     )

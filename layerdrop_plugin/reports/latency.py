@@ -1,33 +1,37 @@
 """Time models against each other: one process, the same real sentences, in turn.
 
 Two numbers from two processes are not comparable on a machine that others use as well. So all models are loaded
-together and every repeat times each of them on the same batches, in an order that alternates from repeat to repeat;
-the median over repeats is what counts. What is timed, of classifiers and of translation models, is in workloads.py.
+together and every round times each of them on the same batches, in turn (see rounds.py). Ratios are taken within each
+round; their median is what counts, and how far they agree is said with it. What is timed, of classifiers and of
+translation models, is in workloads.py.
 
 The measurement (`layerdrop latency` writes it, `layerdrop report` reads it):
 
-    type, version         "layerdrop.latency", 1
+    type, version         "layerdrop.latency", 2 (1: without spread; ratio and speed were those of the medians)
     task                  "classification" or "translation"
     device, cpu, threads  "cpu", the processor's name, threads that torch may use
     versions, command     as in a result (see results.py)
     data_sha256, split    of what the sentences come from
     seed, sentences, mean_tokens, repeats, batch_sizes
-                          which and how many sentences were drawn, their mean length in (source) tokens
+                          which and how many sentences were drawn, their mean length in (source) tokens; how many
+                          rounds counted
     generation            of translations: fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen
     models                per model: name, checkpoint (as in a result), and by batch size (a string in JSON)
-        classification    ms_per_sentence: median over repeats, in milliseconds
-                          ratio: that over the first model's
-                          all_ms_per_sentence: the single repeats, in the order they were taken
-        translation       target_tokens: tokens of the best hypotheses in one pass, without end marks
-                          tokens_per_second, sentences_per_second: over the median of the repeats' seconds
-                          speed: tokens_per_second over the first model's
-                          all_seconds: the single repeats, in the order they were taken
+        classification    ms_per_sentence: median over rounds, in milliseconds
+                          ratio: of the time to the first model's in the same round, median over rounds
+                          all_ms_per_sentence: the single rounds, in the order they were taken
+        translation       target_tokens: tokens of the best hypotheses in one round, without end marks
+                          tokens_per_second, sentences_per_second: over the median of the rounds' seconds
+                          speed: ratio of the tokens per second to the first model's in the same round, median over
+                          rounds
+                          all_seconds: the single rounds, in the order they were taken
+        both              spread (not of the first model): of ratio or speed, see rounds.spread: rounds, least,
+                          greatest, unreliable
 """
 
 import contextlib
 import platform
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +39,7 @@ import torch
 from tqdm import tqdm
 
 from ..errors import LayerdropError
-from . import signature
+from . import rounds, signature
 from .data import find_split
 from .workloads import choose_workload
 
@@ -54,7 +58,7 @@ def measure(
         split (str): split to draw sentences from.
         batch_sizes (Sequence[int] | None): sentences per batch; by default 1 and 32, 32 for translations.
         threads (int): torch's threads for one operation.
-        repeats (int): timed passes over the sentences for each model and batch size.
+        repeats (int): timed rounds; each runs every model over the sentences once with each batch size.
         max_sentences (int): most sentences to draw; a multiple of the largest batch is taken, so all are full.
         seed (int): of the draw.
         beam (int): beam's size of translations.
@@ -78,7 +82,7 @@ def measure(
         seconds, counts = _time_all(workload, list(models), dataset, chosen, batch_sizes, repeats)
     return {
         "type": TYPE,
-        "version": 1,
+        "version": 2,
         "task": workload.kind,
         "device": "cpu",
         "cpu": cpu_name(),
@@ -160,29 +164,22 @@ def _load_split(task, data, split):
 
 
 def _time_all(workload, names, dataset, chosen, batch_sizes, repeats):
-    """Time every pass and count what it makes.
+    """Time every round and count what it makes.
 
     Returns:
-        tuple[dict, dict]: {name: {batch size: [seconds, one per repeat]}} and {name: {batch size: count}}
+        tuple[dict, dict]: {name: {batch size: [seconds, one per round]}} and {name: {batch size: count}}
     """
-    seconds = {name: {size: [] for size in batch_sizes} for name in names}
-    counts = {name: {} for name in names}
-    with tqdm(total=len(batch_sizes) * (repeats + 1) * len(names), desc="latency", unit="pass") as progress:
-        for size in batch_sizes:
-            batches = [
-                workload.collate(dataset, [dataset[index] for index in chosen[start : start + size]])
-                for start in range(0, len(chosen), size)
-            ]
-            for repeat in range(-1, repeats):  # the first pass warms up: allocator, caches, thread pool
-                for name in names if repeat % 2 == 0 else reversed(names):
-                    start = time.perf_counter()
-                    outputs = workload.run(name, batches)
-                    taken = time.perf_counter() - start
-                    counts[name][size] = workload.count(outputs)
-                    if repeat >= 0:
-                        seconds[name][size].append(taken)
-                    progress.update()
-    return seconds, counts
+    work = {}
+    for size in batch_sizes:
+        batches = [
+            workload.collate(dataset, [dataset[index] for index in chosen[start : start + size]])
+            for start in range(0, len(chosen), size)
+        ]
+        together = max(1, rounds.TURN // size)
+        work[size] = [batches[start : start + together] for start in range(0, len(batches), together)]
+    turns = (repeats + 1) * sum(map(len, work.values())) * len(names)
+    with tqdm(total=turns, desc="latency", unit="turn") as progress:
+        return rounds.time_rounds(workload, names, work, repeats, progress.update)
 
 
 def _summary(workload, described, seconds, counts, sentences):
@@ -194,7 +191,12 @@ def _summary(workload, described, seconds, counts, sentences):
         }
         for name in seconds
     ]
-    return [model | workload.compare(model, found[0]) for model in found]
+    for model in found:
+        ratios = workload.ratios(model, found[0])
+        model[workload.compared] = {size: statistics.median(each) for size, each in ratios.items()}
+        if model is not found[0]:
+            model["spread"] = {size: rounds.spread(each) for size, each in ratios.items()}
+    return found
 
 
 @contextlib.contextmanager

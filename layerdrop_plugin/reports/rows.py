@@ -5,6 +5,8 @@ A *row* has, whatever was measured:
     name, layers, parameters  as in its results, which must agree; null where no model is evaluated
     heads, ffn_units, even    of all layers together, and whether the layers of each stack are alike; as in its results
     weight_bytes              bytes of the learned tensors as stored, without optimizer state and other contents
+    spread                    how far the rounds of the latency agree on the ratio to the first model, at the largest
+                              batch size (see rounds.spread); null of the first model and where it is not known
     seeds                     the seeds, ascending
     metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results.py)
     interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
@@ -14,10 +16,12 @@ accuracy_table.py and translation_table.py add what they measure.
 """
 
 import statistics
+import textwrap
 
 from tabulate import tabulate
 
 from ..errors import LayerdropError
+from .rounds import doubts, written
 
 
 def table_rows(layout, results, times=None):
@@ -46,12 +50,14 @@ def table_rows(layout, results, times=None):
 def _row(name, group, timed):
     first = _one_model(name, [result["checkpoint"] for result in group] + ([timed["checkpoint"]] if timed else []))
     values = [result["metric"]["value"] for result in group]
+    spread = timed.get("spread") if timed else None
     return {
         "name": name,
         "layers": first.get("encoder_layers"),
         **{field: first.get(field) for field in ("heads", "ffn_units", "even")},
         "parameters": first.get("parameters"),
         "weight_bytes": first.get("weight_bytes"),
+        "spread": spread[max(spread, key=int)] if spread else None,
         "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
         "metric": statistics.fmean(values),
         "low": min(values),
@@ -85,6 +91,25 @@ def size_cells(row):
     if row["parameters"] is None:
         return ["-", "-"]
     return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
+
+
+def ratio_cell(row, field):
+    """The cell of a row's ratio of times or speeds, with what its rounds agree on."""
+    return "-" if row[field] is None else written(row[field], row["spread"])
+
+
+def ratio_notes(times, name):
+    """What a reader must know of the column of ratios called *name*; nothing in measurements without a spread."""
+    if not any("spread" in model for model in times["models"]):
+        return []
+    what = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
+    return [what, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
+
+
+def unreliable(rows):
+    """For the axis of times or speeds in the picture: which rows' are not reliable."""
+    names = [row["name"] for row in rows if row["spread"] and row["spread"]["unreliable"]]
+    return "\n" + textwrap.fill(f"not reliable: {', '.join(names)}", 80) if names else ""
 
 
 def over_seeds(row, digits):

@@ -4,7 +4,7 @@ Beside what every row has (rows.py); null where not measured:
 
     decoder_layers     as in its results
     tokens_per_second  {batch size: target tokens per second}, empty where not measured
-    speed              tokens per second at the largest batch size over the first model's
+    speed              ratio of the tokens per second at the largest batch size to the first model's
     interval           the mean of the seeds' intervals
     chrf, loss         means over seeds; the loss in nats per target token
 """
@@ -13,7 +13,7 @@ import statistics
 
 from . import data
 from .picture import Bars, Points
-from .rows import interval_cell, over_seeds, part_cells, size_cells
+from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
 KIND = data.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
@@ -50,7 +50,7 @@ def render(rows, _metric, times=None):
         layers = [_or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d")]
         cell = [row["name"], *layers, *count, *size_cells(row)]
         cell += [_or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
-        cell += [_or_dash(row["speed"], ".2f")] if times else []
+        cell += [ratio_cell(row, "speed")] if times else []
         cells.append(
             [*cell, over_seeds(row, 1), interval_cell(row), _or_dash(row["chrf"], ".1f"), _or_dash(row["loss"], ".3f")]
         )
@@ -63,10 +63,11 @@ def notes(results, times, rows):
     if times:
         text.append(
             f"tokens/s: target tokens (of the best hypotheses, without end marks) per second of fairseq's beam search, "
-            f"beam {times['generation']['beam']}; the median of {times['repeats']} passes over {times['sentences']} "
+            f"beam {times['generation']['beam']}; the median of {times['repeats']} rounds over {times['sentences']} "
             f"sentences ({times['mean_tokens']:.1f} source tokens in the mean), the models in turn in one process, "
             f"{times['threads']} threads of {times['cpu']}."
         )
+        text += ratio_notes(times, "speed")
     over = "; means over seeds" if any(len(row["seeds"]) > 1 for row in rows) else ""
     text.append(
         f"BLEU, chrF, loss: on the {first['examples']:,} sentences of '{first['split']}' (references: "
@@ -97,7 +98,7 @@ def pictured(rows, _metric, times=None):
     models = [row for row in rows if row["parameters"] is not None]
     by_loss = too_low(rows) and all(row["loss"] is not None for row in models)
     points = Points(
-        xlabel=f"target tokens per second, batch {size} (more is better)" if times else None,
+        xlabel=f"target tokens per second, batch {size} (more is better){unreliable(models)}" if times else None,
         ylabel="loss (nats per target token, less is better)" if by_loss else "BLEU",
         x={row["name"]: row["tokens_per_second"][size] for row in models if row["tokens_per_second"]}
         if times

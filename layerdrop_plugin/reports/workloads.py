@@ -1,7 +1,8 @@
 """What `layerdrop latency` times: a sentence classifier's forward, or fairseq's beam search of a translation model.
 
-A workload knows `kind`, `columns` (what it adds to the whole measurement), how to make a batch (`collate`), what one
-timed pass is (`run`), and what its seconds mean (`figures`).
+A workload knows `kind`, `settings` (what it adds to the whole measurement), how to make a batch (`collate`), what is
+timed (`run`) and counted (`count`), what its seconds mean (`figures`), and what is compared: the name of the ratio
+(`compared`) and its value in every round (`ratios`).
 """
 
 import statistics
@@ -38,6 +39,7 @@ class Classification:
     """The forward of an encoder and its classification head, without gradients."""
 
     kind = data.CLASSIFICATION
+    compared = "ratio"
     batch_sizes = (1, 32)
     settings = {}
 
@@ -67,38 +69,40 @@ class Classification:
 
     @torch.no_grad()
     def run(self, name, batches):
-        """One pass of the model *name*; nothing to count in what it makes."""
+        """The model *name* on *batches*; nothing to count in what it makes."""
         model, head = self._models[name], self._heads[name]
         for net_input in batches:
             model(**net_input, features_only=True, classification_head_name=head)
 
     @staticmethod
     def count(_outputs):
-        """What is made is one answer for each sentence: nothing to count."""
+        """Nothing: what is made is one answer for each sentence."""
+        return 0
 
     @staticmethod
     def figures(seconds, _counts, sentences):
-        """Milliseconds per sentence: the single passes and their median, by batch size.
+        """Milliseconds per sentence: the single rounds and their median, by batch size.
 
         Args:
-            seconds (dict[int, list[float]]): of every pass, by batch size.
-            sentences (int): in each pass.
+            seconds (dict[int, list[float]]): of every round, by batch size.
+            sentences (int): in each round.
         """
         every = {str(size): [1000 * one / sentences for one in taken] for size, taken in seconds.items()}
         medians = {size: statistics.median(taken) for size, taken in every.items()}
         return {"ms_per_sentence": medians, "all_ms_per_sentence": every}
 
     @staticmethod
-    def compare(model, first):
-        """Time over the first model's, by batch size."""
-        times, base = model["ms_per_sentence"], first["ms_per_sentence"]
-        return {"ratio": {size: times[size] / base[size] for size in times}}
+    def ratios(model, first):
+        """Time over the first model's in the same round: by batch size, one for each round."""
+        times, base = model["all_ms_per_sentence"], first["all_ms_per_sentence"]
+        return {size: [ms / of for ms, of in zip(times[size], base[size], strict=True)] for size in times}
 
 
 class Translation:
     """fairseq's beam search, as fairseq-generate runs it, up to the hypotheses' tokens: no words are put together."""
 
     kind = data.TRANSLATION
+    compared = "speed"
     batch_sizes = (32,)
 
     def __init__(self, loaded, beam):
@@ -135,7 +139,7 @@ class Translation:
         return dataset.collater(samples)
 
     def run(self, name, batches):
-        """One pass of the model *name*; fairseq's hypotheses: by batch, by sentence, best first."""
+        """The model *name* on *batches*; fairseq's hypotheses: by batch, by sentence, best first."""
         model, task, generator = self._runs[name]
         return [task.inference_step(generator, [model], batch) for batch in batches]  # without gradients
 
@@ -146,12 +150,12 @@ class Translation:
 
     @staticmethod
     def figures(seconds, counts, sentences):
-        """Tokens and sentences per second at the median of the passes' *seconds*, and those, by batch size.
+        """Tokens and sentences per second at the median of the rounds' *seconds*, and those, by batch size.
 
         Args:
-            seconds (dict[int, list[float]]): of every pass, by batch size.
-            counts (dict[int, int]): target tokens of a pass, by batch size; every pass makes the same.
-            sentences (int): in each pass.
+            seconds (dict[int, list[float]]): of every round, by batch size.
+            counts (dict[int, int]): target tokens of a round, by batch size; every round makes the same.
+            sentences (int): in each round.
         """
         medians = {size: statistics.median(taken) for size, taken in seconds.items()}
         return {
@@ -162,7 +166,13 @@ class Translation:
         }
 
     @staticmethod
-    def compare(model, first):
-        """Tokens per second over the first model's, by batch size."""
-        speeds, base = model["tokens_per_second"], first["tokens_per_second"]
-        return {"speed": {size: speeds[size] / base[size] for size in speeds}}
+    def ratios(model, first):
+        """Tokens per second over the first model's in the same round: by batch size, one for each round."""
+        rates, base = (
+            {
+                size: [one["target_tokens"][size] / taken for taken in every]
+                for size, every in one["all_seconds"].items()
+            }
+            for one in (model, first)
+        )
+        return {size: [rate / of for rate, of in zip(rates[size], base[size], strict=True)] for size in rates}

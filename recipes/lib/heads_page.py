@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.reports import ablation
+from layerdrop_plugin.reports import ablation, rounds
 from layerdrop_plugin.reports.rows import markdown, plain
 
 COLUMNS = ["model", "heads", "FFN units", "parameters", "quality", "speed vs parent"]
@@ -32,13 +32,23 @@ def cells(report):
     """The table's rows of one report (list[list[str]])."""
     found = []
     for row in report["rows"]:
-        if "relative_time" in row:
-            speed, quality = 1 / row["relative_time"], f"accuracy {row['metric']:.1f} %"
-        else:
-            speed, quality = row["speed"], f"BLEU {row['metric']:.1f}, loss {row['loss']:.3f}"
+        quality = f"accuracy {row['metric']:.1f} %"
+        if "speed" in row:
+            quality = f"BLEU {row['metric']:.1f}, loss {row['loss']:.3f}"
         numbers = [f"{row[name]:,}" for name in ("heads", "ffn_units", "parameters")]
-        found.append([row["name"], *numbers, quality, f"{speed:.2f}"])
+        found.append([row["name"], *numbers, quality, speed(row)])
     return found
+
+
+def speed(row):
+    """The speed of one row of a report over the first row's, with how far the rounds of timing agree."""
+    ratio, spread = row.get("speed"), row.get("spread")
+    if ratio is None:
+        ratio = 1 / row["relative_time"]
+        if spread:
+            speeds = [1 / time for time in spread["rounds"]]
+            spread = spread | {"rounds": speeds, "least": min(speeds), "greatest": max(speeds)}
+    return rounds.written(ratio, spread)
 
 
 def findings(folder):

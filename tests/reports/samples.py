@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from layerdrop_plugin.reports import classification
+from layerdrop_plugin.reports import classification, rounds
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}
@@ -186,6 +186,16 @@ def bleu_latency(*models):
 
     generation = {"beam": 4, "nbest": 1}
     return _latency([32], [one(*model) for model in models], task="translation", generation=generation)
+
+
+def with_rounds(measurement, **ratios):
+    """The *measurement* with the ratios of single rounds: model -> ratios at the largest batch."""
+    size = str(max(measurement["batch_sizes"]))
+    models = [
+        model | {"spread": {size: rounds.spread(ratios[model["name"]])}} if model["name"] in ratios else model
+        for model in measurement["models"]
+    ]
+    return measurement | {"models": models}
 
 
 def _latency(batch_sizes, models, **changes):

@@ -61,7 +61,11 @@ def test_measurement(data, models):
     for size in ("1", "4"):
         assert len(flat["all_ms_per_sentence"][size]) == 3
         assert sorted(flat["all_ms_per_sentence"][size])[1] == flat["ms_per_sentence"][size] > 0
-        assert flat["ratio"][size] == flat["ms_per_sentence"][size] / deep["ms_per_sentence"][size]
+        rounds = zip(flat["all_ms_per_sentence"][size], deep["all_ms_per_sentence"][size], strict=True)
+        spread = flat["spread"][size]
+        assert spread["rounds"] == [one / of for one, of in rounds]
+        assert [spread["least"], flat["ratio"][size], spread["greatest"]] == sorted(spread["rounds"])
+    assert found["version"] == 2 and "spread" not in deep
     assert torch.get_num_threads() == threads
 
 
@@ -69,7 +73,7 @@ def test_models_take_turns_on_the_same_batches(data, models, monkeypatch):
     seen = []
     monkeypatch.setattr(workloads.Classification, "run", lambda self, name, batches: seen.append((name, batches)))
     latency.measure(models, data, "test", (4,), repeats=3)
-    # the warm-up, then the repeats: every one in the order opposite to the one before
+    # the warm-up, then the rounds: every one begins with the next model
     assert [name for name, _ in seen] == ["flat", "deep", "deep", "flat", "flat", "deep", "deep", "flat"]
     assert len({id(batches) for _, batches in seen}) == 1
     tokens = [batch["src_tokens"] for batch in seen[0][1]]
@@ -115,7 +119,11 @@ def test_translations_are_fairseqs_beam_search(mt_data, translators, monkeypatch
             median = sorted(model["all_seconds"][size])[1]
             assert model["tokens_per_second"][size] == model["target_tokens"][size] / median
             assert model["sentences_per_second"][size] == 10 / median
-            assert model["speed"][size] == model["tokens_per_second"][size] / deep["tokens_per_second"][size]
+    assert deep["speed"] == {"2": 1.0, "5": 1.0}
+    for size in ("2", "5"):
+        rates, base = ([one["target_tokens"][size] / s for s in one["all_seconds"][size]] for one in (flat, deep))
+        assert flat["spread"][size]["rounds"] == [rate / of for rate, of in zip(rates, base, strict=True)]
+        assert flat["speed"][size] == sorted(flat["spread"][size]["rounds"])[1]
 
 
 def test_kinds_of_models_do_not_mix(data, models, mt_data, translators, tmp_path):
@@ -169,7 +177,11 @@ def test_command(data, models, tmp_path, capsys):
     found = json.loads((tmp_path / "latency.json").read_text())
     assert found["batch_sizes"] == [2] and found["sentences"] == 10
     assert [model["name"] for model in found["models"]] == ["deep", "flat"]
-    assert "ms at batch 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert (
+        "ms at batch 2" in printed and "; time vs deep: " in printed and "(1 round, unreliable) at batch 2" in printed
+    )
+    assert "Ratios of 1 round are not reliable" in printed and found["models"][1]["spread"]["2"]["unreliable"] is True
     assert found["task"] == "classification"
     for wrong in (["--batch-sizes", "0"], ["--batch-sizes", "4,4"], ["--threads", "-1"], ["--model", "noname"]):
         with pytest.raises(SystemExit):

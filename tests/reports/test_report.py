@@ -3,9 +3,10 @@
 import copy
 import json
 import re
+from pathlib import Path
 
 import pytest
-from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result, result, save
+from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result, result, save, with_rounds
 
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.reports import accuracy_table, picture, translation_table
@@ -14,6 +15,7 @@ from layerdrop_plugin.reports.report import report
 from layerdrop_plugin.reports.results import load
 from layerdrop_plugin.reports.rows import table_rows
 
+DOCS = Path(__file__).parents[2] / "docs"
 THREE_SEEDS = [accuracy_result("child", seed, value, 3) for seed, value in ((2, 73.0), (1, 71.5), (3, 72.1))]
 TIMES = accuracy_latency(("parent", 6, 3.0, 1.0), ("child", 3, 1.6, 0.55))
 
@@ -175,6 +177,61 @@ def test_a_report_of_translations(tmp_path):
         assert part in page
     assert "too low" not in page
     assert (tmp_path / "out" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "cell", "marked"),
+    [
+        ([2.4, 2.5, 2.6], "2.50 (2.40 to 2.60)", False),
+        ([1.2, 2.5, 10.14], "2.50 (1.20 to 10.14, unreliable)", True),
+        ([2.5], "2.50 (1 round, unreliable)", True),
+    ],
+)
+def test_a_speed_says_how_far_its_rounds_agree(tmp_path, ratios, cell, marked):
+    times = with_rounds(SPEEDS, flat=ratios) | {"repeats": len(ratios)}
+    table = translations(tmp_path, TRANSLATIONS, times)
+    deep, flat, _ = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()][2:]
+    assert (deep[6], flat[6]) == ("1.00", cell)
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "speed vs deep: the median of the ratios in single rounds (least to greatest)." in page
+    assert ("not reliable" in page) is marked
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [row["spread"] and row["spread"]["unreliable"] for row in record["rows"]] == [None, marked, None]
+    points, _ = translation_table.pictured(record["rows"], "bleu", times)
+    assert ("\nnot reliable: flat" in points.xlabel) is marked
+
+
+def test_a_time_says_how_far_its_rounds_agree(tmp_path):
+    results = save(tmp_path / "results", accuracy_result("parent", 1, 74.0), *THREE_SEEDS)
+    for ratios, cell in (
+        ([0.5, 0.55, 0.6], "0.55 (0.50 to 0.60)"),
+        ([0.5, 0.55, 5.0], "0.55 (0.50 to 5.00, unreliable)"),
+    ):
+        times = with_rounds(TIMES, child=ratios)
+        (tmp_path / "latency.json").write_text(json.dumps(times))
+        table = report([results], tmp_path / "latency.json", tmp_path / "out")
+        parent, child = [re.split(r"\s{2,}", line.strip()) for line in table.splitlines()][2:]
+        assert (parent[6], child[6]) == ("1.00", cell)
+        page = (tmp_path / "out" / "report.md").read_text()
+        assert "time vs parent: the median of the ratios in single rounds" in page
+        assert ("**The ratio of 'child' to 'parent' at batch 32 is not reliable" in page) is ("unreliable" in cell)
+        points, _ = accuracy_table.pictured(table_rows(accuracy_table, load([results]), times), "accuracy", times)
+        assert points.xlabel.endswith("\nnot reliable: child") is ("unreliable" in cell)
+
+
+def test_a_latency_written_before_there_was_a_spread_is_shown_as_before():
+    for name in ("quickstart", "translate"):
+        record = json.loads((DOCS / name / "report.json").read_text())
+        times = json.loads((DOCS / name / "latency.json").read_text())
+        for model in times["models"]:
+            model.pop("spread", None)
+        layout = translation_table if name == "translate" else accuracy_table
+        rows = table_rows(layout, record["results"], times)
+        head, cells, _ = layout.render(rows, record["results"][0]["metric"]["name"], times)
+        column = next(index for index, title in enumerate(head) if f" vs {times['models'][0]['name']}" in title)
+        timed = [cell[column] for cell in cells if cell[column] != "-"]
+        assert timed[0] == "1.00" and all(re.fullmatch(r"\d+\.\d\d", cell) for cell in timed)
+        assert not any("single rounds" in line for line in layout.notes(record["results"], times, rows))
 
 
 def test_losses_are_compared_where_every_bleu_is_too_low(tmp_path):
