@@ -4,6 +4,8 @@
 - a refused or broken checkpoint, or one of another dictionary than the data's, ends in one line;
 - a run that goes on with another number of workers goes on where it was in its data;
 - children, stock by name, run on our classes: the same outputs, and beam search as fast as their parents';
+- ``--sample-break-mode eos``, ``--num-batch-buckets``, generating with language models, ``--mask-whole-words`` and
+  ``--diverse-beam-groups`` run again;
 - ``--user-dir`` accepts any path that reaches the files already imported.
 """
 
@@ -11,6 +13,7 @@ import copy
 import functools
 import logging
 import os
+import types
 
 from .errors import LayerdropError, MissingFairseqError
 
@@ -27,8 +30,13 @@ except ModuleNotFoundError as error:
         "  pip install -c constraints.txt '.[fairseq]')"
     ) from None
 
+import numpy  # noqa: E402
+import torch  # noqa: E402
 from fairseq import checkpoint_utils, models  # noqa: E402
+from fairseq.data import data_utils, language_pair_dataset, token_block_dataset  # noqa: E402
 from fairseq.data.iterators import EpochBatchIterator  # noqa: E402
+from fairseq.search import DiverseBeamSearch  # noqa: E402
+from fairseq.tasks.masked_lm import MaskedLMTask  # noqa: E402
 from omegaconf import OmegaConf, open_dict  # noqa: E402
 
 from . import checkpoint  # noqa: E402
@@ -60,6 +68,11 @@ def install(package) -> None:
     checkpoint_utils.load_model_ensemble_and_task = _one_by_one(checkpoint_utils.load_model_ensemble_and_task)
     models.build_model = _with_its_dictionaries(_on_our_classes(models.build_model))
     EpochBatchIterator.load_state_dict = _at_its_place(EpochBatchIterator.load_state_dict)
+    for module in (data_utils, language_pair_dataset, token_block_dataset):
+        module.np = _NumpyOfOld()
+    MaskedLMTask.load_dataset = _knowing_its_bpe(MaskedLMTask.load_dataset)
+    DiverseBeamSearch.step = _by_place_in_the_batch(DiverseBeamSearch.step)
+    DiverseBeamSearch.prune_sentences = _prune_overlaps
 
 
 def _safely(original):
@@ -152,3 +165,56 @@ def _at_its_place(original):
         return original(self, state_dict)
 
     return load_state_dict
+
+
+class _NumpyOfOld:
+    """numpy, with what fairseq's data sets use of numpy 1: ``np.compat.long`` and ``np.percentile(interpolation=)``.
+
+    For ``--sample-break-mode eos``, ``--num-batch-buckets`` and generating with language models. It can go when fairseq
+    says ``int`` and ``method=``.
+    """
+
+    compat = types.SimpleNamespace(long=int)
+
+    def __getattr__(self, name):
+        return getattr(numpy, name)
+
+    @staticmethod
+    def percentile(values, percents, interpolation="linear"):
+        """numpy's, whose *interpolation* is called ``method`` now."""
+        return numpy.percentile(values, percents, method=interpolation)
+
+
+def _knowing_its_bpe(original):
+    """``MaskedLMTask.load_dataset`` that finds the run's ``--bpe``, which ``--mask-whole-words`` asks for.
+
+    It looks into ``self.args``, which the task lost when it got a configuration; it can go when fairseq no longer does.
+    """
+
+    @functools.wraps(original)
+    def load_dataset(self, *args, **kwargs):
+        if not hasattr(self, "args"):
+            root = self.cfg._get_parent() if OmegaConf.is_config(self.cfg) else None
+            self.args = None if root is None else root.get("bpe")
+        return original(self, *args, **kwargs)
+
+    return load_dataset
+
+
+def _by_place_in_the_batch(original):
+    """``DiverseBeamSearch.step`` that looks up a sentence's overlaps at its place in the batch, as it keeps them.
+
+    ``--diverse-beam-groups`` fails because sentences come with their numbers in the data set. With
+    :func:`_prune_overlaps` it can go when fairseq does this itself.
+    """
+
+    @functools.wraps(original)
+    def step(self, step, lprobs, scores, prev_output_tokens=None, original_batch_idxs=None):
+        return original(self, step, lprobs, scores, prev_output_tokens, torch.arange(len(lprobs), device=lprobs.device))
+
+    return step
+
+
+def _prune_overlaps(self, batch_idxs):
+    """``DiverseBeamSearch.prune_sentences``: of the sentences *batch_idxs*, which go on, keep the overlaps."""
+    self.group_overlap = self.group_overlap[batch_idxs]

@@ -19,6 +19,7 @@ from ..pruning.plan import STACKS
 
 POWERS = ("absolute", "square", "signed", "fourth")  # what is summed of each part's g: |g|, g², g, g⁴
 COUNTS = ("examples", "loss", *STACKS)  # of the stacks: tokens that are no padding
+CHUNK = 2**22  # gradients whose powers are taken at once: what that needs in between is 16 bytes each, 64 MB
 
 
 class Sums:
@@ -93,11 +94,12 @@ class Batch:
     def __init__(self, rows: int, tokens: list, sums: Sums, like: Tensor, done: Callable[[Tensor], None]):
         self.rows, self.done, self.per_token = rows, done, sums.per_token
         self.tokens, self.loss, self.factor = tokens, None, None
-        new = partial(torch.zeros, device=like.device)
-        self.powers = new(len(POWERS), sums.parts, dtype=torch.float64)
-        if not self.per_token:  # a part may take part several times in an example's loss
+        self.powers, self.gradients = None, None
+        if self.per_token:
+            self.powers = torch.zeros(len(POWERS), sums.parts, dtype=torch.float64, device=like.device)
+        else:  # a part may take part several times in an example's loss
             exact = torch.promote_types(like.dtype, torch.float32)
-            self.gradients = new(rows, sums.parts, dtype=exact)
+            self.gradients = torch.zeros(rows, sums.parts, dtype=exact, device=like.device)
 
     def watch(self, loss: Tensor) -> Tensor:
         """*loss* (one number), of which :meth:`take` will be told gradients; differentiate what this returns."""
@@ -116,13 +118,14 @@ class Batch:
                 " loss that is a sum over independent examples"
             )
         if self.per_token:
-            self.powers[:, place] += _powers(gradient / self.factor.to(gradient))
+            self.powers[:, place] += _powers(gradient, self.factor)
         else:
             self.gradients[:, place] += gradient
 
     def finish(self) -> None:
         """All gradients are there; nothing here waits for a GPU."""
-        powers = self.powers if self.per_token else _powers(self.gradients / self.factor.to(self.gradients))
+        powers = self.powers if self.per_token else _powers(self.gradients, self.factor)
+        self.gradients = None  # the probes keep this batch until the next one begins
         counts = (self.rows, self.loss, *self.tokens)
         counts = [torch.as_tensor(count, dtype=torch.float64).to(powers.device) for count in counts]
         values = torch.cat([torch.stack(counts), powers.flatten()])
@@ -146,13 +149,24 @@ class _Watched(torch.autograd.Function):
         return gradient, None
 
 
-def _powers(gradients: Tensor) -> Tensor:
-    """Sums of each of POWERS of *gradients* (batch, parts) or (batch, parts, tokens); (powers, parts)."""
-    square = gradients.square()
-    powers = (gradients.abs(), square, gradients, square.square())
-    if gradients.dim() > 2:  # an example's tokens are few enough for single precision, which is four times as fast
-        powers = [power.sum(2) for power in powers]
-    return torch.stack([power.sum(0, dtype=torch.float64) for power in powers])
+def _powers(gradients: Tensor, factor: Tensor) -> Tensor:
+    """Sums of each of POWERS of *gradients* (batch, parts) or (batch, parts, tokens) over *factor*; (powers, parts)."""
+    sums = torch.empty(len(POWERS), gradients.size(1), dtype=torch.float64, device=gradients.device)
+    parts = max(1, CHUNK * gradients.size(1) // max(1, gradients.numel()))
+    for chunk, into in zip(gradients.split(parts, 1), sums.split(parts, 1), strict=True):
+        power = chunk / factor.to(chunk)
+        into[POWERS.index("signed")] = _sum(power)
+        into[POWERS.index("absolute")] = _sum(power.abs_())
+        into[POWERS.index("square")] = _sum(power.square_())
+        into[POWERS.index("fourth")] = _sum(power.square_())
+    return sums
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Over examples, and over tokens if there are any, in double precision; (parts,)."""
+    if values.dim() > 2:  # an example's tokens are few enough for single precision, which is four times as fast
+        values = values.sum(2)
+    return values.sum(0, dtype=torch.float64)
 
 
 class Recorder:

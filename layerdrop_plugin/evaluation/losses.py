@@ -3,7 +3,7 @@
 Losses are in nats, without label smoothing, summed over an example's tokens; of a regression the squared error.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .session import ANSWERS, Session
+
+LOGITS = 2**25  # most logits at a time: 128 MB in single precision, and as much again for their softmax
 
 
 class Measured(NamedTuple):
@@ -93,27 +95,56 @@ def _of_answers(session: Session, sample: dict) -> Measured:
 
 
 def _of_masked_tokens(session: Session, sample: dict) -> Measured:
-    masked = sample["target"].ne(session.task.source_dictionary.pad())
-    logits = session.model(**sample["net_input"], masked_tokens=masked)[0]
-    losses = torch.zeros(masked.shape, dtype=torch.float64, device=logits.device)
-    losses[masked] = F.cross_entropy(logits.float(), sample["target"][masked], reduction="none").double()
-    return _measured(losses.sum(1), masked.sum(1))
+    words = session.task.source_dictionary
+    features = session.model(**sample["net_input"], features_only=True)[0]
+    head = session.model.encoder.lm_head
+    return _by_token(features, sample["target"], words, lambda x, targets: _cross_entropy(head(x), targets))
 
 
 def _of_tokens(session: Session, sample: dict, encoder_out: dict | None) -> Measured:
-    given = sample["net_input"]
+    given, decoder = sample["net_input"], session.model.decoder
     if encoder_out is None:
-        output = session.model(**given)
+        features = session.model(**given, features_only=True)[0]
     else:
-        output = session.model.decoder(given["prev_output_tokens"], encoder_out=encoder_out)
-    targets = sample["target"]
-    counted = targets.ne(session.task.target_dictionary.pad())
-    if getattr(session.model.decoder, "adaptive_softmax", None) is None:
-        losses = F.cross_entropy(output[0].float().flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-    else:
-        logs = session.model.get_normalized_probs(output, log_probs=True, sample=sample)
-        losses = -logs.gather(2, targets.unsqueeze(2)).squeeze(2)
-    return _measured(losses.double().masked_fill(~counted, 0.0).sum(1), counted.sum(1))
+        features = decoder(given["prev_output_tokens"], encoder_out=encoder_out, features_only=True)[0]
+    adaptive = getattr(decoder, "adaptive_softmax", None)
+
+    def losses_of(x: Tensor, targets: Tensor) -> Tensor:
+        if adaptive is not None:
+            return _adaptive(adaptive, x, targets)
+        return _cross_entropy(decoder.output_layer(x), targets)
+
+    return _by_token(features, sample["target"], session.task.target_dictionary, losses_of)
+
+
+def _by_token(features: Tensor, targets: Tensor, words, losses_of: Callable[[Tensor, Tensor], Tensor]) -> Measured:
+    """Losses of the tokens of *targets* (batch, length) that are no padding, a slice of them at a time.
+
+    Args:
+        features: the model's (batch, length, width).
+        words: the dictionary.
+        losses_of: features (tokens, width) and targets (tokens,) -> losses (tokens,).
+    """
+    counted = targets.ne(words.pad())
+    rows = max(1, LOGITS // len(words))
+    slices = zip(features[counted].split(rows), targets[counted].split(rows), strict=True)
+    losses = torch.zeros(targets.shape, dtype=torch.float64, device=features.device)
+    losses[counted] = torch.cat([losses_of(*tokens).double() for tokens in slices])
+    return _measured(losses.sum(1), counted.sum(1))
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def _adaptive(softmax, x: Tensor, targets: Tensor) -> Tensor:
+    """Losses of fairseq's adaptive *softmax*: those of the head and, of rarer words, of the tail with the word."""
+    logits, within = softmax(x, targets)
+    losses = _cross_entropy(logits[0], within[0])
+    for tail, words, places in zip(logits[1:], within[1:], softmax.adapt_target(targets)[1], strict=True):
+        if places is not None:
+            losses[places] += _cross_entropy(tail, words)
+    return losses
 
 
 def _measured(losses: Tensor, tokens: Tensor, correct: Tensor | None = None) -> Measured:

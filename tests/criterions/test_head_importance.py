@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from layerdrop_plugin.criterions import running_estimate
 from layerdrop_plugin.criterions.estimation import record
-from layerdrop_plugin.criterions.independence import check_independence, example
+from layerdrop_plugin.criterions.independence import check_independence, examples
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import baselines
 from layerdrop_plugin.pruning.importance import Importance
@@ -232,7 +232,7 @@ def test_a_loss_that_is_no_sum_is_refused(run):
     criterion, _ = run("masked_lm", base_criterion="mean_loss_of_a_test")
     model = one_by_one.model_of("masked_lm")
     criterion(model, one_by_one.sample_of("masked_lm", 1))  # of one example nothing can be said
-    with pytest.raises(LayerdropError, match="sum of its 4 examples' losses") as error:
+    with pytest.raises(LayerdropError, match="sum of the losses of 4 parts") as error:
         criterion(model, one_by_one.sample_of("masked_lm", 4))
     assert "\n" not in str(error.value)
 
@@ -258,11 +258,11 @@ def test_examples_of_a_batch():
         "weight": torch.tensor(2.0),
         "rate": 0.5,
     }
-    one = example(sample, 1, 1)
+    one = examples(sample, [1], 1)
     assert torch.equal(one["net_input"]["src_tokens"], sample["net_input"]["src_tokens"][1:2])
     assert (one["names"], one["rate"], one["nsentences"]) == (["b"], 0.5, 1)
-    assert sum(example(sample, row, 1)["ntokens"] for row in range(3)) == sample["ntokens"]
-    assert example(sample | {"ntokens": 30}, 1, 1)["ntokens"] == 10
+    assert sum(examples(sample, [row], 1)["ntokens"] for row in range(3)) == sample["ntokens"]
+    assert examples(sample | {"ntokens": 30}, [1], 1)["ntokens"] == 10
 
 
 def test_the_file_is_whole_or_not_there(run, tmp_path, monkeypatch):

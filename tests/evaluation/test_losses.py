@@ -3,6 +3,7 @@
 import shutil
 
 import checkpoints
+import memory
 import numpy as np
 import pytest
 import torch
@@ -108,3 +109,27 @@ def test_regression_counts_squared_errors(data, tmp_path):
         given = {"features_only": True, "classification_head_name": "sentence_classification_head"}
         answers = loaded.model(**sample["net_input"], **given)[0].view(-1).numpy()
     assert np.allclose(found.losses, (answers - targets) ** 2, atol=1e-4)
+
+
+ADAPTIVE = "--adaptive-softmax-cutoff 10,20 --criterion adaptive_loss"
+SLICED = {"masked_lm": "", "translation": "", "language_modeling": "", "adaptive": ADAPTIVE}
+
+
+@pytest.mark.parametrize("kind", SLICED)
+def test_losses_over_a_large_vocabulary_take_a_bounded_memory(kind, data, tmp_path, monkeypatch):
+    """However many tokens a batch has; and slices of it give the same losses as the whole."""
+    task = "language_modeling" if kind == "adaptive" else kind
+    folder = shutil.copytree(data / checkpoints.KINDS[task][0], tmp_path / "data")
+    for words in folder.glob("dict*.txt"):
+        words.write_text(words.read_text() + "".join(f"rare{number} 1\n" for number in range(60_000)))
+    (tmp_path / checkpoints.KINDS[task][0]).symlink_to(folder)
+    path = checkpoints.save(tmp_path / "model.pt", tmp_path, task, SLICED[kind])
+    loaded = session.load(path, folder, batch_size=None, max_tokens=1000, cpu=True)
+    (sample, *_) = loaded.batches("test")
+    found = []
+    assert memory.peak(lambda: found.append(losses.measure(loaded, sample))) > 8 * 2**20
+    monkeypatch.setattr(losses, "LOGITS", 2**18)  # 1 MB
+    assert memory.peak(lambda: found.append(losses.measure(loaded, sample))) < 4 * 2**20
+    whole, sliced = found
+    assert np.allclose(sliced.losses, whole.losses, rtol=1e-6)
+    assert np.array_equal(sliced.tokens, whole.tokens)
