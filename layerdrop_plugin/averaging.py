@@ -6,6 +6,7 @@ from tqdm import tqdm
 from . import checkpoint
 from .errors import LayerdropError
 from .models.dictionaries import FINGERPRINTS
+from .pruning.surgery import origin_of
 
 
 def average(paths) -> dict:
@@ -48,7 +49,7 @@ def _check_same(first: dict, other: dict, first_path, path) -> None:
     if shapes[0] != shapes[1]:
         differing = sorted(name for name in shapes[0] | shapes[1] if shapes[0].get(name) != shapes[1].get(name))
         raise LayerdropError(f"{path} is another model than {first_path}: they differ in {differing[0]}")
-    plans = [(state["cfg"].get(checkpoint.PROVENANCE) or {}).get("plan") for state in (first, other)]
+    plans = [(origin_of(state["cfg"]) or {}).get("plan") for state in (first, other)]
     if plans[0] != plans[1]:
         raise LayerdropError(f"{path} keeps other layers of its parent ({plans[1]}) than {first_path} ({plans[0]})")
     for option in FINGERPRINTS:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import legacy_checkpoint
 from .errors import LayerdropError
 
 # Where a child says what it came from: fairseq ignores unknown groups of a checkpoint's configuration.
@@ -74,7 +75,7 @@ def safe_loading(path):
             f"checkpoint {path} holds {_refused_class(str(error))}, which is not plain data: refused, and nothing of it"
             f" was executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
         ) from None
-    except (EOFError, RuntimeError, OSError, zipfile.BadZipFile, UnicodeDecodeError, KeyError, ValueError) as error:
+    except Exception as error:  # a file cut short or damaged raises whatever it makes torch hit upon
         if is_whole(path):
             raise  # a good file and another kind of failure: do not hide it
         raise LayerdropError(_not_whole(path)) from error
@@ -90,16 +91,33 @@ def _refused_class(message: str) -> str:
 
 
 def _not_whole(path) -> str:
+    if legacy_checkpoint.is_tar(path):
+        return (
+            f"checkpoint {path} is in PyTorch's format before 2017 (a tar archive), which is not supported: load it"
+            " with an older PyTorch and save it again"
+        )
     return f"checkpoint {path} is not a whole PyTorch file (empty, truncated or something else): copy or train it again"
 
 
 def is_whole(path) -> bool:
-    """Whether *path* is a complete checkpoint archive. Cheap: reads the archive's directory, which is at its end."""
+    """Whether *path* is a complete checkpoint: an archive, or a file in PyTorch's format before 2020.
+
+    Cheap: reads the archive's directory, which is at its end; of an older file all but the weights, which say how long
+    it is.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile, ValueError):
-        return False
+        return legacy_checkpoint.is_whole(path)
+
+
+def check_whole(path) -> None:
+    """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint (:func:`is_whole`)."""
+    with safe_loading(path):
+        open(path, "rb").close()
+    if not is_whole(path):
+        raise LayerdropError(_not_whole(path))
 
 
 def plain(value):
@@ -243,8 +261,7 @@ def convert_trusted(source, target) -> None:
     Raises:
         LayerdropError: *source* cannot be read, or still holds a class when its configuration is made plain.
     """
-    if not os.path.isfile(source):
-        raise LayerdropError(f"checkpoint {source} does not exist: check the path")
+    check_whole(source)
     try:
         state = torch.load(source, map_location="cpu", weights_only=False)
     except Exception as error:  # whatever the file's own classes raise

@@ -116,6 +116,11 @@ def state_of(model, arch: str = "layerdrop_roberta") -> dict:
     }
 
 
+def save_as_before_2020(state, path) -> None:
+    """Save *state* as ``torch.save`` did before PyTorch 1.6."""
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
 def assert_equal_but_for_rounding(found: torch.Tensor, expected: torch.Tensor) -> None:
     """Equal to 1e-5 of the greatest value, at least of 1: gradients that sum over a batch round as their sums do."""
     scale = max(1.0, expected.abs().max().item())

@@ -10,7 +10,8 @@ from .. import checkpoint
 from ..modules.layer_sizes import ABSENT
 from ..pruning import families, shapes
 from ..pruning.describe import MADE_OF, format_row
-from ..pruning.plan import KINDS, STACKS
+from ..pruning.plan import KINDS, STACKS, Plan, StackPlan
+from ..pruning.surgery import origin_of
 
 HELP = "show a checkpoint's shape, size and origin"
 
@@ -42,7 +43,7 @@ def describe(path) -> dict:
         "parameters": shapes.count_parameters(state),
         "bytes": os.path.getsize(path),
         "updates": state["optimizer_history"][-1].get("num_updates"),
-        "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,
+        "provenance": origin_of(state["cfg"]),
         "options": {name: model[name] for name in family.options if name in model},
     }
 
@@ -87,21 +88,20 @@ def _sizes(stack: str, of: dict) -> list[tuple[str, str]]:
 
 
 def _ancestry(ancestor: dict) -> str:
+    plan = Plan.from_dict(ancestor["plan"])
+    plans = {stack: getattr(plan, stack) for stack in STACKS if getattr(plan, stack) is not None}
     kept = [
-        f"{stack} layers {ancestor['plan'][stack]['layers']} of {ancestor[f'{stack}_layers']}"
-        + _parts(ancestor["plan"][stack])
-        for stack in STACKS
-        if stack in ancestor["plan"]
+        f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plans.items()
     ]
     return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
 
 
-def _parts(plan: dict) -> str:
+def _parts(plan: StackPlan) -> str:
     """How many heads and FFN units a stack's *plan* keeps, in a few words."""
     said = []
     for kind in KINDS:
-        if kind in plan:
-            rows = [plan[kind].get(str(layer), ...) for layer in plan["layers"]]
+        if plan.kept(kind):
+            rows = [plan.kept(kind).get(layer, ...) for layer in plan.layers]
             counts = ("all" if row is ... else ABSENT if row is None else str(len(row)) for row in rows)
             name = "FFN units" if kind == "ffn" else f"{kind} heads"
             said.append(f"{name} {','.join(counts)}")

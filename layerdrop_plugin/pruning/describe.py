@@ -3,7 +3,7 @@
 from ..modules.layer_sizes import ABSENT
 from .plan import STACKS, ModelShape, Plan
 
-LONG_PLAN = 2000  # characters of JSON that nobody reads any more; a plan names FFN units one by one
+LONG_PLAN = 2000  # characters of JSON that nobody reads any more, such as of many FFN units
 MADE_OF = {"heads": ("self_attn", "encoder_attn"), "FFN units": ("ffn",)}
 
 

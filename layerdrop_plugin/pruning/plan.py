@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from ..errors import LayerdropError
 from ..modules.sublayers import KINDS
+from .ranges import format_ranges, parse_ranges
 
 VERSION = 1
 PARTS = {"self_attn": "head", "encoder_attn": "head", "ffn": "unit"}
+LISTED = 16  # heads or units of a sublayer that the file lists one by one; more are written as ranges
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,17 @@ class StackPlan:
         }
         return replace(shape, layers=len(self.layers), sizes=sizes)
 
-    def to_dict(self) -> dict:
-        """Plain form, as in the JSON file."""
-        kinds = {kind: self.kept(kind) for kind in KINDS if self.kept(kind)}
-        plain = {
-            kind: {str(layer): None if of is None else list(of) for layer, of in sorted(kept.items())}
-            for kind, kept in kinds.items()
-        }
+    def to_dict(self, listed: int = LISTED) -> dict:
+        """Plain form, as in the JSON file; of sublayers that keep more than *listed* parts as ranges."""
+        kinds = {kind: sorted(self.kept(kind).items()) for kind in KINDS if self.kept(kind)}
+        plain = {kind: {str(layer): _plain(of, listed) for layer, of in kept} for kind, kept in kinds.items()}
         return {"layers": list(self.layers)} | plain
+
+
+def _plain(kept: tuple[int, ...] | None, listed: int) -> list[int] | str | None:
+    if kept is None:
+        return None
+    return list(kept) if len(kept) <= listed else format_ranges(kept)
 
 
 def _size(kept, size: int | None) -> int | None:
@@ -149,7 +155,8 @@ class Plan:
     """What a child keeps of its parent, per stack; a stack that is None stays whole.
 
     As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``; with heads and FFN
-    units, by layer, ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}`` in a stack.
+    units, by layer, ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}`` in a stack. Heads
+    and units may be ranges, ascending, in a string: ``"ffn": {"1": "0-5,9,12-40"}``.
     """
 
     encoder: StackPlan | None = None
@@ -177,18 +184,18 @@ class Plan:
         plans = {stack: getattr(self, stack) for stack in STACKS if getattr(self, stack) is not None}
         return replace(shape, **{stack: plan.cut(getattr(shape, stack)) for stack, plan in plans.items()})
 
-    def to_dict(self) -> dict:
-        """Plain form, as in the JSON file."""
+    def to_dict(self, listed: int = LISTED) -> dict:
+        """Plain form, as in the JSON file; of sublayers that keep more than *listed* parts as ranges."""
         plans = {stack: getattr(self, stack) for stack in STACKS}
-        return {"version": VERSION} | {stack: plan.to_dict() for stack, plan in plans.items() if plan is not None}
+        return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in plans.items() if plan is not None}
 
     def to_json(self) -> str:
         """One line of JSON, the plan's file."""
         return json.dumps(self.to_dict())
 
     def sha256(self) -> str:
-        """The plan's fingerprint for reports."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """The plan's fingerprint for reports, of the form that lists all parts."""
+        return hashlib.sha256(json.dumps(self.to_dict(sys.maxsize)).encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, data) -> "Plan":
@@ -243,10 +250,14 @@ def _kept_from_dict(data, kind: str, stack: str) -> Kept:
             f"the plan's {kind} of the {stack} must say for layers what they keep,"
             f' such as {{"0": [0, 2], "1": []}} ({PARTS[kind]}s), or null for a sublayer that goes'
         )
-    return {
-        int(layer): None if kept is None else _numbers(kept, f"{PARTS[kind]}s in {kind} of {stack} layer {layer}")
-        for layer, kept in data.items()
-    }
+    place = f"{kind} of {stack} layer"
+    return {int(layer): _parts(kept, f"{PARTS[kind]}s in {place} {layer}") for layer, kept in data.items()}
+
+
+def _parts(kept, what: str) -> tuple[int, ...] | None:
+    if kept is None:
+        return None
+    return parse_ranges(kept, f"the plan's {what}") if isinstance(kept, str) else _numbers(kept, what)
 
 
 def _numbers(data, what: str) -> tuple[int, ...]:

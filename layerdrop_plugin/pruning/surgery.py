@@ -1,6 +1,7 @@
 """Surgery: a plan applied to a checkpoint's weights and configuration. The child stands alone (law 3)."""
 
 import copy
+import functools
 import os
 from dataclasses import asdict, replace
 
@@ -148,7 +149,10 @@ def _aligned(layer: int, plan: Plan) -> int:
 
 
 def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict:
-    """Where a child came from: its ancestors, oldest first, and its plan in the numbers of the oldest one."""
+    """Where a child came from: its ancestors, oldest first, and what its plan in the oldest one's numbers hashes to.
+
+    Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
+    """
     before = state["cfg"].get(checkpoint.PROVENANCE) or {}
     ancestor = {
         "file": os.path.basename(str(origin.get("file", ""))),
@@ -158,12 +162,20 @@ def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict
         "shape": asdict(shape),
         "plan": plan.to_dict(),
     }
-    whole = plan.after(Plan.from_dict(before["plan"])) if before.get("plan") else plan
-    return {
-        "ancestors": [*before.get("ancestors", []), ancestor],
-        "plan": whole.to_dict(),
-        "plan_sha256": whole.sha256(),
-    }
+    found = {"ancestors": [*before.get("ancestors", []), ancestor]}
+    return found | {"plan_sha256": whole_plan(found).sha256()}
+
+
+def whole_plan(provenance: dict) -> Plan:
+    """What a child with this *provenance* keeps of its oldest ancestor."""
+    plans = [Plan.from_dict(ancestor["plan"]) for ancestor in provenance["ancestors"]]
+    return functools.reduce(lambda first, second: second.after(first), plans)
+
+
+def origin_of(cfg: dict) -> dict | None:
+    """The provenance in a checkpoint's *cfg* and its ``plan`` as a whole, in plain form; None where it has none."""
+    found = cfg.get(checkpoint.PROVENANCE)
+    return found | {"plan": whole_plan(found).to_dict()} if found else None
 
 
 def shape_before(origin: dict) -> ModelShape:

@@ -81,5 +81,5 @@ def _origin(result):
     parent = (provenance["ancestors"][0]["sha256"] or "unknown")[:16]
     plan = json.dumps(provenance["plan"])
     if len(plan) > LONG_PLAN:
-        plan = "(in the JSON, FFN units one by one)"
+        plan = "(in the JSON, too long to read)"
     return f"; plan {plan} sha256 {provenance['plan_sha256'][:16]} of the parent sha256 {parent}"

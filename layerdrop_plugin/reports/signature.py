@@ -15,7 +15,7 @@ import torch
 from .. import __version__, checkpoint
 from ..pruning import shapes
 from ..pruning.plan import STACKS
-from ..pruning.surgery import size_options
+from ..pruning.surgery import origin_of, size_options
 
 
 def describe_checkpoint(path):
@@ -26,7 +26,7 @@ def describe_checkpoint(path):
         `encoder_layers` and `decoder_layers`, None where there is no such stack; `heads` and `ffn_units` of all layers
         together; `even`: whether all layers of a stack are alike; `parameters` (each learned tensor once);
         `weight_bytes` (the same tensors, as stored); `languages`: [source, target] of a translation model, else None;
-        `provenance`: where the checkpoint says that it came from (see pruning/surgery.py), or None.
+        `provenance`: where the checkpoint says that it came from (see pruning/surgery.py, origin_of), or None.
 
     Raises:
         LayerdropError: the file is no readable fairseq checkpoint.
@@ -47,7 +47,7 @@ def describe_checkpoint(path):
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "languages": languages if all(languages) else None,
-        "provenance": state["cfg"].get(checkpoint.PROVENANCE) or None,
+        "provenance": origin_of(state["cfg"]),
     }
 
 

@@ -107,7 +107,7 @@ class PruningTask:
         ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
         if ancestors and not self._rules_gone():
             plan = self._plan(surgery.shape_before(state["cfg"][checkpoint.PROVENANCE]))
-            if plan.to_dict() != ancestors[-1]["plan"]:
+            if plan != Plan.from_dict(ancestors[-1]["plan"]):
                 raise LayerdropError(
                     f"{file} is a child by another plan ({ancestors[-1]['plan']}) than the one asked for:"
                     " choose another --save-dir, or delete that one to start again"

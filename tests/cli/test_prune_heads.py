@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.importance import Importance, fingerprint
 from layerdrop_plugin.pruning.plan import Plan
@@ -53,7 +54,7 @@ def test_the_child_is_the_gated_parent(arch, saved, layerdrop, tmp_path):
     assert (status, error) == (0, "")
     plan = Plan.from_dict(json.loads(output.splitlines()[0]))
     parent, child = (checkpoint.read(tmp_path / f"{name}.pt") for name in ("parent", "child"))
-    assert Plan.from_dict(child["cfg"][checkpoint.PROVENANCE]["plan"]) == plan
+    assert surgery.whole_plan(child["cfg"][checkpoint.PROVENANCE]) == plan
     left, before = (sizes(plan.cut(shape_of(parent))), sizes(kept_layers(plan).cut(shape_of(parent))))
     assert sizes(shape_of(child)) == left
     for name, rate in (("self_attn", 0.4), ("ffn", 0.5)):
@@ -97,10 +98,26 @@ def test_what_is_printed(saved, layerdrop, tmp_path):
 
 def test_a_long_plan_is_not_printed(saved, layerdrop, tmp_path):
     saved("layerdrop_roberta", encoder_ffn_embed_dim=600)
-    command = ("prune", tmp_path / "parent.pt", tmp_path / "child.pt", "--ffn", f"{tmp_path}/importance.json:0.1")
+    command = ("prune", tmp_path / "parent.pt", tmp_path / "child.pt", "--ffn", f"{tmp_path}/importance.json:0.4")
     first = layerdrop(*command)[1].splitlines()[0]
     assert first.startswith("plan: ") and first.endswith("(layerdrop inspect --json)")
-    assert len(json.loads(layerdrop("inspect", tmp_path / "child.pt", "--json")[1])["provenance"]["plan"]) == 2
+    assert (
+        len(json.loads(layerdrop("inspect", tmp_path / "child.pt", "--json")[1])["provenance"]["plan"]) == 2
+    )  # version, encoder
+
+
+def test_a_plan_by_ranges_prunes_as_the_list_does(saved, layerdrop, tmp_path):
+    saved("layerdrop_roberta", encoder_layers=1, encoder_ffn_embed_dim=40)
+    children = []
+    for name, units in (("ranges", "0-19,22,30-39"), ("list", [*range(20), 22, *range(30, 40)])):
+        plan, child = tmp_path / f"{name}.json", tmp_path / f"{name}.pt"
+        plan.write_text(json.dumps({"version": 1, "encoder": {"layers": [0], "ffn": {"0": units}}}))
+        status, output, error = layerdrop("prune", tmp_path / "parent.pt", child, "--plan", plan)
+        assert (status, error) == (0, "")
+        assert '"ffn": {"0": "0-19,22,30-39"}' in output.splitlines()[0]
+        assert "(FFN units 31)" in layerdrop("inspect", child)[1]
+        children.append(checkpoint.read(child)["model"])
+    assert all(torch.equal(value, children[1][name]) for name, value in children[0].items())
 
 
 def test_inspect_says_the_sizes_of_layers(saved, layerdrop, tmp_path):

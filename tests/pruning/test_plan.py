@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pytest
@@ -50,6 +51,23 @@ def test_heads_units_and_sublayers_in_the_file():
     plan = Plan.from_dict(json.loads(text))
     assert plan == Plan(decoder=StackPlan((1, 3), self_attn={1: (0, 2), 3: ()}, ffn={3: None}))
     assert plan.to_json() == text
+
+
+def test_many_parts_are_written_as_ranges_and_both_forms_are_read():
+    """A plan of FFN units stays small, and means and hashes to what the list of them does."""
+    units = (*range(6), 9, *range(12, 41))
+    plan = Plan(encoder=StackPlan((1, 3), self_attn={1: (0, 2)}, ffn={1: units, 3: tuple(range(16))}))
+    stack = plan.to_dict()["encoder"]
+    assert stack == {
+        "layers": [1, 3],
+        "self_attn": {"1": [0, 2]},
+        "ffn": {"1": "0-5,9,12-40", "3": list(range(16))},
+    }
+    listed = {"version": 1, "encoder": stack | {"ffn": {"1": list(units), "3": "0-15"}}}
+    assert Plan.from_dict(json.loads(plan.to_json())) == Plan.from_dict(listed) == plan
+    assert (
+        plan.sha256() == hashlib.sha256(json.dumps(listed | {"encoder": plan.encoder.to_dict(99)}).encode()).hexdigest()
+    )
 
 
 def test_the_file_does_not_depend_on_the_order_of_layers():
@@ -116,6 +134,11 @@ def test_a_plan_that_names_too_much_is_refused(shape, kind, data):
         ('{"version": 1, "encoder": {"layers": [true]}}', "whole numbers"),
         ('{"version": 1, "encoder": {"layers": [1], "ffn": [2]}}', "must say for layers what they keep"),
         ('{"version": 1, "encoder": {"layers": [1], "ffn": {"one": [2]}}}', "must say for layers what they keep"),
+        (
+            '{"version": 1, "encoder": {"layers": [1], "ffn": {"1": "0-2,2"}}}',
+            "units in ffn of encoder layer 1 have '2' where a number or range",
+        ),
+        ('{"version": 1, "encoder": {"layers": [1], "ffn": {"1": "5-8"}}}', "keeps unit 8, but ffn of encoder layer 1"),
         (
             '{"version": 1, "encoder": {"layers": [1], "ffn": {"1": 2}}}',
             "units in ffn of encoder layer 1 must be whole",

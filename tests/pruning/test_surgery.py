@@ -1,4 +1,6 @@
 import copy
+import json
+import re
 
 import builders
 import pytest
@@ -54,9 +56,43 @@ def test_pruning_a_child_again_is_pruning_the_parent_by_the_composed_plan():
     once = surgery.prune_state(state, second.after(first), {"file": "a"})
     assert twice["model"].keys() == once["model"].keys()
     assert all(torch.equal(value, once["model"][key]) for key, value in twice["model"].items())
-    origin = twice["cfg"][checkpoint.PROVENANCE]
-    assert origin["plan"] == once["cfg"][checkpoint.PROVENANCE]["plan"]
+    origin = surgery.origin_of(twice["cfg"])
+    assert (origin["plan"], origin["plan_sha256"]) == (second.after(first).to_dict(), second.after(first).sha256())
+    assert surgery.origin_of(once["cfg"])["plan"] == origin["plan"]
     assert [ancestor["file"] for ancestor in origin["ancestors"]] == ["a", "b"]
+
+
+def long_plan(layers: int, units: int) -> Plan:
+    """Keeps two of three of many FFN units in each layer."""
+    kept = tuple(unit for unit in range(units) if unit % 3)
+    return Plan(encoder=StackPlan(tuple(range(layers)), ffn=dict.fromkeys(range(layers), kept)))
+
+
+def test_each_generation_holds_its_plan_once_and_in_few_nodes():
+    """fairseq makes a node of every number in a configuration: listed FFN units took seconds at every loading."""
+    state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=2, encoder_ffn_embed_dim=600))
+    plans = [long_plan(2, 600), long_plan(2, 400)]
+    for plan in plans:
+        state = surgery.prune_state(state, plan, {"file": "parent.pt"})
+    origin = json.dumps(state["cfg"][checkpoint.PROVENANCE])
+    for plan in plans:
+        assert origin.count(json.dumps(plan.encoder.to_dict()["ffn"])) == 1
+    assert surgery.whole_plan(state["cfg"][checkpoint.PROVENANCE]) == plans[1].after(plans[0])
+    assert surgery.origin_of(state["cfg"])["plan"] == plans[1].after(plans[0]).to_dict()
+    assert len(re.findall(r"[:\[,] ", origin)) < 200  # values of maps and items of lists
+
+
+def test_a_child_that_lists_its_units_is_read_as_one_that_has_ranges():
+    """As children were written at first: every number in a list, and the plan of the oldest ancestor beside."""
+    state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=2, encoder_ffn_embed_dim=60))
+    new = surgery.prune_state(state, long_plan(2, 60), {"file": "parent.pt"})
+    old = copy.deepcopy(new)
+    origin = old["cfg"][checkpoint.PROVENANCE]
+    origin["ancestors"][0]["plan"] = origin["plan"] = long_plan(2, 60).to_dict(listed=60)
+    assert origin["plan"]["encoder"]["ffn"]["0"][:3] == [1, 2, 4]
+    assert surgery.origin_of(old["cfg"]) == surgery.origin_of(new["cfg"]) | {"ancestors": origin["ancestors"]}
+    again = [surgery.prune_state(child, long_plan(2, 40), {"file": "child.pt"}) for child in (old, new)]
+    assert surgery.origin_of(again[0]["cfg"])["plan"] == surgery.origin_of(again[1]["cfg"])["plan"]
 
 
 def test_the_child_stands_alone():

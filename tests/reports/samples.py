@@ -8,7 +8,11 @@ from layerdrop_plugin.reports import classification, rounds
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}
-ORIGIN = {"ancestors": [{"file": "parent.pt", "sha256": "abc" * 20}], "plan": PLAN, "plan_sha256": "def" * 20}
+ORIGIN = {
+    "ancestors": [{"file": "parent.pt", "sha256": "abc" * 20, "plan": PLAN}],
+    "plan": PLAN,
+    "plan_sha256": "def" * 20,
+}
 HISTORY = [{"criterion_name": "x", "optimizer_name": "x", "lr_scheduler_state": {}, "num_updates": 0}]
 SHAPE = {"encoder_layers": 6, "decoder_layers": None, "parameters": 6000, "weight_bytes": 24000, "bytes": 99000}
 

@@ -10,6 +10,7 @@ import torch
 from fairseq import checkpoint_utils
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.pruning import surgery
 
 DROP = ("--encoder-layerdrop", "0.3", "--decoder-layerdrop", "0.3")
 
@@ -178,7 +179,7 @@ def test_fine_tuning_while_pruning_resumes_and_saves_stock(data, translator, tmp
     assert state["cfg"]["model"]["_name"] == state["cfg"]["model"]["arch"] == "transformer"
     assert state["cfg"]["task"]["_name"] == "translation"
     assert state["cfg"]["common"]["user_dir"] is None
-    assert state["cfg"][checkpoint.PROVENANCE]["plan"]["decoder"] == {"layers": [0]}
+    assert surgery.origin_of(state["cfg"])["plan"]["decoder"] == {"layers": [0]}
     assert len(generate(data, tmp_path / "run" / "checkpoint_last.pt")) == 21
     other = builders.run(*command[:-1], "last:1", "--max-update", "6", check=False)
     assert "another plan" in other.stdout.strip().splitlines()[-1]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.pruning import surgery
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_what_is_saved_is_stock(finetuned):
     assert task["_name"] == "sentence_prediction"
     assert not [name for name in (*model, *task) if name.startswith("prune_")]
     assert state["cfg"]["common"]["user_dir"] is None
-    assert state["cfg"][checkpoint.PROVENANCE]["plan"]["encoder"]["layers"] == [1, 3]
+    assert surgery.origin_of(state["cfg"])["plan"]["encoder"]["layers"] == [1, 3]
 
 
 def test_from_pretrained_in_plain_fairseq(finetuned):
@@ -107,7 +108,7 @@ def test_masked_lm_task_and_pruning_again(data, parent, finetuned, tmp_path):
     )
     state = checkpoint.read(tmp_path / "checkpoint_last.pt")
     assert state["cfg"]["task"]["_name"] == "masked_lm"
-    assert state["cfg"][checkpoint.PROVENANCE]["plan"]["encoder"]["layers"] == [3]
+    assert surgery.origin_of(state["cfg"])["plan"]["encoder"]["layers"] == [3]
     builders.run(
         *("fairseq-validate", data / "lm", "--path", tmp_path / "checkpoint_last.pt", "--task", "masked_lm"),
         *("--batch-size", "8", "--cpu", "--required-batch-size-multiple", "1"),

@@ -1,0 +1,84 @@
+"""Files that ``torch.save`` wrote before PyTorch 1.6 (2020): whether they are complete, without reading the weights.
+
+Such a file is a row of pickles, then raw data: the magic number, a protocol version, a description of the machine, the
+object saved, the keys of the storages in the order in which they follow, and for each its number of elements (8 bytes)
+and the elements. The pickles say how long the storages are. Source: torch/serialization.py, ``_legacy_save``.
+"""
+
+import os
+import pickle
+import tarfile
+
+import torch
+
+MAGIC_NUMBER = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=torch.serialization.DEFAULT_PROTOCOL)
+
+
+def is_whole(path) -> bool:
+    """Whether *path* is a complete file of that format. Cheap, and nothing in it is executed."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER:
+                return False
+            for _ in ("protocol version", "machine"):
+                _Reader(file).load()
+            reader = _Reader(file)
+            reader.load()
+            keys = _Reader(file).load()
+            return os.fstat(file.fileno()).st_size >= file.tell() + sum(8 + reader.bytes_of[key] for key in keys)
+    except Exception:  # pickles that were cut or damaged raise whatever they hit upon
+        return False
+
+
+def is_tar(path) -> bool:
+    """Whether *path* is of the format before that one (until 2017): a tar archive of ``storages`` and more."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            return "storages" in archive.getnames()
+    except (OSError, tarfile.TarError):
+        return False
+
+
+class _Inert:
+    """Stands for every class and function that a pickle names; calling it does nothing, whatever the arguments."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+    def extend(self, items):
+        pass
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a pickle without the classes that it names.
+
+    Attributes:
+        bytes_of: by key, the length of each storage that the pickle refers to.
+    """
+
+    def __init__(self, file):
+        super().__init__(file, encoding="utf-8", errors="replace")  # strings of Python 2
+        self.bytes_of: dict = {}
+
+    def find_class(self, module, name):
+        """The bytes of an element for the storages of torch, :class:`_Inert` for all else."""
+        try:
+            return torch.serialization.StorageType(name).dtype.itemsize
+        except KeyError:
+            return _Inert
+
+    def persistent_load(self, saved):
+        """Note a storage: ``("storage", type, key, device, number of elements, view)``; else a class is meant."""
+        if saved[0] == "storage":
+            _, itemsize, key, _, elements, _ = saved
+            self.bytes_of[key] = itemsize * elements
+        return _Inert
