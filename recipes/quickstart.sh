@@ -12,8 +12,9 @@
 #   --tiny-slice      a few hundred lines and a toy model: shows that it runs, the numbers mean nothing
 #
 # Steps: install (into .venv if no virtual environment is active), fetch and prepare, pre-train with LayerDrop, prune
-# every other layer, fine-tune the parent, the child and a model of the child's shape from scratch, evaluate them on
-# the test split, time them, report. Killed? Run it again: what is finished is skipped, training resumes.
+# every other layer (with depth counted from 0, as the LayerDrop paper's formula does, and from 1, as its released example
+# does), fine-tune the parent, both children and a model of the first one's shape from scratch, evaluate them on the test
+# split, time them, report. Killed? Run it again: what is finished is skipped, training resumes.
 # Ends with a table, and report.md, report.json and report.png in DIR.
 
 # shellcheck source=lib/common.sh
@@ -73,29 +74,43 @@ if [[ -n $PARENT_ONLY ]]; then
     exit 0
 fi
 
-step "prune: every other layer goes"
-recipe prune.sh --from "$PARENT" --out "$OUT/pruned"
-CHILD=$OUT/pruned/child.pt
+# row DIR: what to call the child in DIR in the report, by the layers that it keeps and the rule's name.
+row() {
+    local layers rule
+    layers=$(layerdrop inspect "$1/child.pt" | sed -n 's/.*keeping encoder layers \[\([0-9, ]*\)\] of .*/\1/p')
+    rule=$(sed -n 's/^--encoder-layers \([^:]*\):.*/\1/p' "$1/settings.txt")
+    printf 'child: layers %s (%s)' "$layers" "$rule"
+}
 
-step "fine-tune the parent, the child, and the child's shape from scratch"
+step "prune: every other layer goes, depth counted from 0 and from 1"
+recipe prune.sh --from "$PARENT" --out "$OUT/pruned"
+recipe prune.sh --from "$PARENT" --layers every-other-from-1:0.5 --out "$OUT/pruned-from-1"
+CHILD=$OUT/pruned/child.pt
+NAMES=(parent child child-from-1 scratch)
+declare -A ROW=([parent]=parent [scratch]=scratch)
+ROW[child]=$(row "$OUT/pruned")
+ROW[child-from-1]=$(row "$OUT/pruned-from-1")
+
+step "fine-tune the parent, the children, and the first one's shape from scratch"
 for ((S = SEED; S < SEED + SEEDS; S++)); do
-    for NAME in parent child scratch; do
+    for NAME in "${NAMES[@]}"; do
         case $NAME in
             parent) FROM=(--from "$PARENT") ;;
             child) FROM=(--from "$CHILD") ;;
+            child-from-1) FROM=(--from "$OUT/pruned-from-1/child.pt") ;;
             scratch) FROM=(--from-scratch-like "$CHILD") ;;
         esac
-        printf '\n  %s, seed %d   (%s)\n' "$NAME" "$S" "$(elapsed)"
+        printf '\n  %s, seed %d   (%s)\n' "${ROW[$NAME]}" "$S" "$(elapsed)"
         recipe finetune_nlu.sh "${FROM[@]}" --data "$REVIEWS" --out "$OUT/finetuned/$NAME-$S" --seed "$S"
-        [[ $S -ne $SEED ]] || MODELS+=("$NAME=$OUT/finetuned/$NAME-$S/checkpoint_best.pt")
+        [[ $S -ne $SEED ]] || MODELS+=("${ROW[$NAME]}=$OUT/finetuned/$NAME-$S/checkpoint_best.pt")
     done
 done
 
 step "evaluate on the test split"
 for ((S = SEED; S < SEED + SEEDS; S++)); do
-    for NAME in parent child scratch; do
+    for NAME in "${NAMES[@]}"; do
         recipe evaluate_nlu.sh --model "$OUT/finetuned/$NAME-$S/checkpoint_best.pt" --data "$REVIEWS" --split test \
-            --name "$NAME" --seed "$S" --out "$RESULTS/$NAME-$S.json"
+            --name "${ROW[$NAME]}" --seed "$S" --out "$RESULTS/$NAME-$S.json"
     done
 done
 

@@ -24,7 +24,8 @@ class RunningEstimate:
 
     Args:
         file: where to, None on workers other than the master.
-        interval: updates from one writing to the next.
+        interval: updates from one writing to the next, at least; and at least a tenth more than at the one before, as
+            a large model's file takes a while and a long run's estimate hardly moves.
         method: one of ``baselines.GRADIENTS``.
         per: ``example`` or ``token``.
         model, data, signature: as :class:`Importance` has them.
@@ -34,7 +35,7 @@ class RunningEstimate:
         self.file, self.interval, self.method, self.per = file, interval, method, per
         self.described = {"model": model, "data": data, "signature": signature}
         self.sums: Sums | None = None
-        self.updates = 0
+        self.updates = self._written = 0  # so far, and when the file was written last
         self.counted = True  # whether the latest batch's gradients were finite; a tensor once there is one
         self._update: Tensor | None = None
         if file is not None:  # fairseq-train has no hook at its end; this one works in spawned workers, too
@@ -65,7 +66,8 @@ class RunningEstimate:
         self.sums.add(self._update)
         self._update = None
         self.updates += 1
-        if self.updates % self.interval == 0:
+        if self.updates % self.interval == 0 and 10 * self.updates >= 11 * self._written:
+            self._written = self.updates
             self.write()
 
     def write(self) -> None:

@@ -181,7 +181,7 @@ def _last(scores: Importance, shape: ModelShape, before: Plan) -> Importance:
         plan = getattr(before, stack)
         if plan is None or kind == LAYERS:
             continue
-        kept = {layer: plan.kept(kind).get(layer, range(len(row))) for layer, row in enumerate(rows)}
+        kept = {layer: set(plan.kept(kind).get(layer, range(len(row)))) for layer, row in enumerate(rows)}
         normalized[key] = [
             [score if part in kept[layer] else -2.0 for part, score in enumerate(row)] for layer, row in enumerate(rows)
         ]

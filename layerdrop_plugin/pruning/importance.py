@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -105,7 +105,7 @@ class Importance:
 
     def save(self, path) -> None:
         """Write the file *path*: whole or not at all."""
-        checkpoint.write_text_atomic(path, json.dumps({"version": VERSION} | asdict(self), allow_nan=False) + "\n")
+        checkpoint.write_text_atomic(path, json.dumps({"version": VERSION} | vars(self), allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path) -> "Importance":
@@ -182,6 +182,8 @@ def _unit(row: list[float]) -> list[float]:
 def _plain(rows) -> list:
     """Rows (tensors, lists, None for an absent sublayer) or one row of numbers, as lists of Python's floats."""
     rows = rows.tolist() if isinstance(rows, torch.Tensor) else rows
+    if rows and _all_numbers(rows):
+        return list(map(float, rows))
     return [_plain(row) if row is None or _is_row(row) else float(row) for row in rows or []]
 
 
@@ -212,13 +214,22 @@ def _check_scores(scores, name: str) -> None:
         flat = key.endswith(f".{LAYERS}")
         if not isinstance(rows, list) or not (flat or all(isinstance(row, list) for row in rows)):
             raise LayerdropError(f"its {name!r} of {key} are no list with a row for each layer")
-        bad = [number for row in ([rows] if flat else rows) for number in row if not _finite(number)]
-        if bad:
-            raise LayerdropError(f"its {name!r} of {key} have {str(bad[0])[:20]} where a finite number should be")
+        for row in [rows] if flat else rows:
+            if not _all_finite(row):
+                bad = next(number for number in row if not _all_finite([number]))
+                raise LayerdropError(f"its {name!r} of {key} have {str(bad)[:20]} where a finite number should be")
 
 
-def _finite(number) -> bool:
-    return type(number) in (int, float) and abs(number) < math.inf
+def _all_finite(row: list) -> bool:
+    """Whether *row* has finite numbers only; without a step of Python's for each of many FFN units."""
+    try:
+        return _all_numbers(row) and all(map(math.isfinite, row))
+    except OverflowError:  # an integer beyond what a float can hold
+        return False
+
+
+def _all_numbers(row: list) -> bool:
+    return {int, float}.issuperset(map(type, row))
 
 
 def _lengths(scores: Scores) -> dict:

@@ -139,9 +139,10 @@ def _size(kept, size: int | None) -> int | None:
 
 def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str) -> None:
     """Raise LayerdropError unless *numbers* are different numbers below *size*, ascending."""
-    repeated = [number for i, number in enumerate(numbers) if number in numbers[:i]]
-    if repeated:
-        raise LayerdropError(f"the plan repeats {part} {repeated[0]} of {place}: name each one once")
+    if len(set(numbers)) < len(numbers):
+        seen = set()
+        repeated = next(number for number in numbers if number in seen or seen.add(number))
+        raise LayerdropError(f"the plan repeats {part} {repeated} of {place}: name each one once")
     beyond = [number for number in numbers if not 0 <= number < size]
     if beyond:
         has = f"has {size} {part}s, 0 to {size - 1}" if size else f"has no {part}s left"

@@ -1,6 +1,7 @@
 """Strategies: rules that say which layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
 
-Sources: Fan et al. 2019 (every other); Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even).
+Sources: Fan et al. 2019 (every other, by its formula and as its authors' released example has it); Sajjad et al. 2020,
+"Poor Man's BERT" (first, last, outer, even).
 A new strategy is one function ``(layers of the parent, argument) -> layers kept`` and one line in STRATEGIES.
 """
 
@@ -14,24 +15,37 @@ from .ranking import NAMES, RANKINGS, check_any_left, prune_by_importance, share
 
 
 def every_other(layers: int, argument: str) -> list[int]:
-    """Drop the layers d = 0 (mod floor(1/p)) (Fan et al. 2019, section 3.2).
+    """Drop the layers d = 0 (mod floor(1/p)), depth d counted from 0: the formula of Fan et al. 2019, section 3.2.
 
-    The formula by itself would remove everything above p = 0.5; there, with k = floor(1/(1-p)), the layers
-    d = k-1 (mod k) are kept. p = 0 keeps all. The rate reached often differs from p.
+    At p = 0.5 the layers 1, 3, 5, ... stay. The formula by itself would remove everything above p = 0.5; there, with
+    k = floor(1/(1-p)), the layers d = k-1 (mod k) are kept. p = 0 keeps all. The rate reached often differs from p.
     """
+    return _every_other(layers, "every-other", argument, depth_of_first=0)
+
+
+def every_other_from_1(layers: int, argument: str) -> list[int]:
+    """The same formula, depth d counted from 1, as the released example of Fan et al. 2019 has it.
+
+    At p = 0.5 the layers 0, 2, 4, ... (numbered from 0, as everywhere) stay: the example keeps 0, 2, ..., 14 of 16.
+    """
+    return _every_other(layers, "every-other-from-1", argument, depth_of_first=1)
+
+
+def _every_other(layers: int, name: str, argument: str, depth_of_first: int) -> list[int]:
+    """The layers that the formula keeps, *depth_of_first* being 0 or 1."""
     try:
         # exact: in floating point 1/(1 - 2/3) is below 3; a third written with many digits is a third
         p = Fraction(argument).limit_denominator(10**4)
     except (ValueError, ZeroDivisionError):
-        raise LayerdropError(f"every-other:{argument}: want a rate p with 0 <= p < 1, such as 0.5 or 2/3") from None
+        raise LayerdropError(f"{name}:{argument}: want a rate p with 0 <= p < 1, such as 0.5 or 2/3") from None
     if not 0 <= p < 1:
-        raise LayerdropError(f"every-other:{argument}: want a rate 0 <= p < 1, the share of layers to drop")
+        raise LayerdropError(f"{name}:{argument}: want a rate 0 <= p < 1, the share of layers to drop")
     if p == 0:
         return list(range(layers))
     if p <= Fraction(1, 2):
-        return [depth for depth in range(layers) if depth % int(1 / p) != 0]
+        return [layer for layer in range(layers) if (layer + depth_of_first) % int(1 / p) != 0]
     every = int(1 / (1 - p))
-    return [depth for depth in range(layers) if depth % every == every - 1]
+    return [layer for layer in range(layers) if (layer + depth_of_first) % every == every - 1]
 
 
 def keep(layers: int, argument: str) -> list[int]:
@@ -64,8 +78,20 @@ def outer(layers: int, argument: str) -> list[int]:
     return [*range((count + 1) // 2), *range(layers - count // 2, layers)]
 
 
-STRATEGIES = {"every-other": every_other, "keep": keep, "even": even, "first": first, "last": last, "outer": outer}
-SPEC_HELP = "every-other:P (drop a share P), keep:0,2,4, or with N layers kept even:N, first:N, last:N, outer:N"
+STRATEGIES = {
+    "every-other": every_other,
+    "every-other-from-1": every_other_from_1,
+    "keep": keep,
+    "even": even,
+    "first": first,
+    "last": last,
+    "outer": outer,
+}
+SPEC_HELP = (
+    "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
+    " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
+    " keep:0,2,4, or with N layers kept even:N, first:N, last:N, outer:N"
+)
 
 
 def _count(name: str, layers: int, argument: str) -> int:

@@ -16,6 +16,18 @@ def test_help(command, layerdrop):
     assert "usage: layerdrop " + command in output
 
 
+def test_prune_says_how_each_reading_of_every_other_counts(layerdrop):
+    said = " ".join(layerdrop("prune", "--help")[1].split())
+    assert "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0" in said
+    assert "every-other-from-1:P (depth counted from 1" in said
+
+
+def test_both_readings_of_every_other_prune(layerdrop, parent, tmp_path):
+    for name, layers in (("every-other", "1, 3"), ("every-other-from-1", "0, 2")):
+        layerdrop("prune", parent, tmp_path / "child.pt", "--encoder-layers", f"{name}:0.5")
+        assert f"keeping encoder layers [{layers}] of 4" in layerdrop("inspect", tmp_path / "child.pt")[1]
+
+
 def test_path(layerdrop):
     assert os.path.samefile(layerdrop("path")[1].strip(), builders.USER_DIR)
 

@@ -280,5 +280,16 @@ def test_the_file_is_whole_or_not_there(run, tmp_path, monkeypatch):
     assert json.loads(before)["examples"] == 4
 
 
+def test_a_long_run_writes_its_file_ever_less_often(run, monkeypatch):
+    criterion, root = run("masked_lm")
+    model, samples = one_by_one.model_of("masked_lm"), one_by_one.samples_of("masked_lm", [1])
+    estimate, written = type(criterion).estimate, []
+    monkeypatch.setattr(estimate, "write", lambda: written.append(estimate.updates))
+    for _ in range(60):
+        update(criterion, model, samples)
+    assert written == [*range(2, 22, 2), 22, 26, 30, 34, 38, 42, 48, 54, 60]
+    assert root.common.log_interval == 2
+
+
 def _no_space(*_):
     raise OSError(28, "No space left on device")

@@ -16,7 +16,7 @@ from layerdrop_plugin.evaluation.curve import Sweep
 from layerdrop_plugin.evaluation.points import Points
 from layerdrop_plugin.pruning.gates import gated, model_shape
 from layerdrop_plugin.pruning.importance import Importance
-from layerdrop_plugin.pruning.plan import Plan
+from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
 from layerdrop_plugin.pruning.ranking import RANKINGS
 
 
@@ -51,6 +51,18 @@ def test_steps_take_the_rounded_share_and_never_give_back(shape, step, ranking, 
             assert len(removed) == int(rate * 12 + Fraction(1, 2))
         assert sweep.count(shape, plan) == 12 - len(removed)
         before = removed
+
+
+def test_a_step_takes_time_in_proportion_to_the_units():
+    """What went before is asked for every unit: in a list of as many that would take minutes."""
+    units = 200_000
+    shape = ModelShape(StackShape(1, heads=1, ffn=units, embed_dim=4))
+    about = {"model": None, "data": None, "examples": 1, "loss": None, "per": None, "signature": {}}
+    rows = {"encoder.ffn": [list(range(units))]}
+    scores = Importance.of(rows, rows, method="taylor", **about)
+    before = Plan(StackPlan((0,), ffn={0: tuple(range(0, units, 2))}))
+    plan = Sweep("ffn").plan(shape, before, scores, Fraction(3, 5))
+    assert plan.encoder.ffn[0] == tuple(range(units // 5, units, 2))
 
 
 def test_a_step_must_remove_something(shape):

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import sys
 
 import builders
 import pytest
@@ -106,6 +107,7 @@ def put(value, *places):
         (put(-math.inf, "standard_error", "encoder.ffn", 0, 0), "have -inf"),
         (put(None, "scores", "encoder.layers", 0), "have None"),
         (put("1", "scores", "encoder.layers", 0), "have 1 where a finite number"),
+        (put(10**400, "scores", "encoder.layers", 0), "have 10000000000000000000 where a finite number"),
         (put(True, "scores", "encoder.layers", 0), "have True"),
         (put([1.0], "scores", "encoder.layers", 0), "have .1.0. where"),
         (put([1.0], "scores", "encoder.self_attn", 0), "'normalized' have other rows than its 'scores'"),
@@ -144,6 +146,28 @@ def test_a_failed_save_leaves_the_old_file(importance, tmp_path):
     with pytest.raises(LayerdropError, match="does not exist"):
         importance.save(tmp_path / "nowhere" / "importance.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_saving_takes_no_step_of_python_for_each_unit(tmp_path):
+    """A training run writes the file again and again."""
+
+    def calls(units: int) -> int:
+        rows = {"encoder.ffn": [torch.rand(units, dtype=torch.float64) for _ in range(3)], "encoder.layers": [1.0] * 3}
+        counted = 0
+
+        def count(frame, event, argument):
+            nonlocal counted
+            counted += event == "call"
+
+        sys.setprofile(count)
+        try:
+            Importance.of(rows, rows, **ABOUT, signature={}).save(tmp_path / "importance.json")
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    calls(1)  # what is imported and cached at first
+    assert calls(4000) == calls(1000)
 
 
 def stack(layers=2, **sizes):

@@ -175,6 +175,15 @@ def test_what_is_wrong_is_said_in_one_line(text, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_checking_a_plan_takes_steps_in_proportion_to_its_units():
+    """A quadratic check of as many would take minutes."""
+    units = tuple(range(200_000))
+    shape = ModelShape(encoder=StackShape(layers=1, heads=1, ffn=len(units) + 1, embed_dim=4))
+    Plan(encoder=StackPlan((0,), ffn={0: units})).validate(shape)
+    with pytest.raises(LayerdropError, match="repeats unit 199999 "):
+        Plan(encoder=StackPlan((0,), ffn={0: (*units, units[-1])})).validate(shape)
+
+
 def test_what_is_gone_may_be_named_as_gone():
     Plan(encoder=StackPlan((2, 3), self_attn={2: (), 3: None})).validate(SHAPE)
 

@@ -31,6 +31,11 @@ def kept(spec: str, layers: int) -> list[int]:
         ("every-other:0.6666666666666666", 6, [2, 5]),
         ("every-other:0.75", 12, [3, 7, 11]),
         ("every-other:0.9", 12, [9]),
+        ("every-other-from-1:0.5", 16, [0, 2, 4, 6, 8, 10, 12, 14]),  # the released example of its authors
+        ("every-other-from-1:0.5", 1, [0]),
+        ("every-other-from-1:1/3", 6, [0, 1, 3, 4]),
+        ("every-other-from-1:2/3", 6, [1, 4]),
+        ("every-other-from-1:0", 4, [0, 1, 2, 3]),
         ("keep:0,2,4", 6, [0, 2, 4]),
         ("even:6", 12, [1, 3, 5, 7, 9, 11]),
         ("even:4", 12, [2, 5, 8, 11]),
@@ -57,25 +62,41 @@ def test_n_is_the_number_kept(name, layers, data):
         assert not gaps or max(gaps) - min(gaps) <= 1
 
 
-@given(st.fractions(0, 1, max_denominator=100), st.integers(1, 30))
-def test_every_other_follows_the_formula(p, layers):
-    try:
-        layers_kept = kept(f"every-other:{p}", layers)
-    except LayerdropError as error:
-        assert p == 1 or "keeps no layer" in str(error)
-        return
-    if p == 0:
-        assert layers_kept == list(range(layers))
+@pytest.mark.parametrize(("name", "first"), [("every-other", 0), ("every-other-from-1", 1)])
+@given(p=st.fractions(0, 1, max_denominator=100), layers=st.integers(1, 30))
+def test_every_other_follows_the_formula_with_depth_counted_as_its_name_says(name, first, p, layers):
+    depths = range(first, first + layers)
+    if p == 1:
+        expected = []
+    elif p == 0:
+        expected = list(depths)
     elif p <= Fraction(1, 2):
-        assert set(range(layers)) - set(layers_kept) == {d for d in range(layers) if d % (1 // p) == 0}
+        expected = [d for d in depths if d % (1 // p) != 0]
     else:
-        assert layers_kept == [d for d in range(layers) if d % (1 // (1 - p)) == 1 // (1 - p) - 1]
+        expected = [d for d in depths if d % (1 // (1 - p)) == 1 // (1 - p) - 1]
+    if expected:
+        assert [layer + first for layer in kept(f"{name}:{p}", layers)] == expected
+    else:
+        with pytest.raises(LayerdropError, match="^every-other.*: (want a rate|the plan keeps no layer)"):
+            kept(f"{name}:{p}", layers)
 
 
 @pytest.mark.parametrize(
     "spec",
     ["", "every-other", "every-other:", "every-other:1", "every-other:-0.1", "every-other:x", "every-other:1/0"]
-    + ["every-other:nan", "keep:", "keep:0,0", "keep:6", "keep:-1", "keep:a", "keep:2,1", "nonsense:2"]
+    + [
+        "every-other-from-1:1",
+        "every-other-from-1:x",
+        "every-other-from-1",
+        "every-other:nan",
+        "keep:",
+        "keep:0,0",
+        "keep:6",
+        "keep:-1",
+        "keep:a",
+        "keep:2,1",
+        "nonsense:2",
+    ]
     + [f"{name}:{bad}" for name in ("even", "first", "last", "outer") for bad in ("0", "7", "-1", "x", "1.5", "")],
 )
 def test_bad_specs_are_refused_in_one_line(spec):
@@ -85,8 +106,9 @@ def test_bad_specs_are_refused_in_one_line(spec):
 
 
 def test_a_rate_that_leaves_nothing_is_refused():
-    with pytest.raises(LayerdropError, match="no layer"):
-        kept("every-other:0.9", 3)
+    for spec, layers in (("every-other:0.9", 3), ("every-other:0.5", 1), ("every-other-from-1:2/3", 1)):
+        with pytest.raises(LayerdropError, match=f"^{spec}: the plan keeps no layer of the encoder"):
+            kept(spec, layers)
 
 
 def test_every_strategy_is_described():

@@ -21,10 +21,14 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_quickstart_leaves_a_report_of_three_models(world):
+def test_quickstart_leaves_a_report_of_both_readings_of_every_other(world):
     rows = {row["name"]: row for row in read(world / "report.json")["rows"]}
-    assert {name: row["layers"] for name, row in rows.items()} == {"parent": 2, "child": 1, "scratch": 1}
-    assert rows["child"]["parameters"] == rows["scratch"]["parameters"] < rows["parent"]["parameters"]
+    children = ["child: layers 1 (every-other)", "child: layers 0 (every-other-from-1)"]
+    assert {name: row["layers"] for name, row in rows.items()} == {"parent": 2, "scratch": 1} | dict.fromkeys(
+        children, 1
+    )
+    for name in children:
+        assert rows[name]["parameters"] == rows["scratch"]["parameters"] < rows["parent"]["parameters"]
     for name in ("report.md", "report.png", "latency.json"):
         assert (world / name).stat().st_size > 500
     log = (world / "log").read_text(encoding="utf-8")
@@ -36,7 +40,7 @@ def test_quickstart_leaves_a_report_of_three_models(world):
 
 def test_every_test_sentence_was_counted(world):
     sentences = (world / "data/reviews/text/test.input0").read_text(encoding="utf-8").splitlines()
-    for name in ("parent", "child", "scratch"):
+    for name in ("parent", "child", "child-from-1", "scratch"):
         assert read(world / f"results/{name}-1.json")["examples"] == len(sentences)
 
 
@@ -46,8 +50,8 @@ def test_quickstart_again_does_nothing_and_says_the_same(world, downloads):
     log = succeeds("quickstart.sh", "--tiny-slice", "--out", world, "--downloads", downloads)
     assert before == {path: path.stat().st_mtime_ns for path in world.rglob("*.pt")}
     assert (
-        log.count("[done before]") == 11
-    )  # two folders of data, pre-training, pruning, three models, three results, timing
+        log.count("[done before]") == 14
+    )  # two folders of data, pre-training, two prunings, four models, four results, timing
     assert (world / "report.md").read_text(encoding="utf-8").count("|") == report
 
 
