@@ -13,6 +13,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
@@ -80,10 +81,12 @@ class PruningTask:
         """Build the child and load what it keeps of its parent.
 
         Raises:
-            LayerdropError: no parent, or one of another architecture or dictionary, or a plan that it cannot meet.
+            LayerdropError: no parent, or one of another architecture or dictionary, a plan that it cannot meet, or
+                fairseq's own pruning beside it.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        self._refuse_layers_to_keep(cfg)
         root = self._options._get_parent()
         resumed = _resume_file(root.checkpoint)
         state = self._resumed_child(resumed) if resumed else self._pruned_parent()
@@ -138,6 +141,16 @@ class PruningTask:
         child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
         logger.info(f"pruned {parent}: {', '.join(describe_kept(plan, shape)) or 'nothing, everything is kept'}")
         return child
+
+    def _refuse_layers_to_keep(self, cfg) -> None:
+        for stack in STACKS:
+            kept = safe_getattr(cfg, f"{stack}_layers_to_keep")
+            if kept:
+                layers = kept if isinstance(kept, str) else ",".join(map(str, kept))
+                raise LayerdropError(
+                    f"--{stack}-layers-to-keep {layers} would prune what --task {self._options._name} has pruned:"
+                    f" give --prune-{stack}-layers keep:{layers} instead"
+                )
 
     def _check_family(self, cfg, state: dict) -> None:
         wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
