@@ -49,10 +49,6 @@ class EstimateOnly:
         """The checkpoint *state* whose weights are to be scored, before anything casts them to half precision."""
         if self._options.importance_only:
             root = self._options._get_parent()
-            if root.checkpoint.finetune_from_model:
-                raise LayerdropError(
-                    "--importance-only scores the model of --prune-from: leave out --finetune-from-model"
-                )
             if not root.optimization.max_epoch and not root.optimization.max_update:
                 root.optimization.max_epoch = 1
             self.estimated_model = fingerprint(current_weights(state))
