@@ -69,6 +69,7 @@ class EstimateOnly:
         """As fairseq's; with ``--importance-only`` the gates alone are differentiated."""
         if not self._options.importance_only:
             return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **others)
+        model.set_num_updates(update_num)
         model, amp = unwrapped(model), isinstance(optimizer, AMPOptimizer)
         if self._scale is None:
             self._scale = FIRST_SCALE if amp or next(model.parameters()).dtype is torch.float16 else 1.0
