@@ -50,7 +50,7 @@ def interrupted_child(file: str, begin, options, plan_of: Callable[[ModelShape],
 
 def _what_to_do(file: str, begin, inside: bool) -> str:
     if begin.restore_file == checkpoint.LAST and inside:
-        return "choose another --save-dir, or delete that file to start again"
+        return "choose another --save-dir"
     option = "--continue-once" if begin.restore_file == checkpoint.LAST else "--restore-file"
     return f"to prune it, give --prune-from {file} and leave out {option}"
 
