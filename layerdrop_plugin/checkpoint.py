@@ -21,6 +21,7 @@ from .errors import LayerdropError
 
 # Where a child says what it came from: fairseq ignores unknown groups of a checkpoint's configuration.
 PROVENANCE = "layerdrop"
+LAST = "checkpoint_last.pt"  # what fairseq takes from the save folder unless --restore-file names another one
 
 
 def allow_fairseq_classes() -> None:
@@ -161,6 +162,19 @@ def read(path) -> dict:
         raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
     state["cfg"] = plain(state["cfg"])
     return state
+
+
+def restored_file(begin) -> str | None:
+    """The checkpoint that fairseq-train will go on from, None on a first start.
+
+    Args:
+        begin: the run's options for checkpoints.
+    """
+    path = begin.restore_file.replace(".pt", f"{begin.checkpoint_suffix}.pt")
+    if begin.restore_file == LAST:
+        path = os.path.join(begin.save_dir, path)
+        path = path if os.path.isfile(path) else begin.get("continue_once")
+    return path if path and os.path.isfile(path) else None
 
 
 def place_in_memory(tensor) -> tuple:

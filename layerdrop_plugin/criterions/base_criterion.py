@@ -77,9 +77,7 @@ def criterion_of_run(root: DictConfig, task_options) -> dict:
         LayerdropError: the run begins with none, or with one of another task, or it names no criterion.
     """
     begin = root.checkpoint
-    last = os.path.join(begin.save_dir, f"checkpoint_last{begin.checkpoint_suffix}.pt")
-    restored = last if begin.restore_file == "checkpoint_last.pt" else begin.restore_file
-    files = [restored, begin.finetune_from_model, task_options.get("prune_from")]
+    files = [checkpoint.restored_file(begin), begin.finetune_from_model, task_options.get("prune_from")]
     found = next((file for file in files if file and os.path.isfile(file)), None)
     if found is None:
         raise LayerdropError(f"--criterion {WRAPPER} needs --base-criterion NAME: it begins without a checkpoint")

@@ -17,6 +17,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.distributed.utils import is_master
 from omegaconf import OmegaConf, open_dict
 
+from .. import checkpoint
 from ..errors import LayerdropError
 from ..pruning.baselines import GRADIENTS
 from ..reports.data import TRANSLATION, Split, find_split
@@ -24,7 +25,7 @@ from ..reports.signature import versions
 from .base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
 from .independence import check_independence
 from .recorder import Recorder, rows_of
-from .running_estimate import RunningEstimate
+from .running_estimate import RunningEstimate, keep_in_checkpoints
 
 
 @dataclass
@@ -144,7 +145,7 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
     if master and not file.parent.is_dir():
         raise LayerdropError(f"cannot write {file}: the folder {file.parent} does not exist, make it first")
     data = _sha256(task.cfg, root.dataset.train_subset) if master else None
-    return RunningEstimate(
+    estimate = RunningEstimate(
         file=file if master else None,
         interval=root.common.log_interval,
         method=str(cfg.importance_method),
@@ -159,7 +160,17 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
             "command": shlex.join(sys.argv),
             "criterion": base.plain(),
         },
+        resumes=_resumes(root.checkpoint),
     )
+    if master:  # the others' sums are written nowhere
+        keep_in_checkpoints(estimate, task)
+    return estimate
+
+
+def _resumes(begin) -> bool:
+    """Whether the run goes on from a checkpoint, and with what was counted before."""
+    reset = any(begin.get(f"reset_{what}") for what in ("dataloader", "meters", "optimizer"))
+    return checkpoint.restored_file(begin) is not None and not reset
 
 
 def _sha256(options, subset: str) -> str | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import LayerdropError
 from ..modules.gate import Probe
 from ..modules.layer_stack import LayerStack
-from ..pruning.gates import gates_of
+from ..pruning.gates import gates_of, stacks_of
 from ..pruning.plan import STACKS
 
 POWERS = ("absolute", "square", "signed", "fourth")  # what is summed of each part's g: |g|, g², g, g⁴
@@ -34,6 +34,17 @@ class Sums:
         self.sizes, self.per_token = sizes, per_token
         self.parts = sum(sum(layers) for layers in sizes.values())
         self._values = torch.zeros(self.length, dtype=torch.float64)
+
+    @classmethod
+    def from_state_dict(cls, state: dict) -> "Sums":
+        """The reverse of :meth:`state_dict`."""
+        sums = cls(state["sizes"], state["per_token"])
+        sums.add(state["values"])
+        return sums
+
+    def state_dict(self) -> dict:
+        """What a checkpoint keeps of them: plain containers and a tensor on the CPU."""
+        return {"sizes": self.sizes, "per_token": self.per_token, "values": self._values.to("cpu", copy=True)}
 
     @property
     def length(self) -> int:
@@ -186,12 +197,18 @@ class Recorder:
         if not any(itertools.chain.from_iterable(self.sizes.values())):
             raise LayerdropError("nothing in the model has gates: use a layerdrop_ architecture")
         self.per_token = per_token
+        self._stack = next(iter(stacks_of(model).values()))
         self._like = next(model.parameters())
         self._padding = {
             module.layers.stack: module.padding_idx
             for module in model.modules()
             if isinstance(getattr(module, "layers", None), LayerStack)
         }
+
+    @property
+    def update(self) -> int:
+        """Updates that the model has had before the one that it is in."""
+        return self._stack.num_updates
 
     def sums(self) -> Sums:
         """Sums of nothing yet."""

@@ -14,13 +14,36 @@ from ..pruning.importance import Importance
 from .recorder import Recorder, Sums
 
 logger = logging.getLogger(__name__)
+STATE = "head_importance"  # what a checkpoint calls the estimate
+
+
+def keep_in_checkpoints(estimate: "RunningEstimate", task) -> None:
+    """Let *estimate* travel in the checkpoints of a run of *task*, by the hooks that fairseq offers to tasks.
+
+    fairseq calls ``set_checkpoint_dict`` where the run goes on at its place in the data, and only there.
+    """
+    name = type(task).__name__
+    others, take_others = getattr(task, "get_checkpoint_dict", dict), getattr(task, "set_checkpoint_dict", None)
+
+    def get_checkpoint_dict() -> dict:
+        kept, state = others(), estimate.state_dict()
+        return kept | {name: kept.get(name, {}) | {STATE: state}} if state else kept
+
+    def set_checkpoint_dict(kept: dict) -> None:
+        if estimate.resumes and STATE in kept:
+            estimate.load_state_dict(kept[STATE])
+        if take_others is not None:
+            take_others({key: value for key, value in kept.items() if key != STATE})
+
+    task.get_checkpoint_dict, task.set_checkpoint_dict = get_checkpoint_dict, set_checkpoint_dict
 
 
 class RunningEstimate:
     """Sums over the updates of a run, over all workers; the master writes the file.
 
     Fairseq may throw an update away: where loss scaling overflows, or memory runs out. What its batches gave is kept
-    apart until the update has succeeded.
+    apart until the update has succeeded. The sums travel in the run's checkpoints (see :func:`keep_in_checkpoints`), so
+    that an interrupted run goes on with those of the updates that it does not repeat.
 
     Args:
         file: where to, None on workers other than the master.
@@ -29,13 +52,26 @@ class RunningEstimate:
         method: one of ``baselines.GRADIENTS``.
         per: ``example`` or ``token``.
         model, data, signature: as :class:`Importance` has them.
+        resumes: whether the run goes on from a checkpoint, and with its sums.
+
+    Attributes:
+        updates: those whose sums these are.
+        since_update: updates that the model had had before the first of them.
     """
 
-    def __init__(self, *, file: Path | None, interval: int, method: str, per: str, model, data, signature: dict):
+    def __init__(
+        self, *, file: Path | None, interval: int, method: str, per: str, model, data, signature: dict, resumes=False
+    ):
         self.file, self.interval, self.method, self.per = file, interval, method, per
         self.described = {"model": model, "data": data, "signature": signature}
         self.sums: Sums | None = None
+<<<<<<< HEAD
         self.updates = self._written = 0  # so far, and when the file was written last
+=======
+        self.updates = self.since_update = 0
+        self.resumes = resumes
+        self._anew = "the checkpoint has no sums of importance" if resumes else None  # why they begin at zero
+>>>>>>> wt-a
         self.counted = True  # whether the latest batch's gradients were finite; a tensor once there is one
         self._update: Tensor | None = None
         if file is not None:  # fairseq-train has no hook at its end; this one works in spawned workers, too
@@ -43,8 +79,12 @@ class RunningEstimate:
 
     def begin(self, recorder: Recorder, device: torch.device) -> Callable[[Tensor], None]:
         """A batch of an update begins; give the function that its sums are to be told to."""
+        if self.sums is not None and self.sums.sizes != recorder.sizes:
+            self.sums, self._anew = None, "the checkpoint's sums of importance are of other parts"
         if self.sums is None:
-            self.sums = recorder.sums()
+            self.sums, self.updates, self.since_update = recorder.sums(), 0, recorder.update
+            if self._anew and self.file is not None:
+                logger.warning(f"{self._anew}: the estimate begins anew after {recorder.update} updates")
         if self._update is None:
             self._update = torch.zeros(self.sums.length, dtype=torch.float64, device=device)
         return self._take
@@ -76,7 +116,32 @@ class RunningEstimate:
             return
         scores, errors = METHODS[self.method](None, self.sums)
         found = {"examples": self.sums.examples, "loss": self.sums.loss, "per": self.per, "method": self.method}
-        Importance.of(scores, errors, **found, **self.described).save(self.file)
+        signature = self.described["signature"] | {"updates": self.updates, "since_update": self.since_update}
+        Importance.of(scores, errors, **found, **self.described | {"signature": signature}).save(self.file)
+
+    def state_dict(self) -> dict:
+        """What a checkpoint keeps of it: plain containers and tensors; empty before the first update."""
+        if self.sums is None:
+            return {}
+        counts = {"updates": self.updates, "since_update": self.since_update, "model": self.described["model"]}
+        return counts | {"sums": self.sums.state_dict(), "of": self._of()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with what a checkpoint kept, unless that is an estimate of something else."""
+        of, mine = state["of"], self._of()
+        other = next((name for name in mine if of.get(name) != mine[name]), None)
+        if other:
+            self._anew = f"the checkpoint's sums of importance are of another {other}"
+            return
+        self.sums = Sums.from_state_dict(state["sums"])
+        self.updates, self.since_update = state["updates"], state["since_update"]
+        self.described["model"] = state["model"]  # in half precision a checkpoint's weights are not quite the same
+
+    def _of(self) -> dict:
+        """What only sums of the same can be added to."""
+        signature, kind = self.described["signature"], "estimate" if self.described["model"] else "training"
+        named = {"criterion": signature["criterion"], "split": signature["split"], "data": self.described["data"]}
+        return named | {"unit": self.per, "kind of run": kind}
 
     def _end(self) -> None:
         self.write()

@@ -64,11 +64,21 @@ class LayersToKeep:
             LayerdropError: a layer to keep that *state_dict* does not have.
         """
         self.upgrade_state_dict(state_dict)
+        mine = [name for name, _ in self.named_parameters()]
         plans = {}
         for stack, kept in self.layers_to_keep.items():
-            layers = len(layers_of(state_dict, stack))
-            if layers != len(kept):
-                plans[stack] = StackPlan(parse_layers_to_keep(kept, layers, stack))
+            # Layers that have weights: one whose sublayers are all absent has none. Where both have them in the same
+            # places, the weights are the child's already, or pruning would give back the same.
+            wanted, found = layers_of(mine, stack), layers_of(state_dict, stack)
+            if wanted == found:
+                continue
+            missing = [kept[layer] for layer in sorted(wanted) if kept[layer] not in found]
+            if missing:
+                raise LayerdropError(
+                    f"--{stack}-layers-to-keep {','.join(map(str, kept))}: the weights that are loaded have no layer"
+                    f" {missing[0]} of the {stack}"
+                )
+            plans[stack] = StackPlan(kept)
         return super().load_state_dict(prune_weights(state_dict, Plan(**plans)), strict=strict)
 
 

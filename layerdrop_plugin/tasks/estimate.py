@@ -49,10 +49,6 @@ class EstimateOnly:
         """The checkpoint *state* whose weights are to be scored, before anything casts them to half precision."""
         if self._options.importance_only:
             root = self._options._get_parent()
-            if root.checkpoint.finetune_from_model:
-                raise LayerdropError(
-                    "--importance-only scores the model of --prune-from: leave out --finetune-from-model"
-                )
             if not root.optimization.max_epoch and not root.optimization.max_update:
                 root.optimization.max_epoch = 1
             self.estimated_model = fingerprint(current_weights(state))
@@ -73,6 +69,7 @@ class EstimateOnly:
         """As fairseq's; with ``--importance-only`` the gates alone are differentiated."""
         if not self._options.importance_only:
             return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **others)
+        model.set_num_updates(update_num)
         model, amp = unwrapped(model), isinstance(optimizer, AMPOptimizer)
         if self._scale is None:
             self._scale = FIRST_SCALE if amp or next(model.parameters()).dtype is torch.float16 else 1.0

@@ -13,6 +13,7 @@ from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageMode
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
@@ -26,6 +27,7 @@ from ..pruning.importance import fingerprint
 from ..pruning.plan import STACKS, ModelShape, Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from .estimate import EstimateOnly, EstimateOptions
+from .resume import interrupted_child
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class PruningDecoderOptions(PruningOptions):
 class PruningTask:
     """Mixed into a fairseq task: builds the child of ``--prune-from`` instead of a new model.
 
-    An interrupted run resumes: where the save folder holds a checkpoint already, the shape comes from there and the
+    An interrupted run resumes: where the save folder holds the child already, the shape comes from there and the
     parent is not needed. ``--arch`` names the family only (``layerdrop_roberta``). What fairseq saves names the stock
     task and model, so it needs neither this task nor the parent nor, for evaluation, this plugin.
     """
@@ -80,12 +82,18 @@ class PruningTask:
         """Build the child and load what it keeps of its parent.
 
         Raises:
-            LayerdropError: no parent, or one of another architecture or dictionary, or a plan that it cannot meet.
+            LayerdropError: no parent, or one of another architecture or dictionary, a plan that it cannot meet,
+                fairseq's own pruning beside it, or a checkpoint to go on from that is not the child asked for.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        self._refuse_layers_to_keep(cfg)
         root = self._options._get_parent()
-        resumed = _resume_file(root.checkpoint)
+        if root.checkpoint.finetune_from_model:
+            raise LayerdropError(
+                f"--task {self._options._name} takes its weights from --prune-from: leave out --finetune-from-model"
+            )
+        resumed = checkpoint.restored_file(root.checkpoint)
         state = self._resumed_child(resumed) if resumed else self._pruned_parent()
         self._check_family(cfg, state)
         self._check_dictionaries(state)
@@ -102,23 +110,7 @@ class PruningTask:
         return self.cfg if self.cfg is not None else self.args
 
     def _resumed_child(self, file: str) -> dict:
-        """The child of an interrupted run, which must be the one that the command asks for."""
-        state = checkpoint.read(file)
-        ancestors = (state["cfg"].get(checkpoint.PROVENANCE) or {}).get("ancestors")
-        if ancestors and not self._rules_gone():
-            plan = self._plan(surgery.shape_before(state["cfg"][checkpoint.PROVENANCE]))
-            if plan != Plan.from_dict(ancestors[-1]["plan"]):
-                raise LayerdropError(
-                    f"{file} is a child by another plan ({ancestors[-1]['plan']}) than the one asked for:"
-                    " choose another --save-dir, or delete that one to start again"
-                )
-        return state
-
-    def _rules_gone(self) -> bool:
-        """Whether a file is gone that the plan is made from; a child that is there already does not need it."""
-        options = self._options
-        scores = [spec.rpartition(":")[0] for spec in (options.prune_heads, options.prune_ffn) if spec]
-        return not all(os.path.isfile(path) for path in [options.prune_plan, *scores] if path)
+        return interrupted_child(file, self._options._get_parent().checkpoint, self._options, self._plan)
 
     def _plan(self, shape: ModelShape, model: str | None = None) -> Plan:
         """The plan that the options ask for; *model* is the fingerprint of the parent's weights, if known."""
@@ -138,6 +130,16 @@ class PruningTask:
         child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
         logger.info(f"pruned {parent}: {', '.join(describe_kept(plan, shape)) or 'nothing, everything is kept'}")
         return child
+
+    def _refuse_layers_to_keep(self, cfg) -> None:
+        for stack in STACKS:
+            kept = safe_getattr(cfg, f"{stack}_layers_to_keep")
+            if kept:
+                layers = kept if isinstance(kept, str) else ",".join(map(str, kept))
+                raise LayerdropError(
+                    f"--{stack}-layers-to-keep {layers} would prune what --task {self._options._name} has pruned:"
+                    f" give --prune-{stack}-layers keep:{layers} instead"
+                )
 
     def _check_family(self, cfg, state: dict) -> None:
         wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
@@ -193,14 +195,6 @@ class PruningTask:
                 f"--tokens-per-sample {self._options.tokens_per_sample} is more than the parent's {positions}"
                 " positions: lower it"
             )
-
-
-def _resume_file(cfg) -> str | None:
-    """The checkpoint from which fairseq will go on, or None on a first start."""
-    path = cfg.restore_file
-    if path == "checkpoint_last.pt":
-        path = os.path.join(cfg.save_dir, f"checkpoint_last{cfg.checkpoint_suffix}.pt")
-    return path if os.path.isfile(path) else None
 
 
 def _save_as_stock(root, cfg, state: dict, options) -> None:

@@ -143,21 +143,60 @@ def test_estimate_only_of_a_translator(data, translator, scores, tmp_path):
     assert scores.model == fingerprint(weights(translator.parent))
 
 
+def interrupted(train, folder, *, after, run=builders.run):
+    """Run the command *train* into ``whole``, and into ``parts`` stopped *after* some updates; its scores in each."""
+    run(*train, "--save-dir", folder / "whole")
+    run(*train, "--save-dir", folder / "parts", "--max-update", after)
+    partial = Importance.load(folder / "parts" / "importance.json")
+    run(*train, "--save-dir", folder / "parts")
+    whole, parts = (Importance.load(folder / name / "importance.json") for name in ("whole", "parts"))
+    assert partial.examples < whole.examples
+    assert_same_scores(parts, whole, 1e-9)
+    assert (parts.loss, parts.model, parts.data) == (pytest.approx(whole.loss, rel=1e-12), whole.model, whole.data)
+    counted = [{key: found.signature[key] for key in ("updates", "since_update")} for found in (parts, whole)]
+    assert counted[0] == counted[1]
+    return parts
+
+
 def test_estimate_only_of_a_classifier(data, classifier, tmp_path):
-    """Its criterion is the checkpoint's; going on where a run was interrupted scores what that holds."""
+    """Its criterion is the checkpoint's; interrupted, an estimate ends like an uninterrupted one."""
     options = without(builders.FINETUNE, "--criterion", "--best-checkpoint-metric", "--batch-size")
     options = [option for option in options if option != "--maximize-best-checkpoint-metric"]
     train = ("fairseq-train", data / "nlu", *options, *ESTIMATE, "--prune-from", classifier, "--batch-size", "7")
-    builders.run(*train, "--save-dir", tmp_path, "--max-update", "3")
-    assert_same_weights(weights(tmp_path), weights(classifier.parent))
-    first = Importance.load(tmp_path / "importance.json")
-    assert first.examples == 21
-    builders.run(*train, "--save-dir", tmp_path, "--max-update", "5")
-    found = Importance.load(tmp_path / "importance.json")
-    assert (found.examples, found.model) == (14, first.model)
-    cfg = checkpoint.read(tmp_path / "checkpoint_last.pt")["cfg"]
+    found = interrupted(train, tmp_path, after=3)
+    assert (found.examples, found.signature["updates"], found.signature["since_update"]) == (120, 18, 0)
+    parts = tmp_path / "parts"
+    assert_same_weights(weights(parts), weights(classifier.parent))
+    cfg = checkpoint.read(parts / "checkpoint_last.pt")["cfg"]
     assert (cfg["task"]["_name"], cfg["criterion"]["_name"]) == ("sentence_prediction", "sentence_prediction")
     assert not any("importance" in key for key in cfg["task"])
+    path = ("--path", parts / "checkpoint_last.pt")
+    builders.run("fairseq-validate", data / "nlu", *path, *builders.VALIDATE)  # without this plugin
+    (parts / "importance.json").unlink()  # killed between the last checkpoint and the file
+    builders.run(*train, "--save-dir", parts)
+    assert_same_scores(Importance.load(parts / "importance.json"), found, 0)
+
+
+def test_an_interrupted_training_estimates_like_an_uninterrupted_one(data, tmp_path):
+    """With fairseq's own tasks too; a run that goes on without the criterion loses the sums, which is said after it."""
+    train = ("fairseq-train", data / "nmt", *wrapped(TRANSLATE), "--max-epoch", "2")
+    found = interrupted(train, tmp_path, after=5)
+    assert found.examples == 240
+    plain = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "parts", *TRANSLATE, "--max-update")
+    assert "Loaded checkpoint" in builders.run(*plain, "18").stdout
+    again = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "parts", *wrapped(TRANSLATE), "--max-update")
+    output = builders.run(*again, "20").stdout
+    assert "the checkpoint has no sums of importance: the estimate begins anew after 18 updates" in output
+    lost = Importance.load(tmp_path / "parts" / "importance.json")
+    assert 0 < lost.examples <= 32
+    assert (lost.signature["updates"], lost.signature["since_update"]) == (2, 18)
+
+
+def test_workers_that_were_interrupted_count_nothing_twice(data, translator, tmp_path):
+    task = ("--task", "pruning_translation", "--arch", "layerdrop_transformer", "--prune-from", translator)
+    options = without(TRANSLATE, "--criterion", "--label-smoothing", "--task", "--arch", "--batch-size")
+    train = ("fairseq-train", data / "nmt", *options, *task, *ESTIMATE, "--batch-size", "8")
+    assert interrupted(train, tmp_path, after=3, run=by_two).examples == 120
 
 
 def test_half_precision(data, translator, scores, tmp_path):

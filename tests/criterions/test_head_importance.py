@@ -110,6 +110,59 @@ def test_what_a_run_estimates(kind, per, run, tmp_path):
     assert found.signature["criterion"]["_name"] == one_by_one.KINDS[kind][1]
 
 
+def resumed(folder, task, data, reset=None, **options):
+    """The criterion of a run that goes on from a checkpoint whose extra state is what *task* wants kept."""
+    torch.save(task.get_checkpoint_dict(), folder / "checkpoint_last.pt")
+    kept = torch.load(folder / "checkpoint_last.pt", weights_only=True)
+    root = root_of(data, folder, base_criterion="masked_lm", **options)
+    if reset:
+        root.checkpoint[reset] = True
+    criterion = build(root)
+    criterion.task.set_checkpoint_dict(kept["Task"])
+    return criterion
+
+
+def test_an_estimate_goes_on_from_a_checkpoint(run, data, tmp_path):
+    """As it is after each update, in plain data; the file is the uninterrupted run's."""
+    model, samples = one_by_one.model_of("masked_lm"), one_by_one.samples_of("masked_lm", [3, 2, 4, 1])
+    files = []
+    for stops in ((), (1,), (1, 2, 3)):
+        criterion, _ = run("masked_lm")
+        assert criterion.task.get_checkpoint_dict() == {}
+        for number, sample in enumerate(samples):
+            if number in stops:
+                criterion = resumed(tmp_path, criterion.task, data)
+            model.set_num_updates(number)
+            update(criterion, model, [sample])
+        files.append((tmp_path / "importance.json").read_text())
+        (tmp_path / "checkpoint_last.pt").unlink(missing_ok=True)
+    assert files[0] == files[1] == files[2]
+    found = Importance.load(tmp_path / "importance.json")
+    assert (found.examples, found.signature["updates"], found.signature["since_update"]) == (10, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"importance_per": "token"}, "the checkpoint's sums of importance are of another unit"),
+        ({"base_criterion_args": '{"tpu": true}'}, "the checkpoint's sums of importance are of another criterion"),
+        ({"reset": "reset_meters"}, None),
+        ({"reset": "reset_optimizer"}, None),
+    ],
+)
+def test_an_estimate_of_something_else_is_not_added_to(changes, warning, run, data, tmp_path, caplog):
+    model, samples = one_by_one.model_of("masked_lm"), one_by_one.samples_of("masked_lm", [3, 2])
+    criterion, _ = run("masked_lm")
+    update(criterion, model, samples[:1])
+    criterion = resumed(tmp_path, criterion.task, data, **changes)
+    model.set_num_updates(7)
+    update(criterion, model, samples[1:])
+    type(criterion).estimate.write()
+    found = Importance.load(tmp_path / "importance.json")
+    assert (found.examples, found.signature["since_update"]) == (2, 7)
+    assert (f"{warning}: the estimate begins anew after 7 updates" in caplog.text) == (warning is not None)
+
+
 @pytest.mark.parametrize("kind", one_by_one.KINDS)
 def test_it_is_the_base_criterion(kind, run):
     """Its name, losses, gradients, logging outputs and metrics; a checkpoint names it alone."""

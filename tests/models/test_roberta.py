@@ -3,7 +3,7 @@ import copy
 import builders
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
@@ -118,6 +118,35 @@ def test_layers_to_keep_prunes_once_and_loads_its_own_checkpoint():
     resumed = builders.build("layerdrop_roberta", encoder_layers_to_keep="1,3")
     resumed.load_state_dict(copy.deepcopy(pruned.state_dict()))
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), pruned.parameters(), strict=True))
+
+
+@given(
+    sizes=st.tuples(*[st.tuples(st.sampled_from(["-", "0", "1", "2"]), st.sampled_from(["-", "0", "5"]))] * 4),
+    kept=st.sets(st.integers(0, 3), min_size=1),
+)
+@example(sizes=(("2", "5"), ("-", "-"), ("2", "5"), ("2", "5")), kept={0, 1, 3})
+@example(sizes=(("2", "5"), ("-", "-"), ("2", "5"), ("2", "5")), kept={3})
+@settings(max_examples=25, deadline=None)
+def test_layers_to_keep_counts_layers_without_weights(sizes, kept):
+    """A layer all of whose sublayers are absent has a number too, in pruning and in loading what was pruned."""
+    heads, units = zip(*sizes, strict=True)
+    parts = {"encoder_self_attn_heads": ",".join(heads), "encoder_ffn_units": ",".join(units)}
+    whole = builders.build("layerdrop_roberta", encoder_ffn_embed_dim=5, **parts)
+    keep = parts | {"encoder_layers_to_keep": ",".join(map(str, kept)), "encoder_ffn_embed_dim": 5}
+    pruned, resumed = (builders.build("layerdrop_roberta", **keep) for _ in range(2))
+    pruned.load_state_dict(copy.deepcopy(whole.state_dict()))
+    resumed.load_state_dict(copy.deepcopy(pruned.state_dict()))
+    for model in (pruned, resumed):
+        for mine, theirs in zip(model.encoder.sentence_encoder.layers, sorted(kept), strict=True):
+            expected = whole.encoder.sentence_encoder.layers[theirs].state_dict()
+            assert mine.state_dict().keys() == expected.keys()
+            assert all(torch.equal(value, expected[key]) for key, value in mine.state_dict().items())
+
+
+def test_layers_to_keep_that_the_weights_do_not_have_are_refused():
+    pruned = builders.build("layerdrop_roberta", encoder_layers_to_keep="0,3")
+    with pytest.raises(LayerdropError, match="--encoder-layers-to-keep 0,3: .* no layer 3 of the encoder"):
+        pruned.load_state_dict(builders.build("layerdrop_roberta", encoder_layers=3).state_dict())
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_stock_checkpoints_load_here_and_are_parents(data, tmp_path):
         (["--prune-from", "PARENT", "--prune-decoder-layers", "keep:"], "separated by commas"),
         (["--prune-from", "PARENT", "--prune-decoder-layers", "every-other:0.9"], "keeps no layer of the decoder"),
         (["--prune-from", "PARENT", "--prune-decoder-layers", "keep:3"], "layer 3"),
+        (["--prune-from", "PARENT", "--decoder-layers-to-keep", "2"], "give --prune-decoder-layers keep:2 instead"),
         (["--prune-from", "PARENT", "--source-lang", "a", "--target-lang", "xx"], "no language pair a-xx"),
         (
             ["--prune-from", "PARENT", "--decoder-layerdrop", "0.2", "--criterion"]

@@ -126,6 +126,8 @@ def test_masked_lm_task_and_pruning_again(data, parent, finetuned, tmp_path):
         (["--prune-from", "OTHER"], "another dictionary"),
         (["--prune-from", "RENAMED"], "another dictionary"),
         (["--prune-from", "LSTM"], "cannot be pruned"),
+        (["--prune-from", "PARENT", "--finetune-from-model", "PARENT"], "leave out --finetune-from-model"),
+        (["--prune-from", "PARENT", "--encoder-layers-to-keep", "0,2"], "give --prune-encoder-layers keep:0,2 instead"),
     ],
 )
 def test_bad_requests_end_in_one_line(options, message, data, parent, tmp_path):
