@@ -15,6 +15,7 @@ class LayerDropTransformerDecoder(TransformerDecoder):
 
     def __init__(self, args, dictionary, embed_tokens, no_encoder_attn=False, output_projection=None):
         super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
+        self.dropout_module.module_name = TransformerDecoder.__name__  # what --retain-dropout-modules knows
         self._on_layer_stack(args)
 
     @classmethod
