@@ -4,6 +4,7 @@
 - a refused or broken checkpoint, or one of another dictionary than the data's, ends in one line;
 - a run that goes on with another number of workers goes on where it was in its data;
 - children, stock by name, run on our classes: the same outputs, and beam search as fast as their parents';
+- a search whose caller looks at attention weights has them, and any other is faster without;
 - ``--user-dir`` accepts any path that reaches the files already imported.
 """
 
@@ -27,8 +28,10 @@ except ModuleNotFoundError as error:
         "  pip install -c constraints.txt '.[fairseq]')"
     ) from None
 
-from fairseq import checkpoint_utils, models  # noqa: E402
+from fairseq import checkpoint_utils, models, utils  # noqa: E402
 from fairseq.data.iterators import EpochBatchIterator  # noqa: E402
+from fairseq.hub_utils import GeneratorHubInterface  # noqa: E402
+from fairseq.sequence_generator import SequenceGeneratorWithAlignment  # noqa: E402
 from omegaconf import OmegaConf, open_dict  # noqa: E402
 
 from . import checkpoint  # noqa: E402
@@ -60,6 +63,10 @@ def install(package) -> None:
     checkpoint_utils.load_model_ensemble_and_task = _one_by_one(checkpoint_utils.load_model_ensemble_and_task)
     models.build_model = _with_its_dictionaries(_on_our_classes(models.build_model))
     EpochBatchIterator.load_state_dict = _at_its_place(EpochBatchIterator.load_state_dict)
+    for search in (SequenceGeneratorWithAlignment, GeneratorHubInterface):
+        search.generate = _with_attention(search.generate)
+    # As --help says: what is neither "hard" nor "soft" is hard; without this, it is an AttributeError.
+    SequenceGeneratorWithAlignment.extract_alignment = staticmethod(utils.extract_hard_alignment)
 
 
 def _safely(original):
@@ -128,6 +135,19 @@ def _on_our_classes(original):
         return original(cfg, task, from_checkpoint)
 
     return build_model
+
+
+def _with_attention(original):
+    """``generate`` of a module around models, whose hypotheses tell the attention that they were written with."""
+
+    @functools.wraps(original)
+    def generate(self, *args, **kwargs):
+        from .modules.transformer_decoder import attention_wanted
+
+        with attention_wanted(self):
+            return original(self, *args, **kwargs)
+
+    return generate
 
 
 def _at_its_place(original):
