@@ -10,6 +10,7 @@ from .drop_rates import layer_rates, warmup_factor
 from .layer_sizes import layer_sizes
 from .prunable_layer import prunable_layer
 from .structured_dropout import StructuredDropout
+from .sublayers import Sublayers
 
 
 def draw_kept(draw: Draw, rates: Sequence[float]) -> tuple[int, ...]:
@@ -45,7 +46,7 @@ class LayerStack(nn.ModuleList):
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
         self.structured_dropout: StructuredDropout | None = None
         self.num_updates, self.micro_batch = 0, 0
-        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that run at all
+        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that contribute at all
         self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
 
     @classmethod
@@ -86,7 +87,14 @@ class LayerStack(nn.ModuleList):
                 kept = draw_kept(draw, rates)
         if self.structured_dropout is not None:
             self.structured_dropout.drop(self, draw, factor)
-        return kept if self.gate is None else tuple(depth for depth in kept if depth in self.gate)
+        return tuple(depth for depth in kept if self._lets_through(depth))
+
+    def _lets_through(self, depth: int) -> bool:
+        """Whether the gate leaves layer *depth* to run: what it closes, only where its gradient is asked for."""
+        if self.gate is None or depth in self.gate:
+            return True
+        layer = self[depth]
+        return isinstance(layer, Sublayers) and layer.gate.probed
 
     @contextlib.contextmanager
     def forward_pass(self) -> Iterator[list[nn.Parameter]]:
