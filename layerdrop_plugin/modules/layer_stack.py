@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import nn
 
+from ..errors import LayerdropError
 from .draws import Draw
 from .drop_rates import layer_rates, warmup_factor
 from .layer_sizes import layer_sizes
@@ -54,12 +55,15 @@ class LayerStack(nn.ModuleList):
         """The stack of fairseq's *layers*, each made one of ours, sized and dropped as the options in *args* say.
 
         Raises:
-            LayerdropError: a drop rate, schedule or size of a layer that cannot be.
+            LayerdropError: a drop rate, schedule or size of a layer that cannot be, or a rate that finds nothing to
+                drop.
         """
         modules = list(nn.ModuleList.__iter__(layers))  # fairseq's LayerDrop list draws in its own __iter__
         sizes = layer_sizes(args, stack, len(modules))
         modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
         rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
+        if rate and not modules:
+            raise LayerdropError(f"--{stack}-layerdrop {rate:g} finds no layers to drop in the {stack}: leave it out")
         result = cls(
             modules,
             layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
@@ -68,6 +72,8 @@ class LayerStack(nn.ModuleList):
             warmup_updates=args.layerdrop_warmup_updates,
         )
         result.structured_dropout = StructuredDropout.of(args, stack)
+        if result.structured_dropout is not None:
+            result.structured_dropout.check(modules, stack)
         return result
 
     def set_num_updates(self, num_updates: int) -> None:

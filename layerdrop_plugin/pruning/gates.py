@@ -40,7 +40,9 @@ def _had_encoder_attn(layer) -> bool:
 def _size(layer, kind: str) -> int | None:
     if not isinstance(layer, Sublayers) or layer.sublayer(kind) is None:
         return None
-    return layer.ffn_gate.parts if kind == "ffn" else layer.sublayer(kind).num_heads
+    if kind == "ffn":
+        return 0 if layer.fc1 is None else layer.fc1.out_features
+    return layer.sublayer(kind).num_heads
 
 
 def gates_of(model) -> dict[str, list[Gate | None]]:
