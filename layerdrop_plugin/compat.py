@@ -6,6 +6,7 @@
 - children, stock by name, run on our classes: the same outputs, and beam search as fast as their parents';
 - ``--sample-break-mode eos``, ``--num-batch-buckets``, generating with language models, ``--mask-whole-words`` and
   ``--diverse-beam-groups`` run again;
+- a search whose caller looks at attention weights has them, and any other is faster without;
 - ``--user-dir`` accepts any path that reaches the files already imported.
 """
 
@@ -32,10 +33,12 @@ except ModuleNotFoundError as error:
 
 import numpy  # noqa: E402
 import torch  # noqa: E402
-from fairseq import checkpoint_utils, models  # noqa: E402
+from fairseq import checkpoint_utils, models, utils  # noqa: E402
 from fairseq.data import data_utils, language_pair_dataset, token_block_dataset  # noqa: E402
 from fairseq.data.iterators import EpochBatchIterator  # noqa: E402
+from fairseq.hub_utils import GeneratorHubInterface  # noqa: E402
 from fairseq.search import DiverseBeamSearch  # noqa: E402
+from fairseq.sequence_generator import SequenceGeneratorWithAlignment  # noqa: E402
 from fairseq.tasks.masked_lm import MaskedLMTask  # noqa: E402
 from omegaconf import OmegaConf, open_dict  # noqa: E402
 
@@ -73,6 +76,10 @@ def install(package) -> None:
     MaskedLMTask.load_dataset = _knowing_its_bpe(MaskedLMTask.load_dataset)
     DiverseBeamSearch.step = _by_place_in_the_batch(DiverseBeamSearch.step)
     DiverseBeamSearch.prune_sentences = _prune_overlaps
+    for search in (SequenceGeneratorWithAlignment, GeneratorHubInterface):
+        search.generate = _with_attention(search.generate)
+    # As --help says: what is neither "hard" nor "soft" is hard; without this, it is an AttributeError.
+    SequenceGeneratorWithAlignment.extract_alignment = staticmethod(utils.extract_hard_alignment)
 
 
 def _safely(original):
@@ -141,6 +148,19 @@ def _on_our_classes(original):
         return original(cfg, task, from_checkpoint)
 
     return build_model
+
+
+def _with_attention(original):
+    """``generate`` of a module around models, whose hypotheses tell the attention that they were written with."""
+
+    @functools.wraps(original)
+    def generate(self, *args, **kwargs):
+        from .modules.transformer_decoder import attention_wanted
+
+        with attention_wanted(self):
+            return original(self, *args, **kwargs)
+
+    return generate
 
 
 def _at_its_place(original):

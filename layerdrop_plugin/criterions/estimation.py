@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import LayerdropError
 from ..pruning.baselines import GRADIENTS, METHODS
+from ..pruning.gates import of_open_parts
 from ..pruning.importance import Importance
 from .base_criterion import base_criterion, saved_criterion
 from .independence import check_independence
@@ -80,7 +81,7 @@ def estimate(
     criterion_args: str | None = None,
     command: str | None = None,
 ) -> Importance:
-    """Scores of the parts of a session's model (see ``evaluation.session``), as it is gated now.
+    """Scores of the parts of a session's model (see ``evaluation.session``), as it is gated now: zero for closed ones.
 
     Args:
         subset: where the examples are from.
@@ -109,7 +110,7 @@ def estimate(
     samples = session.batches(subset, max_examples)
     check_independence(loss_of, samples[0], (session.model, built), session.task.source_dictionary.pad())
     sums = record(session.model, loss_of, tqdm(samples, desc=method, unit="batch"), per == "token")
-    scores, errors = METHODS[method](session.model, sums)
+    scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     found = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
     signature["criterion"] = base.plain()
     return Importance.of(scores, errors, method=method, **found, loss=sums.loss, per=per, signature=signature)

@@ -65,13 +65,9 @@ class RunningEstimate:
         self.file, self.interval, self.method, self.per = file, interval, method, per
         self.described = {"model": model, "data": data, "signature": signature}
         self.sums: Sums | None = None
-<<<<<<< HEAD
-        self.updates = self._written = 0  # so far, and when the file was written last
-=======
-        self.updates = self.since_update = 0
+        self.updates = self.since_update = self._written = 0  # the last: when the file was written last
         self.resumes = resumes
         self._anew = "the checkpoint has no sums of importance" if resumes else None  # why they begin at zero
->>>>>>> wt-a
         self.counted = True  # whether the latest batch's gradients were finite; a tensor once there is one
         self._update: Tensor | None = None
         if file is not None:  # fairseq-train has no hook at its end; this one works in spawned workers, too
@@ -82,7 +78,7 @@ class RunningEstimate:
         if self.sums is not None and self.sums.sizes != recorder.sizes:
             self.sums, self._anew = None, "the checkpoint's sums of importance are of other parts"
         if self.sums is None:
-            self.sums, self.updates, self.since_update = recorder.sums(), 0, recorder.update
+            self.sums, self.updates, self.since_update, self._written = recorder.sums(), 0, recorder.update, 0
             if self._anew and self.file is not None:
                 logger.warning(f"{self._anew}: the estimate begins anew after {recorder.update} updates")
         if self._update is None:
@@ -135,6 +131,7 @@ class RunningEstimate:
             return
         self.sums = Sums.from_state_dict(state["sums"])
         self.updates, self.since_update = state["updates"], state["since_update"]
+        self._written = self.updates
         self.described["model"] = state["model"]  # in half precision a checkpoint's weights are not quite the same
 
     def _of(self) -> dict:

@@ -77,21 +77,29 @@ def check_layerdrop(args, *stacks: str) -> None:
     """
     for stack in stacks:
         check_parts(args, stack)
-        rate = drop_rate(getattr(args, f"{stack}_layerdrop"), f"--{stack}-layerdrop")
-        if rate > 0 and safe_getattr(args, "ddp_backend") == "fully_sharded":
-            raise LayerdropError("LayerDrop hangs under --ddp-backend fully_sharded: use pytorch_ddp or legacy_ddp")
-        if rate > 0 and stack == "decoder" and "with_alignment" in str(safe_getattr(args, "criterion") or ""):
-            raise LayerdropError(
-                f"--criterion {args.criterion} needs the attention of a layer that --decoder-layerdrop may leave out:"
-                " train with --decoder-layerdrop 0"
-            )
+        names = ("layerdrop", *RATES)
+        rates = {name: drop_rate(safe_getattr(args, f"{stack}_{name}") or 0.0, f"--{stack}-{name}") for name in names}
+        _check_drops(args, stack, [name for name, rate in rates.items() if rate > 0])
+
+
+def _check_drops(args, stack: str, drops: list[str]) -> None:
+    """Raise LayerdropError if *args* have what those of *stack*'s rates that are not 0, named in *drops*, exclude."""
+    if drops and safe_getattr(args, "ddp_backend") == "fully_sharded":
+        raise LayerdropError(
+            f"--{stack}-{drops[0]} does not work under --ddp-backend fully_sharded: use pytorch_ddp or legacy_ddp"
+        )
+    criterion = str(safe_getattr(args, "criterion") or "")
+    leaving_out = [name for name in ("layerdrop", "sublayerdrop") if name in drops]
+    if leaving_out and stack == "decoder" and "with_alignment" in criterion:
+        raise LayerdropError(
+            f"--criterion {criterion} needs the attention of a layer that --decoder-{leaving_out[0]} may leave out:"
+            f" train with --decoder-{leaving_out[0]} 0"
+        )
 
 
 def check_parts(args, stack: str) -> None:
-    """Raise LayerdropError for sizes of layers, or drop rates of their parts, that cannot be."""
+    """Raise LayerdropError for sizes of layers, or chunks of their FFN units, that cannot be."""
     layer_sizes(args, stack, getattr(args, f"{stack}_layers"))
-    for name in RATES:
-        drop_rate(safe_getattr(args, f"{stack}_{name}") or 0.0, f"--{stack}-{name}")
     units = getattr(args, f"{stack}_ffn_embed_dim")
     chunks = safe_getattr(args, f"{stack}_ffndrop_chunks") or CHUNKS
     if safe_getattr(args, f"{stack}_ffndrop") and not 1 <= chunks <= units:

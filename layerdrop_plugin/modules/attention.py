@@ -97,7 +97,8 @@ class PrunableAttention(MultiheadAttention):
             x = torch.matmul(self.dropout_module(weights.to(q)), v)
             weights = self._asked(_by_row(weights, beams), need_head_weights)
         else:
-            dropout = self.dropout_module.p if self.training else 0.0
+            drops = self.training or self.dropout_module.apply_during_inference
+            dropout = self.dropout_module.p if drops else 0.0
             x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
         x = self.gate(_by_row(x, beams))
         return in_memory_order(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights

@@ -2,7 +2,8 @@
 
 A gate multiplies what each part h contributes with a factor ξ_h: 1 as it is, 0 closes it. With a probe it also tells
 the gradient of the loss with respect to ξ_h at the factor's value, in any backward pass that goes through it (Michel,
-Levy, Neubig 2019, section 3.2), without a multiplication in the forward pass: ∂L/∂ξ_h = Σ x_h · ∂L/∂x_h.
+Levy, Neubig 2019, section 3.2), without a multiplication in the forward pass: with y_h = ξ_h x_h behind the gate,
+∂L/∂ξ_h = Σ x_h · ∂L/∂y_h, which need not be zero at ξ_h = 0.
 """
 
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class Probe(NamedTuple):
 
 
 class _Probed(torch.autograd.Function):
-    """The identity on *x*; its backward pass tells a probe ∂L/∂ξ of a ξ that multiplies *part*, a summand of *x*."""
+    """The identity on *x*, of which ξ · *part* is a summand; its backward pass tells a probe ∂L/∂ξ."""
 
     @staticmethod
     def forward(ctx, x: Tensor, part: Tensor, root: Tensor, layout: Layout, probe: Probe) -> Tensor:
@@ -79,14 +80,25 @@ class Gate:
 
     def __call__(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """*x* through the gate; with *before*, the gate lets through what was added to *before*: b + ξ (x - b)."""
-        base = 0 if before is None else before
-        for factors in (self.scale, self.drawn):
-            if factors is not None:
-                x = base + (x - base) * factors.to(x).view(self.layout.factors)
-        if self.probe is not None and torch.is_grad_enabled():
-            part = x if before is None else (x - before).detach()
-            x = _Probed.apply(x, part, self.probe.root, self.layout, self.probe)
+        if self.scale is None and self.drawn is None and not self.probed:
+            return x
+        part = x if before is None else x - before
+        if self.drawn is not None:
+            part = part * self._factors(self.drawn, x)
+        if self.scale is not None or self.drawn is not None:
+            x = part if self.scale is None else part * self._factors(self.scale, x)
+            x = x if before is None else before + x
+        if self.probed:
+            x = _Probed.apply(x, part.detach(), self.probe.root, self.layout, self.probe)
         return x
+
+    @property
+    def probed(self) -> bool:
+        """Whether somebody wants the gradients of this forward."""
+        return self.probe is not None and torch.is_grad_enabled()
+
+    def _factors(self, factors: Tensor, x: Tensor) -> Tensor:
+        return factors.to(x).view(self.layout.factors)
 
     def kept(self) -> tuple[int, ...] | None:
         """The parts that ``scale`` does not close, or None for all."""

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from torch import nn
 
+from ..errors import LayerdropError
 from .draws import Draw
 from .drop_rates import layer_rates, warmup_factor
 from .layer_sizes import layer_sizes
 from .prunable_layer import prunable_layer
 from .structured_dropout import StructuredDropout
+from .sublayers import Sublayers
 
 
 def draw_kept(draw: Draw, rates: Sequence[float]) -> tuple[int, ...]:
@@ -45,7 +47,7 @@ class LayerStack(nn.ModuleList):
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
         self.structured_dropout: StructuredDropout | None = None
         self.num_updates, self.micro_batch = 0, 0
-        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that run at all
+        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that contribute at all
         self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
 
     @classmethod
@@ -53,12 +55,15 @@ class LayerStack(nn.ModuleList):
         """The stack of fairseq's *layers*, each made one of ours, sized and dropped as the options in *args* say.
 
         Raises:
-            LayerdropError: a drop rate, schedule or size of a layer that cannot be.
+            LayerdropError: a drop rate, schedule or size of a layer that cannot be, or a rate that finds nothing to
+                drop.
         """
         modules = list(nn.ModuleList.__iter__(layers))  # fairseq's LayerDrop list draws in its own __iter__
         sizes = layer_sizes(args, stack, len(modules))
         modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
         rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
+        if rate and not modules:
+            raise LayerdropError(f"--{stack}-layerdrop {rate:g} finds no layers to drop in the {stack}: leave it out")
         result = cls(
             modules,
             layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
@@ -67,6 +72,8 @@ class LayerStack(nn.ModuleList):
             warmup_updates=args.layerdrop_warmup_updates,
         )
         result.structured_dropout = StructuredDropout.of(args, stack)
+        if result.structured_dropout is not None:
+            result.structured_dropout.check(modules, stack)
         return result
 
     def set_num_updates(self, num_updates: int) -> None:
@@ -86,7 +93,14 @@ class LayerStack(nn.ModuleList):
                 kept = draw_kept(draw, rates)
         if self.structured_dropout is not None:
             self.structured_dropout.drop(self, draw, factor)
-        return kept if self.gate is None else tuple(depth for depth in kept if depth in self.gate)
+        return tuple(depth for depth in kept if self._lets_through(depth))
+
+    def _lets_through(self, depth: int) -> bool:
+        """Whether the gate leaves layer *depth* to run: what it closes, only where its gradient is asked for."""
+        if self.gate is None or depth in self.gate:
+            return True
+        layer = self[depth]
+        return isinstance(layer, Sublayers) and layer.gate.probed
 
     @contextlib.contextmanager
     def forward_pass(self) -> Iterator[list[nn.Parameter]]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import LayerdropError
 from .draws import Draw
 from .drop_rates import drop_rate
 from .sublayers import KINDS, Sublayers
@@ -39,6 +40,27 @@ class StructuredDropout:
             return None
         return cls(**rates, chunks=int(getattr(args, f"{stack}_ffndrop_chunks", None) or CHUNKS))
 
+    def check(self, layers: Iterable[nn.Module], stack: str) -> None:
+        """Raise LayerdropError for a rate that finds nothing to drop in *layers* of *stack*, or not in all of them."""
+        layers = list(layers)
+        others = [type(layer).__name__ for layer in layers if not isinstance(layer, Sublayers)]
+        for name in RATES:
+            if not getattr(self, name):
+                continue
+            what, together_with, parts_of = _DROPPED[name]
+            option = f"--{stack}-{name} {getattr(self, name):g}"
+            if others:
+                raise LayerdropError(
+                    f"{option}: nothing can be dropped within layers of class {others[0]}: leave it out"
+                )
+            parts = [number for layer in layers for number in parts_of(layer)]
+            if None in parts:
+                raise LayerdropError(
+                    f"{option}: {what} cannot be dropped one by one with {together_with}: leave it out"
+                )
+            if not any(parts):
+                raise LayerdropError(f"{option} finds no {what} to drop in the {stack}: leave it out")
+
     def drop(self, layers: Iterable[nn.Module], draw: Draw | None, factor: float = 1.0) -> None:
         """Tell all *layers* what this forward drops, the rates multiplied with *factor*; nothing without a *draw*.
 
@@ -53,13 +75,37 @@ class StructuredDropout:
                 if gate is not None:
                     gate.drawn = None if kept is None else _mask(kept[depth, : gate.parts])
         kept = _kept(draw, "ffn", self.ffndrop * factor, len(layers), self.chunks)
-        for depth, layer in enumerate(layers):
-            units = layer.ffn_gate.parts
-            layer.ffn_gate.drawn = None if kept is None else _mask(kept[depth, np.arange(units) * self.chunks // units])
+        for depth, gate in enumerate(layer.ffn_gate for layer in layers):
+            if gate is not None:
+                chunks = np.arange(gate.parts) * self.chunks // gate.parts
+                gate.drawn = None if kept is None else _mask(kept[depth, chunks])
         kept = _kept(draw, "sublayers", self.sublayerdrop * factor, len(layers), len(KINDS))
         for depth, layer in enumerate(layers):
             dropped = [] if kept is None else [kind for kind, keep in zip(KINDS, kept[depth], strict=True) if not keep]
             layer.dropped = frozenset(dropped)
+
+
+def _heads(layer: Sublayers) -> list[int | None]:
+    """How many there are in each attention of *layer*; None where they cannot be told apart."""
+    gates = [layer.head_gate(kind) for kind in ("self_attn", "encoder_attn") if layer.sublayer(kind) is not None]
+    return [gate and gate.parts for gate in gates]
+
+
+def _units(layer: Sublayers) -> list[int | None]:
+    """Likewise of its FFN, if there is one."""
+    return [] if layer.sublayer("ffn") is None else [layer.ffn_gate and layer.ffn_gate.parts]
+
+
+def _sublayers(layer: Sublayers) -> list[int]:
+    return [1 for kind in KINDS if layer.sublayer(kind) is not None]
+
+
+# The rate -> what it drops, the options with which they act together, and how many of them a layer has.
+_DROPPED = {
+    "headdrop": ("heads", "--quant-noise-pq, --scale-heads or xformers", _heads),
+    "ffndrop": ("FFN units", "--quant-noise-pq or --scale-fc", _units),
+    "sublayerdrop": ("sublayers", "", _sublayers),
+}
 
 
 def _kept(draw: Draw | None, structure: str, rate: float, *shape: int) -> np.ndarray | None:

@@ -6,6 +6,7 @@ import torch
 from fairseq.utils import get_activation_fn
 from torch import Tensor, nn
 
+from ..errors import LayerdropError
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
 from .gate import LAYER, UNITS, Gate
 from .memory_order import in_memory_order
@@ -28,14 +29,14 @@ class Sublayers:
 
     Attributes:
         gate: over the whole layer.
-        ffn_gate: over the FFN's units.
+        ffn_gate: over the FFN's units, or None where the FFN works with all of them together.
         absent: kinds of sublayers that this layer had to lose.
         closed: kinds that a plan's gates close; set by ``pruning.gates``.
         dropped: kinds that this forward's draw drops; set by ``modules.structured_dropout``.
     """
 
     gate: Gate
-    ffn_gate: Gate
+    ffn_gate: Gate | None
     absent: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
@@ -86,7 +87,7 @@ class Sublayers:
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
             x = in_memory_order(self.ffn_layernorm, x)
-        return in_memory_order(self.fc2, self.ffn_gate(x))
+        return in_memory_order(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
 
 
 def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -> None:
@@ -95,20 +96,35 @@ def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -
     Args:
         sizes: heads of the attentions and units of the FFN, None for a sublayer that is absent; what is not named
             stays whole. Weights that shrink are new ones.
+
+    Raises:
+        LayerdropError: a smaller attention or FFN of a kind that works with all of its parts together.
     """
     layer.__class__ = kind
-    whole = getattr(layer, "c_attn", None) is not None  # factors of heads that act behind the output projection
-    for attention in ("self_attn", "encoder_attn"):
-        if getattr(layer, attention, None) is not None and not whole:
-            setattr(layer, attention, prunable(getattr(layer, attention), sizes.get(attention)))
-    units = sizes.get("ffn", layer.fc1.out_features)
+    for name in ("self_attn", "encoder_attn"):
+        if getattr(layer, name, None) is not None:
+            setattr(layer, name, _sized_attention(layer, getattr(layer, name), sizes.get(name)))
+    # A LayerNorm over the units, or quantisation noise (which is such a hook) in blocks of them.
+    together = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1._forward_pre_hooks)
+    units, whole = sizes.get("ffn", layer.fc1.out_features), layer.fc1.out_features
+    if together and units is not None and units < whole:
+        raise LayerdropError("FFN units cannot be removed from this kind of FFN (--quant-noise-pq, --scale-fc)")
     if units == 0:
         layer.fc1, layer.fc2 = None, OnlyBias(layer.embed_dim)
-    elif units is not None and units < layer.fc1.out_features:
+    elif units is not None and units < whole:
         layer.fc1, layer.fc2 = nn.Linear(layer.embed_dim, units), nn.Linear(units, layer.embed_dim)
     layer.absent = frozenset(kind for kind, size in sizes.items() if size is None)
     for name in layer.absent:
         for part in (*WEIGHTS[name], NORMS[name]):
             if hasattr(layer, part):
                 setattr(layer, part, None)
-    layer.gate, layer.ffn_gate = Gate(1, LAYER), Gate(units or 0, UNITS)
+    layer.gate, layer.ffn_gate = Gate(1, LAYER), None if together else Gate(units or 0, UNITS)
+
+
+def _sized_attention(layer: nn.Module, attention: nn.Module, heads: int | None) -> nn.Module:
+    """An *attention* of *layer* as one of ours with *heads* heads, all of them if None; as it is if it cannot be."""
+    if getattr(layer, "c_attn", None) is None:
+        return prunable(attention, heads)
+    if heads is not None and heads < attention.num_heads:
+        raise LayerdropError("heads cannot be removed from layers with --scale-heads, which scales all of them behind")
+    return attention

@@ -1,6 +1,10 @@
 """fairseq's Transformer decoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
+import contextlib
+from collections.abc import Iterator
+
 from fairseq.models.transformer import TransformerDecoder
+from torch import nn
 
 from .layer_stack import LayerStack
 from .tie_in import tie_in
@@ -15,6 +19,7 @@ class LayerDropTransformerDecoder(TransformerDecoder):
 
     def __init__(self, args, dictionary, embed_tokens, no_encoder_attn=False, output_projection=None):
         super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
+        self.dropout_module.module_name = TransformerDecoder.__name__  # what --retain-dropout-modules knows
         self._on_layer_stack(args)
 
     @classmethod
@@ -87,3 +92,17 @@ class LayerDropTransformerDecoder(TransformerDecoder):
                 if layer.encoder_attn is not None:
                     layer.encoder_attn.set_beam_size(beams)
             self._beams = beams
+
+
+@contextlib.contextmanager
+def attention_wanted(model: nn.Module) -> Iterator[None]:
+    """Within this block the decoders in *model* give attention weights in a search, whatever they were prepared for."""
+    decoders = [module for module in model.modules() if isinstance(module, LayerDropTransformerDecoder)]
+    before = [decoder._need_attention for decoder in decoders]
+    for decoder in decoders:
+        decoder._need_attention = True
+    try:
+        yield
+    finally:
+        for decoder, needed in zip(decoders, before, strict=True):
+            decoder._need_attention = needed

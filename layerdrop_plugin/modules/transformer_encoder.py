@@ -19,6 +19,7 @@ class LayerDropTransformerEncoder(TransformerEncoder):
 
     def __init__(self, args, dictionary, embed_tokens, return_fc=False):
         super().__init__(args, dictionary, embed_tokens, return_fc=return_fc)
+        self.dropout_module.module_name = TransformerEncoder.__name__  # what --retain-dropout-modules knows
         self.layers = LayerStack.of(self.layers, args, "encoder")
 
     def forward_scriptable(self, *args, **kwargs):

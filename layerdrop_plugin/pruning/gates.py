@@ -40,7 +40,9 @@ def _had_encoder_attn(layer) -> bool:
 def _size(layer, kind: str) -> int | None:
     if not isinstance(layer, Sublayers) or layer.sublayer(kind) is None:
         return None
-    return layer.ffn_gate.parts if kind == "ffn" else layer.sublayer(kind).num_heads
+    if kind == "ffn":
+        return 0 if layer.fc1 is None else layer.fc1.out_features
+    return layer.sublayer(kind).num_heads
 
 
 def gates_of(model) -> dict[str, list[Gate | None]]:
@@ -63,6 +65,22 @@ def _gate(layer: Sublayers, kind: str) -> Gate | None:
     return layer.ffn_gate if kind == "ffn" else layer.head_gate(kind)
 
 
+def of_open_parts(model, scores: dict[str, list]) -> dict[str, list]:
+    """*scores* of the parts of *model* (rows by key, of ``*.layers`` numbers), zero for those that its gates close."""
+    found = {}
+    for key, gates in gates_of(model).items():
+        flat = key.endswith(".layers")
+        rows = [[score] for score in scores[key]] if flat else scores[key]
+        rows = [_open_only(gate, row) for gate, row in zip(gates, rows, strict=True)]
+        found[key] = [score for row in rows for score in row] if flat else rows
+    return found
+
+
+def _open_only(gate: Gate | None, row: list[float]) -> list[float]:
+    kept = None if gate is None else gate.kept()
+    return row if kept is None else [score if part in kept else 0.0 for part, score in enumerate(row)]
+
+
 @contextlib.contextmanager
 def gated(model, plan: Plan) -> Iterator:
     """Within this block *model* computes what the child of *plan* would, in training and in evaluation mode.
@@ -78,6 +96,8 @@ def gated(model, plan: Plan) -> Iterator:
             stack.gate = None if chosen is None else chosen.layers
             for depth, layer in enumerate(stack):
                 if isinstance(layer, Sublayers):
+                    opened.callback(setattr, layer.gate, "scale", layer.gate.scale)
+                    layer.gate.scale = torch.zeros(1) if chosen is not None and depth not in chosen.layers else None
                     _close(layer, {} if chosen is None else _of_layer(chosen, depth), opened)
         yield model
 

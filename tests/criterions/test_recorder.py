@@ -13,7 +13,8 @@ from layerdrop_plugin.criterions.estimation import frozen, record
 from layerdrop_plugin.criterions.recorder import Recorder
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import baselines
-from layerdrop_plugin.pruning.gates import gates_of
+from layerdrop_plugin.pruning.gates import gated, gates_of
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
 SHAPES = st.fixed_dictionaries(
     {
@@ -94,31 +95,77 @@ def test_scores_are_those_of_one_example_at_a_time(kind, shape, sizes, seed):
     assert sums.loss == pytest.approx(sum(loss_of(sample).item() for sample in samples) / sums.examples, rel=1e-5)
 
 
-@pytest.mark.parametrize("arch", ["layerdrop_roberta", "layerdrop_transformer"])
-def test_gradients_are_the_loss_differentiated_numerically(arch):
-    """In double precision (fairseq's gelu is none), for every head, FFN unit and layer."""
+def exact_model(arch, norm_first):
+    """A small model in double precision (which fairseq's gelu is not), and the loss of a batch of its.
+
+    Without padding, whose vectors of zeros a LayerNorm cannot be differentiated at numerically.
+    """
     torch.manual_seed(0)
-    model = builders.build(arch, encoder_layers=2, encoder_ffn_embed_dim=6, activation_fn="tanh").double().eval()
-    given_ = builders.inputs(arch)
+    norms = {f"{stack}_normalize_before": norm_first for stack in ("encoder", "decoder")}
+    model = builders.build(arch, encoder_layers=2, encoder_ffn_embed_dim=6, activation_fn="tanh", **norms)
+    inputs = {name: value.masked_fill(value.eq(one_by_one.PAD), 7) for name, value in builders.inputs(arch).items()}
+    return model.double().eval(), inputs, lambda _=None: F.log_softmax(model(**inputs)[0], -1)[..., 5].sum()
 
-    def loss_of(_):
-        return F.log_softmax(model(**given_)[0], -1)[..., 5].sum()
 
-    sums = record(model, loss_of, [{"net_input": given_}])
+def assert_differentiated(model, found, loss_of, places):
+    """Each of *places* (key, layer, part): *found* is the loss differentiated numerically by the part's factor."""
+    gates, step = gates_of(model), 1e-5
+    for key, layer, part in places:
+        gate, losses = gates[key][layer], []
+        before = gate.scale
+        for sign in (1, -1):
+            gate.scale = torch.ones(gate.parts, dtype=torch.float64) if before is None else before.double()
+            gate.scale[part] += sign * step
+            with torch.no_grad():
+                losses.append(loss_of().item())
+        gate.scale = before
+        mine = found[key][layer] if key.endswith(".layers") else found[key][layer][part]
+        assert mine == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8), (key, layer, part)
+
+
+@pytest.mark.parametrize("arch", ["layerdrop_roberta", "layerdrop_transformer"])
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("factors", [(1.0,), (0.0,), (0.0, 0.5, 1.0)])
+def test_gradients_are_the_loss_differentiated_numerically(arch, norm_first, factors):
+    """For every head, FFN unit and layer, at its gate's value: where it is closed too."""
+    model, inputs, loss_of = exact_model(arch, norm_first)
+    places = [
+        (key, layer, part)
+        for key, gates in gates_of(model).items()
+        for layer, gate in enumerate(gates)
+        for part in range(gate.parts)
+    ]
+    for number, (key, layer, part) in enumerate(places):
+        gate = gates_of(model)[key][layer]
+        if not key.endswith(".layers") or len(factors) > 1:  # or nothing in a closed layer would have a gradient
+            gate.scale = torch.ones(gate.parts) if gate.scale is None else gate.scale
+            gate.scale[part] = factors[number % len(factors)]
+    sums = record(model, loss_of, [{"net_input": inputs}])
     found = sums.rows(sums.mean("signed") * sums.examples)
-    step = 1e-5
-    for key, gates in gates_of(model).items():
-        for layer, gate in enumerate(gates):
-            for part in range(gate.parts):
-                losses = []
-                for sign in (1, -1):
-                    gate.scale = torch.ones(gate.parts, dtype=torch.float64)
-                    gate.scale[part] += sign * step
-                    with torch.no_grad():
-                        losses.append(loss_of(None).item())
-                gate.scale = None
-                mine = found[key][layer] if key.endswith(".layers") else found[key][layer][part]
-                assert mine == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8)
+    assert_differentiated(model, found, loss_of, places)
+    assert len(factors) > 1 or all(found["decoder.ffn" if "decoder.ffn" in found else "encoder.ffn"][-1])
+
+
+@pytest.mark.parametrize("arch", ["layerdrop_roberta", "layerdrop_transformer"])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_plans_closed_layers_and_parts_have_their_gradients(arch, norm_first):
+    model, inputs, loss_of = exact_model(arch, norm_first)
+    closing = StackPlan((1,), {1: (0,)}, ffn={1: (2, 3)})
+    with gated(model, Plan(encoder=closing)):
+        expected = loss_of().item()
+        sums = record(model, loss_of, [{"net_input": inputs}])
+    assert sums.loss * sums.examples == pytest.approx(expected, rel=1e-12)
+    gates = gates_of(model)
+    for key, layer, kept in (("encoder.self_attn", 1, (0,)), ("encoder.ffn", 1, (2, 3)), ("encoder.layers", 0, ())):
+        gate = gates[key][layer]
+        gate.scale = torch.tensor([float(part in kept) for part in range(gate.parts)])
+    found = sums.rows(sums.mean("signed") * sums.examples)
+    places = [("encoder.layers", layer, 0) for layer in (0, 1)]
+    places += [("encoder.self_attn", layer, part) for layer in (0, 1) for part in (0, 1)]
+    places += [("encoder.ffn", 1, part) for part in range(6)]
+    assert_differentiated(model, found, loss_of, places)
+    assert found["encoder.layers"][0]
+    assert all(found["encoder.ffn"][1])
 
 
 @pytest.mark.parametrize("kind", one_by_one.KINDS)

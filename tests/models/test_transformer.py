@@ -5,6 +5,7 @@ import builders
 import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY
+from fairseq.modules import FairseqDropout
 from fairseq.sequence_generator import SequenceGenerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +159,23 @@ def test_beams_share_one_copy_of_the_encoders_output():
     attention.register_forward_pre_hook(lambda m, a, k: rows.append(k["key"].size(1)), with_kwargs=True)
     translate(model, builders.pairs(3), beam=4)
     assert rows[0] == 3
+
+
+@pytest.mark.parametrize("name", (*PAIRS, "roberta"))
+@pytest.mark.parametrize("kept", ["TransformerEncoder", "TransformerDecoder", "MultiheadAttention", None])
+def test_retain_dropout_modules_means_the_same_modules_as_in_fairseq(name, kept):
+    """Under fairseq's names, and where dropout is retained it acts."""
+    rates = {"dropout": 0.5, "attention_dropout": 0.5, "activation_dropout": 0.5}
+    retained = []
+    for model in pair_of_models(name, **rates):
+        inputs, modules = builders.inputs(name), kept and [kept]
+        without = model.eval()(**inputs)[0]
+        asked = Namespace(beam=2, retain_dropout=True, retain_dropout_modules=modules)
+        model.prepare_for_inference_(Namespace(generation=asked))
+        dropouts = [(key, m) for key, m in model.named_modules() if isinstance(m, FairseqDropout)]
+        retained.append([key for key, module in dropouts if module.apply_during_inference])
+        assert torch.equal(model(**inputs)[0], without) == (not retained[-1])
+    assert retained[0] == retained[1]
 
 
 @pytest.mark.parametrize("printed", [None, "hard"])

@@ -3,6 +3,7 @@
 import copy
 
 import builders
+import fairseq.options
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.modules.draws import STRUCTURES, Draw
+from layerdrop_plugin.modules.structured_dropout import StructuredDropout
 from layerdrop_plugin.pruning.gates import stacks_of
 
 NAMES = ["roberta", "transformer", "transformer_lm"]
@@ -127,8 +129,94 @@ def test_rates_are_met():
         ({"encoder_self_attn_heads": "4,4"}, "want a number for each of the 4 layers"),
         ({"encoder_self_attn_heads": "4,4,x,-"}, "want a number for each of the 4 layers"),
         ({"encoder_ffn_units": "25,4,0,-"}, "at most 24, not 25"),
+        (
+            {"encoder_headdrop": 0.1, "ddp_backend": "fully_sharded"},
+            "headdrop does not work under --ddp-backend fully_sh",
+        ),
+        ({"encoder_ffndrop": 0.1, "ddp_backend": "fully_sharded"}, "ffndrop does not work"),
+        ({"encoder_sublayerdrop": 0.1, "ddp_backend": "fully_sharded"}, "sublayerdrop does not work"),
     ],
 )
 def test_bad_options_are_said_in_one_line(options, message):
     with pytest.raises(LayerdropError, match=message):
         builders.build("layerdrop_roberta", **SIZES, **options)
+
+
+RATES = ("headdrop", "ffndrop", "sublayerdrop", "layerdrop")
+
+
+@pytest.mark.parametrize(
+    ("arch", "rate", "options", "message"),
+    [
+        (
+            "roberta",
+            "encoder_headdrop",
+            {"quant_noise_pq": 0.1},
+            "heads cannot be dropped one by one with --quant-noise-pq",
+        ),
+        ("transformer", "encoder_headdrop", {"quant_noise_pq": 0.1}, "heads cannot be dropped one by one"),
+        ("transformer_lm", "decoder_headdrop", {"quant_noise_pq": 0.1}, "heads cannot be dropped one by one"),
+        ("transformer", "decoder_headdrop", {"scale_heads": True}, "--decoder-headdrop 0.5: heads cannot be dropped"),
+        ("transformer_lm", "decoder_headdrop", {"scale_heads": True}, "quant-noise-pq, --scale-heads or xformers"),
+        ("roberta", "encoder_ffndrop", {"quant_noise_pq": 0.1}, "FFN units cannot be dropped one by one"),
+        ("transformer_lm", "decoder_ffndrop", {"scale_fc": True}, "--quant-noise-pq or --scale-fc: leave it out"),
+        (
+            "roberta",
+            "encoder_headdrop",
+            {"encoder_self_attn_heads": "0,-,0,-"},
+            "finds no heads to drop in the encoder",
+        ),
+        ("roberta", "encoder_ffndrop", {"encoder_ffn_units": "-,0,-,0"}, "finds no FFN units to drop"),
+        (
+            *(
+                "roberta",
+                "encoder_sublayerdrop",
+                {"encoder_self_attn_heads": "-,-,-,-", "encoder_ffn_units": "-,-,-,-"},
+            ),
+            "finds no sublayers to drop",
+        ),
+        *(("transformer", f"decoder_{rate}", {"decoder_layers": 0}, "to drop in the decoder") for rate in RATES),
+        *(("transformer", f"encoder_{rate}", {"encoder_layers": 0}, "to drop in the encoder") for rate in RATES),
+    ],
+)
+def test_a_rate_that_finds_nothing_to_drop_is_refused(arch, rate, options, message):
+    sizes = {"encoder_attention_heads": 4, "encoder_ffn_embed_dim": 24} | options
+    builders.build(f"layerdrop_{arch}", **sizes)
+    with pytest.raises(LayerdropError, match=message):
+        builders.build(f"layerdrop_{arch}", **sizes, **{rate: 0.5})
+
+
+def test_nothing_is_dropped_within_layers_of_others():
+    class Wrapped(torch.nn.Module):
+        """As fairscale's wrapper around a layer."""
+
+    for rate in RATES[:3]:
+        with pytest.raises(
+            LayerdropError, match=f"--encoder-{rate} 0.2: nothing can be dropped within layers of class Wr"
+        ):
+            StructuredDropout(**{rate: 0.2}).check([Wrapped()], "encoder")
+
+
+@pytest.mark.parametrize(
+    ("arch", "option"), [("roberta", "--decoder-headdrop"), ("transformer_lm", "--encoder-ffndrop")]
+)
+def test_a_rate_of_a_stack_that_the_model_lacks_is_no_option(arch, option, tmp_path, capsys):
+    task = "language_modeling" if arch == "transformer_lm" else "masked_lm"
+    given = [str(tmp_path), "--task", task, "--arch", f"layerdrop_{arch}", option, "0.1"]
+    with pytest.raises(SystemExit):
+        fairseq.options.parse_args_and_arch(fairseq.options.get_training_parser(), given)
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [
+        ({"decoder_self_attn_heads": "1,1,1,1"}, {"scale_heads": True}),
+        ({"decoder_ffn_units": "8,8,8,8"}, {"scale_fc": True}),
+        ({"decoder_ffn_units": "8,8,8,8"}, {"quant_noise_pq": 0.1}),
+        ({"decoder_self_attn_heads": "1,1,1,1"}, {"quant_noise_pq": 0.1}),
+    ],
+)
+def test_sizes_of_what_works_with_all_its_parts_together_are_refused(sizes, options):
+    with pytest.raises(LayerdropError, match="cannot be removed from"):
+        builders.build("layerdrop_transformer_lm", **SIZES, **sizes, **options)
