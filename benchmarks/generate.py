@@ -17,8 +17,9 @@ import torch
 import translation
 from fairseq.dataclass.configs import GenerationConfig
 
-from layerdrop_plugin.pruning import shapes, strategies, surgery
-from layerdrop_plugin.reports import signature
+from layerdrop_plugin import provenance
+from layerdrop_plugin.pruning import layer_rules, surgery
+from layerdrop_plugin.pruning.parent import shape_of
 
 HALF = "every-other:0.5"
 TOLERANCE = 1e-4  # of a hypothesis' score, in nats per token
@@ -87,7 +88,7 @@ def make_parent(args, task):
 
 def prune(parent, rules):
     """The child's checkpoint that `layerdrop prune` makes of *parent* by *rules*."""
-    plan = strategies.plan_from_options(shapes.shape_of(parent), rules, None)
+    plan = layer_rules.plan_from_options(shape_of(parent), rules, None)
     return surgery.prune_state(parent, plan, {"file": "parent.pt"})
 
 
@@ -169,7 +170,7 @@ def main(arguments=None):
     """Run the benchmark; 1 if hypotheses differ where they must not, else 0."""
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
-    with signature.quiet():
+    with provenance.quiet():
         found = measure(args)
     side_by_side.write(found, args.out)
     print(table(found["models"]))

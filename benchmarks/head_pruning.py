@@ -19,9 +19,9 @@ import tabulate
 import torch
 import translation
 
+from layerdrop_plugin import provenance
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
-from layerdrop_plugin.reports import signature
 
 TRANSFORMERS = "transformers"
 TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
@@ -230,7 +230,7 @@ def main(arguments=None):
     """Run the benchmark; 1 if features differ where they must not, else 0."""
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
-    with signature.quiet():
+    with provenance.quiet():
         found = measure(args)
     side_by_side.write(found, args.out)
     for workload in ("batch", "single"):

@@ -19,10 +19,10 @@ from fairseq import utils
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig, SentencePredictionCriterion
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 
-from layerdrop_plugin.criterions.estimation import record
-from layerdrop_plugin.criterions.recorder import Recorder
+from layerdrop_plugin import provenance
+from layerdrop_plugin.importance.estimation import record
+from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.pruning.gates import gates_of
-from layerdrop_plugin.reports import signature
 
 HEADS = "encoder.self_attn"
 CLASSES = 2
@@ -195,7 +195,7 @@ def main(arguments=None):
     """Run the benchmark; 1 if the scores differ, else 0."""
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
-    with signature.quiet():
+    with provenance.quiet():
         found = measure(args)
     side_by_side.write(found, args.out)
     print(tables(found))

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from layerdrop_plugin import checkpoint
-from layerdrop_plugin.reports import latency, signature
+from layerdrop_plugin import checkpoint, provenance
+from layerdrop_plugin.evaluation import latency
 
 
 def positive(text):
@@ -134,7 +134,7 @@ def record(kind, args, figures):
         "device_name": device_name(args.device),
         "threads": args.threads,
         "seed": args.seed,
-        "versions": signature.versions(),
+        "versions": provenance.versions(),
         "command": args.command,
         "settings": {name: value for name, value in sorted(vars(args).items()) if name not in apart},
         **figures,

@@ -23,10 +23,10 @@ from fairseq.modules.fairseq_dropout import FairseqDropout
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch import nn
 
-from layerdrop_plugin.modules.draws import Draw
+from layerdrop_plugin import provenance
 from layerdrop_plugin.modules.drop_rates import layer_rates
+from layerdrop_plugin.modules.drop_seed import Draw
 from layerdrop_plugin.modules.layer_stack import draw_kept
-from layerdrop_plugin.reports import signature
 
 STACKS = ("encoder", "decoder")
 RATES = (0.0, 0.2, 0.5)
@@ -271,7 +271,7 @@ def main(arguments=None):
     if args.steps < 2:
         sys.exit("training.py: error: --steps wants 2 or more: a draw belongs to an update, whose number has to change")
     torch.set_num_threads(args.threads)
-    with signature.quiet():
+    with provenance.quiet():
         found = measure(args)
     side_by_side.write(found, args.out)
     print(tables(found))

@@ -29,8 +29,8 @@ else:
 
     install_excepthook()
 
-    from . import compat
+    from . import fairseq_patches
 
-    compat.install(sys.modules[__name__])
+    fairseq_patches.install(sys.modules[__name__])
 
     from . import criterions, models, tasks  # noqa: E402,F401  (registers what --criterion, --arch and --task name)

@@ -154,7 +154,7 @@ def read(path) -> dict:
     from fairseq import checkpoint_utils
 
     try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # compat.py has made it safe
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # fairseq_patches.py has made it safe
         whole = "model" in state and state["cfg"] is not None
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
         whole = False

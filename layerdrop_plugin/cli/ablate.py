@@ -47,17 +47,17 @@ def run(args) -> None:
 
 
 def _ablate(args) -> None:
-    from ..evaluation import ablation, findings, significance
+    from ..evaluation import ablation, ablation_summary, significance
     from ..reports import ablation as page
-    from ..reports.picture import new_figure
+    from ..reports.figure import new_figure
 
     significance.stats(), new_figure(1, 1)  # what is not installed is better known before the work, too
     session = load_session(args)
     batches = session.batches(args.subset, args.max_examples)
     measured = ablation.ablate(session, batches, args.mode)
-    record = findings.describe(measured, session, args.mode)
+    record = ablation_summary.describe(measured, session, args.mode)
     if session.kind == "translation" and args.bleu != "none":
-        findings.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
+        ablation_summary.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
     record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
     print(page.write(args.out, record))

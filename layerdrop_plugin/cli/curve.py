@@ -62,35 +62,39 @@ def run(args) -> None:
 
 
 def _draw(args) -> None:
-    from ..evaluation import curve
+    from ..evaluation import pruning_curve
     from ..evaluation.points import Points
     from ..pruning.ranking import share
-    from ..reports import importance_curve
-    from ..reports.picture import new_figure
+    from ..reports import pruning_curve as page
+    from ..reports.figure import new_figure
 
     new_figure(1, 1)  # if it is not installed, that is better known before the work, too
-    sweep = curve.Sweep(args.what, share(args.step), args.ranking, args.re_estimate)
+    sweep = pruning_curve.Sweep(args.what, share(args.step), args.ranking, args.re_estimate)
     sweep.rates()
     session = load_session(args)
     files = _files(args, session)
     methods = _methods(args, files)
     settings = _settings(args, session, sweep, files, methods)
     batches = session.batches(args.subset, args.max_examples)
-    measured = curve.measurer(session, batches, _bleu(args, session))
+    measured = pruning_curve.measurer(session, batches, _bleu(args, session))
     points = Points(Path(args.out) / "curve.json", settings)
     lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
-    curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
+    pruning_curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
     examples = sum(len(sample["id"]) for sample in batches)
-    record = points.record | curve.conclusions(points.record["points"]) | {"task": session.kind, "examples": examples}
-    print(importance_curve.write(args.out, record | session.signature(args.subset, command)))
+    record = (
+        points.record
+        | pruning_curve.conclusions(points.record["points"])
+        | {"task": session.kind, "examples": examples}
+    )
+    print(page.write(args.out, record | session.signature(args.subset, command)))
     print(f"wrote {args.out}/curve.json, .md and .png")
 
 
 def _files(args, session) -> dict:
     """The given files of scores by their methods, checked against the session's model."""
     from ..pruning.gates import model_shape
-    from ..pruning.importance import Importance
+    from ..pruning.scores import Importance
 
     if args.importance and args.re_estimate:
         raise LayerdropError("--re-estimate makes scores anew after each step: leave out --importance FILE")
@@ -105,7 +109,7 @@ def _files(args, session) -> dict:
 
 
 def _methods(args, files) -> list[str]:
-    from ..pruning.baselines import METHODS
+    from ..importance.methods import METHODS
 
     methods = list(dict.fromkeys([*files, *filter(None, args.methods.split(","))]))
     unknown = [method for method in methods if method not in METHODS and method not in files]
@@ -116,7 +120,7 @@ def _methods(args, files) -> list[str]:
 
 def _settings(args, session, sweep, files, methods) -> dict:
     """All that a point depends on."""
-    from ..pruning.baselines import GRADIENTS
+    from ..importance.methods import GRADIENTS
 
     scores = {method: checkpoint.sha256(path) for method, (path, _) in files.items()}
     if any(method in GRADIENTS for method in methods if method not in files):
@@ -153,8 +157,8 @@ def _bleu(args, session):
 
 def _scorer(args, session, files):
     """What gives the scores by a method and a seed: files, or estimates."""
-    from ..criterions.estimation import estimate
-    from ..pruning.baselines import GRADIENTS
+    from ..importance.estimation import estimate
+    from ..importance.methods import GRADIENTS
 
     def score(method, seed):
         if method in files:

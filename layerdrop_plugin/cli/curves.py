@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from ..reports.curves import curves
+from ..reports.depth_curves import curves
 
 HELP = "make curves over the number of layers kept"
 

@@ -20,8 +20,8 @@ from tabulate import tabulate
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning.baselines import METHODS
-from ..pruning.importance import Importance
+from ..importance.methods import METHODS
+from ..pruning.scores import Importance
 from .arguments import add_session_arguments, load_session
 
 HELP = "score heads, FFN units and layers by what the loss owes them"
@@ -44,7 +44,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Estimate, write the file and print a table."""
-    from ..criterions.estimation import estimate
+    from ..importance.estimation import estimate
 
     checkpoint.refuse_same_file(args.path, args.out)
     folder = Path(args.out).parent

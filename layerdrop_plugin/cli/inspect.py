@@ -8,8 +8,9 @@ from tabulate import tabulate
 
 from .. import checkpoint
 from ..modules.layer_sizes import ABSENT
-from ..pruning import families, shapes
+from ..pruning import families
 from ..pruning.describe import MADE_OF, format_row
+from ..pruning.parent import count_parameters, max_positions, shape_of, vocabulary_size
 from ..pruning.plan import KINDS, STACKS, Plan, StackPlan
 from ..pruning.surgery import origin_of
 
@@ -30,17 +31,17 @@ def describe(path) -> dict:
     """
     state = checkpoint.read(path)
     model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
-    shape, family = shapes.shape_of(state), families.family_of(model)
+    shape, family = shape_of(state), families.family_of(model)
     return {
         "file": str(path),
         "architecture": model.get("_name") or model.get("arch"),
         "family": families.registered_model(model),
         "task": task.get("_name"),
         **{stack: of and dataclasses.asdict(of) for stack in STACKS for of in [getattr(shape, stack)]},
-        "vocabulary": shapes.vocabulary_size(state),
-        "target_vocabulary": shapes.vocabulary_size(state, "target"),
-        "max_positions": shapes.max_positions(state),
-        "parameters": shapes.count_parameters(state),
+        "vocabulary": vocabulary_size(state),
+        "target_vocabulary": vocabulary_size(state, "target"),
+        "max_positions": max_positions(state),
+        "parameters": count_parameters(state),
         "bytes": os.path.getsize(path),
         "updates": state["optimizer_history"][-1].get("num_updates"),
         "provenance": origin_of(state["cfg"]),

@@ -13,7 +13,7 @@ import sys
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..reports import latency, rounds
+from ..evaluation import latency, rounds
 
 HELP = "time classifiers or translation models against each other on real sentences"
 

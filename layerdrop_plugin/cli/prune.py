@@ -12,10 +12,11 @@ without its parent or any override; one that only lost whole layers loads withou
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning import ranking, shapes, strategies, surgery
+from ..pruning import layer_rules, ranking, surgery
 from ..pruning.describe import LONG_PLAN, describe_kept
-from ..pruning.importance import fingerprint
+from ..pruning.parent import count_parameters, current_weights, shape_of
 from ..pruning.plan import STACKS, Plan
+from ..pruning.scores import fingerprint
 
 HELP = "cut a smaller model out of a checkpoint"
 
@@ -26,20 +27,20 @@ def add_arguments(parser) -> None:
     parser.add_argument("child", metavar="CHILD", help="checkpoint file to write")
     for stack in STACKS:
         parser.add_argument(
-            f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {strategies.SPEC_HELP}"
+            f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {layer_rules.SPEC_HELP}"
         )
     parser.add_argument("--plan", metavar="FILE", help="JSON file of the plan, instead of SPEC")
     for name, what in ranking.NAMES.items():
-        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{what} to remove: {strategies.PART_HELP}")
+        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{what} to remove: {layer_rules.PART_HELP}")
     parser.add_argument("--ranking", choices=ranking.RANKINGS, default=ranking.RANKINGS[0], help=ranking.RANKING_HELP)
-    parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=strategies.MIN_HEADS_HELP)
+    parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=layer_rules.MIN_HEADS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
 def run(args) -> None:
     """Prune, saying what was kept and the rate that was reached."""
     rules = {stack: getattr(args, f"{stack}_layers") for stack in STACKS}
-    parts = strategies.PartRules(args.heads, args.ffn, args.ranking, args.min_heads)
+    parts = layer_rules.PartRules(args.heads, args.ffn, args.ranking, args.min_heads)
     if not any(rules.values()) and not args.plan and not parts:
         raise LayerdropError(
             "say what to keep: --encoder-layers SPEC, --decoder-layers SPEC or --plan FILE;"
@@ -47,13 +48,13 @@ def run(args) -> None:
         )
     checkpoint.refuse_same_file(args.parent, args.child)
     state = checkpoint.read(args.parent)
-    shape = shapes.shape_of(state)
-    model = fingerprint(shapes.current_weights(state)) if parts else None
-    plan = strategies.plan_from_options(shape, rules, args.plan, parts, model)
+    shape = shape_of(state)
+    model = fingerprint(current_weights(state)) if parts else None
+    plan = layer_rules.plan_from_options(shape, rules, args.plan, parts, model)
     child = surgery.prune_state(state, plan, {"file": args.parent, "sha256": checkpoint.sha256(args.parent)})
     print(_printable(plan))
     print("\n".join(describe_kept(plan, shape)))
-    print(f"parameters: {shapes.count_parameters(child):,} of {shapes.count_parameters(state):,}")
+    print(f"parameters: {count_parameters(child):,} of {count_parameters(state):,}")
     if args.dry_run:
         print("dry run: nothing written")
         return

@@ -9,9 +9,9 @@ its baseline       layerdrop score --copy-source --data DIR …
 
 import json
 
-from .. import checkpoint
+from .. import checkpoint, data_folder
 from ..errors import LayerdropError
-from ..reports import classification, data, loss, results
+from ..reports import classification, loss, results
 
 HELP = "turn the output of fairseq-validate or fairseq-generate into a result file (JSON)"
 
@@ -54,7 +54,7 @@ def describe(result):
 def _score(args):
     _refuse_contradictions(args)
     subject = results.Subject(
-        split=data.find_split(args.data, args.split),
+        split=data_folder.find_split(args.data, args.split),
         name=args.name,
         seed=args.seed,
         checkpoint=args.checkpoint,
@@ -67,7 +67,7 @@ def _score(args):
         if args.copy_source:
             return translation.copy_source(subject, args.references)
         return translation.score(args.generated, subject, args.log, args.references)
-    if subject.split.kind == data.CLASSIFICATION:
+    if subject.split.kind == data_folder.CLASSIFICATION:
         return classification.score(args.log, subject, args.metric)
     return loss.score(args.log, subject)
 

@@ -18,14 +18,14 @@ from fairseq.distributed.utils import is_master
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
+from ..data_folder import TRANSLATION, Split, find_split
 from ..errors import LayerdropError
-from ..pruning.baselines import GRADIENTS
-from ..reports.data import TRANSLATION, Split, find_split
-from ..reports.signature import versions
-from .base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
-from .independence import check_independence
-from .recorder import Recorder, rows_of
-from .running_estimate import RunningEstimate, keep_in_checkpoints
+from ..importance.additivity import check_additivity
+from ..importance.base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
+from ..importance.methods import GRADIENTS
+from ..importance.recorder import Recorder, rows_of
+from ..importance.running_estimate import RunningEstimate, keep_in_checkpoints
+from ..provenance import versions
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Estimating:
         inner = unwrapped(model)  # what wraps it would wait for the other workers
         loss_of = super().forward
         padding = self.task.source_dictionary.pad()
-        check_independence(lambda part: loss_of(inner, part)[0], sample, (inner, self), padding)
+        check_additivity(lambda part: loss_of(inner, part)[0], sample, (inner, self), padding)
         self.independent = True
 
     def train(self, mode=True):

@@ -69,15 +69,15 @@ def heads_of(model, mode: str = EACH) -> list[Head]:
 def ablated(model, head: Head, mode: str) -> Iterator[None]:
     """Within this block *model* runs without *head*, or by ``all-but-one`` without the others of its attention."""
     gate = gates_of(model)[head.kind][head.layer]
-    before = gate.scale
+    before = gate.value
     removed = torch.arange(gate.parts) == head.number
     if mode == ALL_BUT_ONE:
         removed = ~removed
-    gate.scale = (torch.ones(gate.parts) if before is None else before).masked_fill(removed, 0.0)
+    gate.value = (torch.ones(gate.parts) if before is None else before).masked_fill(removed, 0.0)
     try:
         yield
     finally:
-        gate.scale = before
+        gate.value = before
 
 
 def ablate(session: Session, batches: list[dict], mode: str) -> Ablated:
@@ -128,11 +128,11 @@ def _note(inputs: dict[int, Tensor], number: int, _layer, arguments: tuple) -> N
 @contextlib.contextmanager
 def beginning_at(stack: LayerStack, number: int, x: Tensor) -> Iterator[None]:
     """Within this block the forward of *stack* begins at layer *number*, whose input is *x*."""
-    before = stack.gate
+    before = stack.active_layers
     hook = stack[number].register_forward_pre_hook(lambda _layer, arguments: (x, *arguments[1:]))
-    stack.gate = tuple(range(number, len(stack)))
+    stack.active_layers = tuple(range(number, len(stack)))
     try:
         yield
     finally:
         hook.remove()
-        stack.gate = before
+        stack.active_layers = before

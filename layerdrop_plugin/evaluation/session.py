@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from .. import checkpoint
+from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
 from ..errors import LayerdropError
-from ..pruning import shapes
+from ..provenance import quiet, versions
 from ..pruning.families import family_of
-from ..pruning.importance import fingerprint
-from ..reports.data import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
-from ..reports.signature import quiet, versions
+from ..pruning.parent import current_weights
+from ..pruning.scores import fingerprint
 
 # fairseq's task -> what it does, and the kind of data folder that it reads.
 TASKS = {
@@ -214,7 +214,7 @@ def load(
         cfg=cfg,
         kind=kind,
         sha256=checkpoint.sha256(path),
-        fingerprint=fingerprint(shapes.current_weights(state)),
+        fingerprint=fingerprint(current_weights(state)),
         batch_size=batch_size,
         max_tokens=max_tokens,
         seed=seed,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import LayerdropError
-from ..reports.signature import quiet
+from ..provenance import quiet
 from ..reports.translation import RESAMPLES, read_sentences
 from .session import Session
 

@@ -8,8 +8,8 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from fairseq.utils import safe_getattr, safe_hasattr
 from omegaconf import OmegaConf
 
-from ..modules.tie_in import tie_in
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
+from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import add_layerdrop_args, check_layerdrop, refuse_unfinished_pruning, set_layerdrop_defaults
@@ -65,7 +65,7 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
     ):
         """As fairseq's: *src_tokens* (batch, length) -> logits or features (batch, length, ...) and extras."""
         x, extra = super().forward(src_tokens, features_only, return_all_hiddens, classification_head_name, **kwargs)
-        return tie_in(x, self._idle_parameters(features_only, classification_head_name)), extra
+        return with_zero_gradients(x, self._idle_parameters(features_only, classification_head_name)), extra
 
     def _idle_parameters(self, features_only, used_head):
         idle = [head for name, head in self.classification_heads.items() if name != used_head]

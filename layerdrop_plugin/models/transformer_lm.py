@@ -15,8 +15,8 @@ from omegaconf import II
 
 from ..modules.drop_rates import SCHEDULES
 from ..modules.structured_dropout import CHUNKS
-from ..modules.tie_in import tie_in
 from ..modules.transformer_decoder import LayerDropTransformerDecoder
+from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import (
@@ -88,7 +88,7 @@ class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
         A batch without rare words leaves the adaptive tables of rare words idle: they are tied in.
         """
         x, extra = super().forward(src_tokens, **kwargs)
-        return tie_in(x, self._rare_words() if self.training else []), extra
+        return with_zero_gradients(x, self._rare_words() if self.training else []), extra
 
     def _rare_words(self):
         tables = []

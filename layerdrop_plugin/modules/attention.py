@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import LayerdropError
+from .batch_first import batch_first
 from .gate import HEADS, Gate
-from .joint_linear import joint, lay_together
-from .memory_order import in_memory_order
-from .tie_in import tie_in
+from .packed_linear import pack, packed_linear
+from .zero_gradients import with_zero_gradients
 
 
 class AttentionWithoutHeads(nn.Module):
@@ -35,7 +35,7 @@ class AttentionWithoutHeads(nn.Module):
     def forward(self, query: Tensor, key: Tensor | None = None, value=None, **_unused) -> tuple[Tensor, None]:
         """*query* (target length, batch, width) -> the bias at every place, and no attention weights."""
         inputs = [x for x in (query, key) if x is not None and self.training]
-        return tie_in(self.out_proj.bias.expand_as(query), inputs), None
+        return with_zero_gradients(self.out_proj.bias.expand_as(query), inputs), None
 
     def set_beam_size(self, beam_size: int) -> None:
         """As fairseq's attention; there is nothing to share."""
@@ -101,15 +101,15 @@ class PrunableAttention(MultiheadAttention):
             dropout = self.dropout_module.p if drops else 0.0
             x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
         x = self.gate(_by_row(x, beams))
-        return in_memory_order(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
+        return batch_first(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
 
     def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
         """*x* (length, batch, width) by each of *projections*, as (batch, heads, length, head's width)."""
-        parts, together = (self.num_heads, self.head_dim), joint(*projections)
+        parts, together = (self.num_heads, self.head_dim), packed_linear(*projections)
         if together is None:
-            projected = (in_memory_order(projection, x) for projection in projections)
+            projected = (batch_first(projection, x) for projection in projections)
             return [x.unflatten(2, parts).permute(1, 2, 0, 3) for x in projected]
-        return in_memory_order(together, x).unflatten(2, (-1, *parts)).permute(2, 1, 3, 0, 4).unbind()
+        return batch_first(together, x).unflatten(2, (-1, *parts)).permute(2, 1, 3, 0, 4).unbind()
 
     def _project(self, query, key, value, padding, incremental_state, static_kv):
         """Queries, keys and values (batch, heads, length, head's width), earlier steps' included, the keys' padding."""
@@ -138,15 +138,15 @@ class PrunableAttention(MultiheadAttention):
             self._set_input_buffer(incremental_state, saved)
         return q, k, v, padding
 
-    def lay_together(self) -> None:
+    def pack(self) -> None:
         """Move weights of projections of one input to where one product serves all of them."""
         one_input = [p for p in (self.q_proj, self.k_proj, self.v_proj) if p.in_features == self.v_proj.in_features]
-        lay_together(*one_input)
+        pack(*one_input)
 
     def _apply(self, *args, **kwargs):
         """As ``nn.Module``'s, which moves every weight on its own: to a device, to another precision."""
         result = super()._apply(*args, **kwargs)
-        self.lay_together()
+        self.pack()
         return result
 
     def _asked(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
@@ -185,7 +185,7 @@ def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
         attention.reset_parameters()
     attention.__class__ = PrunableAttention
     attention.gate = Gate(heads, HEADS)
-    attention.lay_together()
+    attention.pack()
     return attention
 
 

@@ -4,9 +4,9 @@ import torch
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase
 from torch import Tensor
 
-from .memory_order import in_memory_order
+from .batch_first import batch_first
 from .sublayers import Sublayers
-from .tie_in import tie_in
+from .zero_gradients import with_zero_gradients
 
 
 class PrunableDecoderLayer(Sublayers, TransformerDecoderLayerBase):
@@ -46,7 +46,7 @@ class PrunableDecoderLayer(Sublayers, TransformerDecoderLayerBase):
         x = self.run_sublayer("self_attn", x, attend)
         if encoder_out is not None:
             if self.training and not self.runs("encoder_attn"):
-                x = tie_in(x, [encoder_out])  # or the encoder might be left without gradient
+                x = with_zero_gradients(x, [encoder_out])  # or the encoder might be left without gradient
             x = self.run_sublayer("encoder_attn", x, attend_to_encoder)
         x = self.gate(self.run_sublayer("ffn", x, self.feed_forward), before)
         return x, weights[0] if weights else None, None
@@ -58,7 +58,7 @@ class PrunableDecoderLayer(Sublayers, TransformerDecoderLayerBase):
         """Self-attention's output with fairseq's further scalings (NormFormer's)."""
         if self.c_attn is not None:
             x = (x.unflatten(2, (self.nh, self.head_dim)) * self.c_attn[:, None]).flatten(2)
-        return x if self.attn_ln is None else in_memory_order(self.attn_ln, x)
+        return x if self.attn_ln is None else batch_first(self.attn_ln, x)
 
 
 def _with_encoder(x, mask, padding, encoder_out, encoder_padding_mask):

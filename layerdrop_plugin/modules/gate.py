@@ -67,26 +67,26 @@ class Gate:
     """The gate over *parts* parts that lie in a tensor as *layout* says. No module: it has no weights to save.
 
     Attributes:
-        scale: factors of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
-        drawn: factors of this forward's structured dropout, or None; set by ``modules.structured_dropout``.
-        probe: who wants the gradients, or None; set by ``criterions.recorder``.
+        value: ξ of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
+        drop_mask: factors of this forward's structured dropout, or None; set by ``modules.structured_dropout``.
+        probe: who wants the gradients, or None; set by ``importance.recorder``.
     """
 
     def __init__(self, parts: int, layout: Layout):
         self.parts, self.layout = parts, layout
-        self.scale: Tensor | None = None
-        self.drawn: Tensor | None = None
+        self.value: Tensor | None = None
+        self.drop_mask: Tensor | None = None
         self.probe: Probe | None = None
 
     def __call__(self, x: Tensor, before: Tensor | None = None) -> Tensor:
         """*x* through the gate; with *before*, the gate lets through what was added to *before*: b + ξ (x - b)."""
-        if self.scale is None and self.drawn is None and not self.probed:
+        if self.value is None and self.drop_mask is None and not self.probed:
             return x
         part = x if before is None else x - before
-        if self.drawn is not None:
-            part = part * self._factors(self.drawn, x)
-        if self.scale is not None or self.drawn is not None:
-            x = part if self.scale is None else part * self._factors(self.scale, x)
+        if self.drop_mask is not None:
+            part = part * self._factors(self.drop_mask, x)
+        if self.value is not None or self.drop_mask is not None:
+            x = part if self.value is None else part * self._factors(self.value, x)
             x = x if before is None else before + x
         if self.probed:
             x = _Probed.apply(x, part.detach(), self.probe.root, self.layout, self.probe)
@@ -101,5 +101,5 @@ class Gate:
         return factors.to(x).view(self.layout.factors)
 
     def kept(self) -> tuple[int, ...] | None:
-        """The parts that ``scale`` does not close, or None for all."""
-        return None if self.scale is None else tuple(self.scale.nonzero().flatten().tolist())
+        """The parts that ``value`` does not close, or None for all."""
+        return None if self.value is None else tuple(self.value.nonzero().flatten().tolist())

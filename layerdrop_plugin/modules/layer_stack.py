@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from torch import nn
 
 from ..errors import LayerdropError
-from .draws import Draw
+from .convert import prunable_layer
 from .drop_rates import layer_rates, warmup_factor
+from .drop_seed import Draw
 from .layer_sizes import layer_sizes
-from .prunable_layer import prunable_layer
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
 
@@ -47,7 +47,7 @@ class LayerStack(nn.ModuleList):
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
         self.structured_dropout: StructuredDropout | None = None
         self.num_updates, self.micro_batch = 0, 0
-        self.gate: tuple[int, ...] | None = None  # set by pruning.gates: the layers that contribute at all
+        self.active_layers: tuple[int, ...] | None = None  # set by pruning.gates: the layers that contribute at all
         self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
 
     @classmethod
@@ -97,7 +97,7 @@ class LayerStack(nn.ModuleList):
 
     def _lets_through(self, depth: int) -> bool:
         """Whether the gate leaves layer *depth* to run: what it closes, only where its gradient is asked for."""
-        if self.gate is None or depth in self.gate:
+        if self.active_layers is None or depth in self.active_layers:
             return True
         layer = self[depth]
         return isinstance(layer, Sublayers) and layer.gate.probed
@@ -122,7 +122,7 @@ class LayerStack(nn.ModuleList):
         By default the last layer of the stack, or of what its gate lets through, whether this draw keeps it or not.
         """
         if layer is None:
-            layer = len(self) - 1 if self.gate is None else max(self.gate)
+            layer = len(self) - 1 if self.active_layers is None else max(self.active_layers)
         return self._kept.index(layer) if layer in self._kept else -1
 
     def __iter__(self) -> Iterator[nn.Module]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerdropError
-from .draws import Draw
 from .drop_rates import drop_rate
+from .drop_seed import Draw
 from .sublayers import KINDS, Sublayers
 
 CHUNKS = 8  # groups of FFN units, unless an option says otherwise
@@ -73,12 +73,12 @@ class StructuredDropout:
             kept = _kept(draw, kind, self.headdrop * factor, len(layers), most)
             for depth, gate in enumerate(gates):
                 if gate is not None:
-                    gate.drawn = None if kept is None else _mask(kept[depth, : gate.parts])
+                    gate.drop_mask = None if kept is None else _mask(kept[depth, : gate.parts])
         kept = _kept(draw, "ffn", self.ffndrop * factor, len(layers), self.chunks)
         for depth, gate in enumerate(layer.ffn_gate for layer in layers):
             if gate is not None:
                 chunks = np.arange(gate.parts) * self.chunks // gate.parts
-                gate.drawn = None if kept is None else _mask(kept[depth, chunks])
+                gate.drop_mask = None if kept is None else _mask(kept[depth, chunks])
         kept = _kept(draw, "sublayers", self.sublayerdrop * factor, len(layers), len(KINDS))
         for depth, layer in enumerate(layers):
             dropped = [] if kept is None else [kind for kind, keep in zip(KINDS, kept[depth], strict=True) if not keep]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ..errors import LayerdropError
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
+from .batch_first import batch_first
 from .gate import LAYER, UNITS, Gate
-from .memory_order import in_memory_order
-from .tie_in import tie_in
+from .zero_gradients import with_zero_gradients
 
 # Kinds of sublayers, in the order in which a layer runs them -> what their weights' names begin with, and their norm's.
 WEIGHTS = {
@@ -66,28 +66,28 @@ class Sublayers:
     def run_sublayer(self, kind: str, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """*x* (length, batch, width) after the sublayer *kind*, whose own function is *compute*: norm, dropout, sum."""
         if not self.runs(kind):
-            return tie_in(x, self.parameters_of(kind)) if self.training else x
+            return with_zero_gradients(x, self.parameters_of(kind)) if self.training else x
         norm, residual = getattr(self, NORMS[kind]), x
         if self.normalize_before and isinstance(self.sublayer(kind), (AttentionWithoutHeads, OnlyBias)):
-            x = tie_in(compute(x), norm.parameters())  # a constant: nothing looks at the norm
+            x = with_zero_gradients(compute(x), norm.parameters())  # a constant: nothing looks at the norm
         else:
-            x = compute(in_memory_order(norm, x) if self.normalize_before else x)
+            x = compute(batch_first(norm, x) if self.normalize_before else x)
         x = self.dropout_module(x)
         if kind == "ffn" and getattr(self, "w_resid", None) is not None:
             residual = self.w_resid * residual
         x = self.residual_connection(x, residual)
-        return x if self.normalize_before else in_memory_order(norm, x)
+        return x if self.normalize_before else batch_first(norm, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The FFN's own function of *x* (length, batch, width)."""
         if self.fc1 is None:
-            return tie_in(self.fc2.bias.expand_as(x), [x] if self.training else [])
+            return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
         in_place = None if torch.is_grad_enabled() or self.fc1._forward_hooks else IN_PLACE.get(self.activation_fn)
-        x = (in_place or self.activation_fn)(in_memory_order(self.fc1, x))
+        x = (in_place or self.activation_fn)(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
-            x = in_memory_order(self.ffn_layernorm, x)
-        return in_memory_order(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
+            x = batch_first(self.ffn_layernorm, x)
+        return batch_first(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
 
 
 def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -> None:

@@ -7,7 +7,7 @@ from fairseq.models.transformer import TransformerDecoder
 from torch import nn
 
 from .layer_stack import LayerStack
-from .tie_in import tie_in
+from .zero_gradients import with_zero_gradients
 
 
 class LayerDropTransformerDecoder(TransformerDecoder):
@@ -71,7 +71,7 @@ class LayerDropTransformerDecoder(TransformerDecoder):
                 alignment_heads,
             )
         # Were the whole decoder dropped, nothing else would connect the encoder to the loss.
-        return tie_in(x, [*left_out, *encoded] if left_out else []), extra
+        return with_zero_gradients(x, [*left_out, *encoded] if left_out else []), extra
 
     def _nobody_asks(self, incremental_state) -> bool:
         """Whether nobody will look at attention weights in this call."""

@@ -3,7 +3,7 @@
 from fairseq.models.transformer import TransformerEncoder
 
 from .layer_stack import LayerStack
-from .tie_in import tie_in
+from .zero_gradients import with_zero_gradients
 
 BEAMS = "beams"  # in an encoder's output: how many hypotheses share one copy of each sentence
 
@@ -26,7 +26,7 @@ class LayerDropTransformerEncoder(TransformerEncoder):
         """fairseq's forward (same arguments and result), running only the layers kept in this draw."""
         with self.layers.forward_pass() as left_out:
             result = super().forward_scriptable(*args, **kwargs)
-        result["encoder_out"] = [tie_in(result["encoder_out"][0], left_out)]
+        result["encoder_out"] = [with_zero_gradients(result["encoder_out"][0], left_out)]
         return result
 
     def reorder_encoder_out(self, encoder_out, new_order):

@@ -92,12 +92,12 @@ def gated(model, plan: Plan) -> Iterator:
     with contextlib.ExitStack() as opened:
         for name, stack in stacks_of(model).items():
             chosen: StackPlan | None = getattr(plan, name)
-            opened.callback(setattr, stack, "gate", stack.gate)
-            stack.gate = None if chosen is None else chosen.layers
+            opened.callback(setattr, stack, "active_layers", stack.active_layers)
+            stack.active_layers = None if chosen is None else chosen.layers
             for depth, layer in enumerate(stack):
                 if isinstance(layer, Sublayers):
-                    opened.callback(setattr, layer.gate, "scale", layer.gate.scale)
-                    layer.gate.scale = torch.zeros(1) if chosen is not None and depth not in chosen.layers else None
+                    opened.callback(setattr, layer.gate, "value", layer.gate.value)
+                    layer.gate.value = torch.zeros(1) if chosen is not None and depth not in chosen.layers else None
                     _close(layer, {} if chosen is None else _of_layer(chosen, depth), opened)
         yield model
 
@@ -117,8 +117,8 @@ def _close(layer: Sublayers, kept: dict[str, tuple[int, ...] | None], opened: co
             if parts is not None:
                 raise LayerdropError(f"the {PARTS[kind]}s of this model's {kind} cannot be gated or pruned")
             continue
-        opened.callback(setattr, gate, "scale", gate.scale)
-        gate.scale = None
+        opened.callback(setattr, gate, "value", gate.value)
+        gate.value = None
         if parts is not None and len(parts) < gate.parts:
-            gate.scale = torch.zeros(gate.parts)
-            gate.scale[list(parts)] = 1.0
+            gate.value = torch.zeros(gate.parts)
+            gate.value[list(parts)] = 1.0

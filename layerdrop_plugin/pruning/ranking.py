@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from ..errors import LayerdropError
-from .importance import KEYS, Importance
 from .plan import ModelShape, Plan, StackPlan
+from .scores import KEYS, Importance
 
 RANKINGS = ("global", "per-kind", "per-layer")
 RANKING_HELP = (

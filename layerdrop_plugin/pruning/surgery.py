@@ -10,8 +10,8 @@ from ..errors import LayerdropError
 from ..modules.layer_sizes import OPTIONS, format_sizes
 from ..modules.structured_dropout import RATES
 from .families import OURS, Family, family_of
+from .parent import current_weights, max_positions, shape_of
 from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
-from .shapes import current_weights, max_positions, shape_of
 from .weights import prune_weights
 
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this

@@ -1,7 +1,7 @@
 """The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
 
 from . import heat_map
-from .pages import write_files
+from .page import write_files
 from .rows import markdown, plain
 
 SHOWN = 5  # heads at each end of the table
@@ -14,7 +14,7 @@ def write(folder, record):
 
     Args:
         folder (str): made if needed.
-        record (dict): what evaluation/findings.py gives, with a session's signature.
+        record (dict): what evaluation/ablation_summary.py gives, with a session's signature.
 
     Returns:
         str: findings and table as plain text.

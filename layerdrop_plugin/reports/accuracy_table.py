@@ -8,12 +8,12 @@ Beside what every row has (rows.py):
 
 import statistics
 
-from . import data
+from .. import data_folder
 from .classification import interval
-from .picture import Bars, Points
+from .figure import Bars, Points
 from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
-KIND = data.CLASSIFICATION
+KIND = data_folder.CLASSIFICATION
 _INTERVAL = "95 % interval"
 _HEADS = {"accuracy": "accuracy %", "mse": "mean squared error"}
 _AXES = {"accuracy": "accuracy (%)", "mse": "mean squared error"}

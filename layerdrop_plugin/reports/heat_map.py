@@ -1,6 +1,6 @@
 """The heat map of an ablation: layers x heads, a panel for each kind of attention."""
 
-from .picture import new_figure
+from .figure import new_figure
 
 TITLES = {
     "encoder.self_attn": "encoder self-attention",
@@ -15,7 +15,7 @@ def draw(path, record, title):
 
     Args:
         path (str): file to write, whatever its name.
-        record (dict): what evaluation/findings.py gives.
+        record (dict): what evaluation/ablation_summary.py gives.
         title (str): of the picture.
 
     Raises:

@@ -7,9 +7,9 @@ batches as fairseq counts them, for masked models also the ones that were not ma
 
 import math
 
+from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
 from . import results
-from .data import TRANSLATION
 from .fairseq_log import FairseqLog
 
 

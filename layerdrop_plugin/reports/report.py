@@ -3,15 +3,20 @@
 What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py.
 """
 
+from .. import data_folder, provenance
 from ..errors import LayerdropError
-from . import accuracy_table, data, latency, picture, signature, translation_table
-from .pages import signature_lines, write_files
+from ..evaluation import latency
+from . import accuracy_table, figure, translation_table
+from .page import signature_lines, write_files
 from .results import load, read_json, refuse_other_tests, refuse_twins, who_is
 from .rows import markdown, plain, table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
 _WEIGHTS = "weights (MB): bytes of the learned tensors as stored, in 10^6 bytes; a training checkpoint is larger."
-_TITLES = {data.CLASSIFICATION: "Layer pruning: accuracy and time", data.TRANSLATION: "Layer pruning: BLEU and speed"}
+_TITLES = {
+    data_folder.CLASSIFICATION: "Layer pruning: accuracy and time",
+    data_folder.TRANSLATION: "Layer pruning: BLEU and speed",
+}
 
 
 def report(paths, latency, out, title=None, command=None):
@@ -50,11 +55,11 @@ def report(paths, latency, out, title=None, command=None):
         "results": results,
         "latency": times,
         "command": command,
-        "versions": signature.versions(),
+        "versions": provenance.versions(),
     }
 
     def draw(path):
-        picture.draw(path, rows, title, *layout.pictured(rows, metric, times))
+        figure.draw(path, rows, title, *layout.pictured(rows, metric, times))
 
     write_files(out, "report", "\n".join(page) + "\n", record, draw)
     return plain(columns, cells, left)
@@ -66,13 +71,13 @@ def kind_of_all(results):
     Raises:
         LayerdropError: they are of several kinds, have several headlines, or are losses only.
     """
-    first, kinds = results[0], {"bleu": data.TRANSLATION, "nll_loss": data.LANGUAGE_MODEL}
+    first, kinds = results[0], {"bleu": data_folder.TRANSLATION, "nll_loss": data_folder.LANGUAGE_MODEL}
     for result in results:
         if result["metric"]["name"] != first["metric"]["name"]:
             raise LayerdropError(
                 f"{who_is(result)} reports {result['metric']['name']}, others {first['metric']['name']}"
             )
-    kind = kinds.get(first["metric"]["name"], data.CLASSIFICATION)
+    kind = kinds.get(first["metric"]["name"], data_folder.CLASSIFICATION)
     if kind not in _LAYOUTS:
         raise LayerdropError("a report compares classifications or translations; for losses use `layerdrop curves`")
     return kind
@@ -87,7 +92,7 @@ def load_latency(path, kind):
     content = read_json(path)
     if content.get("type") != latency.TYPE:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
-    task = content.get("task", data.CLASSIFICATION)  # the first measurements were of nothing else
+    task = content.get("task", data_folder.CLASSIFICATION)  # the first measurements were of nothing else
     if task != kind:
         raise LayerdropError(f"{path} measures {task}, the results are of {kind}")
     return content

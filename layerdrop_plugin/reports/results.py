@@ -25,9 +25,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import provenance
+from ..data_folder import Split
 from ..errors import LayerdropError
-from . import signature
-from .data import Split
 
 TYPE = "layerdrop.result"
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
@@ -52,8 +52,8 @@ def build(subject, measured):
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
     """
-    described = signature.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
-    provenance = described.pop("provenance") if described else None
+    described = provenance.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
+    origin = described.pop("provenance") if described else None
     return {
         "type": TYPE,
         "version": 1,
@@ -63,10 +63,10 @@ def build(subject, measured):
         **measured,
         "checkpoint": described,
         "data_sha256": subject.split.sha256(),
-        "plan": provenance and provenance.get("plan"),
-        "provenance": provenance,
+        "plan": origin and origin.get("plan"),
+        "provenance": origin,
         "point": subject.point,
-        "versions": signature.versions(),
+        "versions": provenance.versions(),
         "command": subject.command,
     }
 

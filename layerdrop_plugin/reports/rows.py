@@ -3,7 +3,7 @@
 A *row* has, whatever was measured:
 
     name, layers, parameters  as in its results, which must agree; null where no model is evaluated
-    heads, ffn_units, even    of all layers together, and whether the layers of each stack are alike; as in its results
+    heads, ffn_units, uniform of all layers together, and whether the layers of each stack are alike; as in its results
     weight_bytes              bytes of the learned tensors as stored, without optimizer state and other contents
     spread                    how far the rounds of the latency agree on the ratio to the first model, at the largest
                               batch size (see rounds.spread); null of the first model and where it is not known
@@ -21,7 +21,7 @@ import textwrap
 from tabulate import tabulate
 
 from ..errors import LayerdropError
-from .rounds import doubts, written
+from ..evaluation.rounds import doubts, written
 
 
 def table_rows(layout, results, times=None):
@@ -54,7 +54,8 @@ def _row(name, group, timed):
     return {
         "name": name,
         "layers": first.get("encoder_layers"),
-        **{field: first.get(field) for field in ("heads", "ffn_units", "even")},
+        **{field: first.get(field) for field in ("heads", "ffn_units")},
+        "uniform": first.get("uniform", first.get("even")),  # as results of version 0.1.0 call it
         "parameters": first.get("parameters"),
         "weight_bytes": first.get("weight_bytes"),
         "spread": spread[max(spread, key=int)] if spread else None,
@@ -80,7 +81,7 @@ def _one_model(name, checkpoints):
 
 def part_cells(rows):
     """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
-    if all(row["even"] in (True, None) for row in rows):
+    if all(row["uniform"] in (True, None) for row in rows):
         return [], [[] for _ in rows]
     counts = [[row["heads"], row["ffn_units"]] for row in rows]
     return ["heads", "FFN units"], [["-" if count is None else f"{count:,}" for count in row] for row in counts]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
 from . import results
-from .data import TRANSLATION
 from .fairseq_log import FairseqLog
 from .loss import read_loss
 

@@ -11,11 +11,11 @@ Beside what every row has (rows.py); null where not measured:
 
 import statistics
 
-from . import data
-from .picture import Bars, Points
+from .. import data_folder
+from .figure import Bars, Points
 from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
-KIND = data.TRANSLATION
+KIND = data_folder.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
 TOO_LOW = 3.0  # BLEU below which differences say nothing of translations
 

@@ -6,11 +6,11 @@ import torch
 from fairseq.optim import AMPOptimizer
 from torch import Tensor
 
-from ..criterions.estimation import frozen
 from ..criterions.head_importance import Estimating, unwrapped
 from ..errors import LayerdropError
-from ..pruning.importance import fingerprint
-from ..pruning.shapes import current_weights
+from ..importance.estimation import frozen
+from ..pruning.parent import current_weights
+from ..pruning.scores import fingerprint
 
 FIRST_SCALE = 128.0  # what losses are multiplied with in half precision, halved where gradients overflow
 LAST_SCALE = 2.0**-10

@@ -20,12 +20,13 @@ from .. import checkpoint
 from ..errors import LayerdropError
 from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
-from ..pruning import shapes, strategies, surgery
+from ..pruning import layer_rules, surgery
 from ..pruning.describe import describe_kept
 from ..pruning.families import OURS, family_of, registered_model
-from ..pruning.importance import fingerprint
+from ..pruning.parent import current_weights, max_positions, shape_of, vocabulary_size
 from ..pruning.plan import STACKS, ModelShape, Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
+from ..pruning.scores import fingerprint
 from .estimate import EstimateOnly, EstimateOptions
 from .resume import interrupted_child
 
@@ -43,13 +44,13 @@ class PruningOptions(EstimateOptions):
         default=None, metadata={"help": "JSON file of the plan, instead of rules for the layers"}
     )
     prune_heads: Optional[str] = field(
-        default=None, metadata={"help": f"heads to remove: {strategies.PART_HELP} (default: none)"}
+        default=None, metadata={"help": f"heads to remove: {layer_rules.PART_HELP} (default: none)"}
     )
     prune_ffn: Optional[str] = field(
-        default=None, metadata={"help": f"FFN units to remove: {strategies.PART_HELP} (default: none)"}
+        default=None, metadata={"help": f"FFN units to remove: {layer_rules.PART_HELP} (default: none)"}
     )
     prune_ranking: ChoiceEnum(list(RANKINGS)) = field(default=RANKINGS[0], metadata={"help": RANKING_HELP})
-    prune_min_heads: int = field(default=0, metadata={"help": strategies.MIN_HEADS_HELP})
+    prune_min_heads: int = field(default=0, metadata={"help": layer_rules.MIN_HEADS_HELP})
 
 
 @dataclass
@@ -57,7 +58,7 @@ class PruningEncoderOptions(PruningOptions):
     """With an encoder to prune."""
 
     prune_encoder_layers: Optional[str] = field(
-        default=None, metadata={"help": f"encoder layers to keep: {strategies.SPEC_HELP} (default: all)"}
+        default=None, metadata={"help": f"encoder layers to keep: {layer_rules.SPEC_HELP} (default: all)"}
     )
 
 
@@ -66,7 +67,7 @@ class PruningDecoderOptions(PruningOptions):
     """With a decoder to prune."""
 
     prune_decoder_layers: Optional[str] = field(
-        default=None, metadata={"help": f"decoder layers to keep: {strategies.SPEC_HELP} (default: all)"}
+        default=None, metadata={"help": f"decoder layers to keep: {layer_rules.SPEC_HELP} (default: all)"}
     )
 
 
@@ -117,16 +118,16 @@ class PruningTask:
         options = self._options
         rules = {stack: options.get(f"prune_{stack}_layers") for stack in STACKS}
         ranking = getattr(options.prune_ranking, "value", options.prune_ranking)
-        parts = strategies.PartRules(options.prune_heads, options.prune_ffn, str(ranking), options.prune_min_heads)
-        return strategies.plan_from_options(shape, rules, options.prune_plan, parts, model)
+        parts = layer_rules.PartRules(options.prune_heads, options.prune_ffn, str(ranking), options.prune_min_heads)
+        return layer_rules.plan_from_options(shape, rules, options.prune_plan, parts, model)
 
     def _pruned_parent(self) -> dict:
         parent = self._options.prune_from
         if not parent:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
         state = checkpoint.read(parent)
-        shape = shapes.shape_of(state)
-        plan = self._plan(shape, fingerprint(shapes.current_weights(state)))
+        shape = shape_of(state)
+        plan = self._plan(shape, fingerprint(current_weights(state)))
         child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
         logger.info(f"pruned {parent}: {', '.join(describe_kept(plan, shape)) or 'nothing, everything is kept'}")
         return child
@@ -143,7 +144,7 @@ class PruningTask:
 
     def _check_family(self, cfg, state: dict) -> None:
         wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
-        uneven = any(surgery.size_options(shapes.shape_of(state)).values())
+        uneven = any(surgery.size_options(shape_of(state)).values())
         if uneven and not OURS.match(registered_model({"_name": cfg._name})):
             raise LayerdropError(
                 f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
@@ -159,7 +160,7 @@ class PruningTask:
             dictionary = getattr(self, name, None)
             if dictionary is None:
                 continue
-            expected, size = state["cfg"]["model"].get(option), shapes.vocabulary_size(state, name.split("_")[0])
+            expected, size = state["cfg"]["model"].get(option), vocabulary_size(state, name.split("_")[0])
             if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
                 raise LayerdropError(
                     f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
@@ -168,7 +169,7 @@ class PruningTask:
 
     def _take_shape(self, cfg, state: dict) -> None:
         """Make the model's options *cfg*, and the task's, those of *state*."""
-        shape, positions = shapes.shape_of(state), shapes.max_positions(state)
+        shape, positions = shape_of(state), max_positions(state)
         family, parent = family_of(state["cfg"]["model"]), state["cfg"]["model"]
         with changeable(cfg):
             for name in family.options:
@@ -200,7 +201,7 @@ class PruningTask:
 def _save_as_stock(root, cfg, state: dict, options) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
     plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
-    stock = surgery.child_config(plain, shapes.shape_of(state), shapes.max_positions(state))
+    stock = surgery.child_config(plain, shape_of(state), max_positions(state))
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
         root.task = stock["task"]

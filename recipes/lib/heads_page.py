@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.reports import ablation, rounds
+from layerdrop_plugin.evaluation import rounds
+from layerdrop_plugin.reports import ablation
 from layerdrop_plugin.reports.rows import markdown, plain
 
 COLUMNS = ["model", "heads", "FFN units", "parameters", "quality", "speed vs parent"]

@@ -10,9 +10,9 @@ import pytest
 
 from layerdrop_plugin.cli import curve as command
 from layerdrop_plugin.cli.main import main
-from layerdrop_plugin.criterions import estimation
-from layerdrop_plugin.evaluation import curve, session
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.evaluation import pruning_curve, session
+from layerdrop_plugin.importance import estimation
+from layerdrop_plugin.pruning.scores import Importance
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def test_a_classifiers_heads_and_going_on(data, classifier, tmp_path, capsys, mo
     interrupted = record | {"points": record["points"][:-1]}
     (out / "curve.json").write_text(json.dumps(interrupted))
     calls = []
-    measured = curve.measure_all
-    monkeypatch.setattr(curve, "measure_all", lambda *args: calls.append(1) or measured(*args))
+    measured = pruning_curve.measure_all
+    monkeypatch.setattr(pruning_curve, "measure_all", lambda *args: calls.append(1) or measured(*args))
     run(*words)
     assert len(calls) == 1
     assert json.loads((out / "curve.json").read_text())["points"] == record["points"]
-    monkeypatch.setattr(curve, "measure_all", nothing)
+    monkeypatch.setattr(pruning_curve, "measure_all", nothing)
     run(*words)
     for other in (["--ffn"], ["--seed", "2"], ["--max-examples", "3"], ["--importance-examples", "21"]):
         with pytest.raises(SystemExit, match="curve of other settings"):

@@ -4,7 +4,7 @@ import builders
 import pytest
 
 from layerdrop_plugin.cli.main import main
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.pruning.scores import Importance
 
 
 @pytest.fixture

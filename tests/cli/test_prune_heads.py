@@ -10,9 +10,9 @@ import torch
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
-from layerdrop_plugin.pruning.importance import Importance, fingerprint
+from layerdrop_plugin.pruning.parent import current_weights, shape_of
 from layerdrop_plugin.pruning.plan import Plan
-from layerdrop_plugin.pruning.shapes import current_weights, shape_of
+from layerdrop_plugin.pruning.scores import Importance, fingerprint
 
 ARCHITECTURES = ["layerdrop_roberta", "layerdrop_transformer", "layerdrop_transformer_lm"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.pruning.importance import Importance, fingerprint
+from layerdrop_plugin.pruning.scores import Importance, fingerprint
 
 TRANSLATE = (*builders.NMT, "--adam-eps", "1e-4", "--log-interval", "2")
 WRAPPED = ("--criterion", "head_importance", "--base-criterion", "label_smoothed_cross_entropy")

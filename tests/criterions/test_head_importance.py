@@ -13,12 +13,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import OmegaConf
 
-from layerdrop_plugin.criterions import running_estimate
-from layerdrop_plugin.criterions.estimation import record
-from layerdrop_plugin.criterions.independence import check_independence, examples
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import baselines
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.importance import methods, running_estimate
+from layerdrop_plugin.importance.additivity import check_additivity, examples
+from layerdrop_plugin.importance.estimation import record
+from layerdrop_plugin.pruning.scores import Importance
 
 
 def root_of(data, folder, **options):
@@ -100,7 +99,7 @@ def test_what_a_run_estimates(kind, per, run, tmp_path):
     update(criterion, model, samples[2:], factor=2.0)
     found = Importance.load(tmp_path / "importance.json")
     sums = record(model, lambda sample: plain(model, sample)[0], samples, per == "token")
-    expected, error = baselines.importance(None, sums)
+    expected, error = methods.importance(None, sums)
     for mine, theirs in ((found.scores, expected), (found.standard_error, error)):
         assert mine.keys() == theirs.keys()
         for key, rows in theirs.items():
@@ -297,7 +296,7 @@ def test_the_check_changes_nothing(kind):
     criterion, sample = one_by_one.criterion_of(kind), one_by_one.sample_of(kind)
     before = [module.training for module in model.modules()], torch.get_rng_state(), copy.deepcopy(sample)
     drawn = [stack.micro_batch for stack in model.modules() if hasattr(stack, "micro_batch")]
-    check_independence(lambda part: criterion(model, part)[0], sample, (model, criterion), 1)
+    check_additivity(lambda part: criterion(model, part)[0], sample, (model, criterion), 1)
     assert [module.training for module in model.modules()] == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
     assert [stack.micro_batch for stack in model.modules() if hasattr(stack, "micro_batch")] == drawn

@@ -10,7 +10,7 @@ import torch
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.evaluation import ablation, findings, losses, session
+from layerdrop_plugin.evaluation import ablation, ablation_summary, losses, session
 from layerdrop_plugin.evaluation.ablation import ALL_BUT_ONE, EACH, Ablated, Head
 from layerdrop_plugin.evaluation.losses import Measured
 from layerdrop_plugin.pruning import surgery
@@ -34,7 +34,7 @@ def test_an_ablated_model_loses_what_its_child_loses(kind, mode, files, sessions
     measured = ablation.ablate(loaded, batches, mode)
     assert np.array_equal(measured.whole.losses, losses.measure_all(loaded, batches).losses)
     kinds = {"translation": 3}.get(kind, 1)
-    assert len(measured.heads) == kinds * 2 * 2 and all(gate.scale is None for gate in all_gates(loaded.model))
+    assert len(measured.heads) == kinds * 2 * 2 and all(gate.value is None for gate in all_gates(loaded.model))
     for number, head in enumerate(list(measured.heads)[:: 3 if kind == "translation" else 1]):
         state = surgery.prune_state(checkpoint.read(path), plan_of(head, mode, 2), {"file": path, "sha256": "0"})
         checkpoint.write(state, tmp_path / f"{number}.pt")
@@ -59,7 +59,7 @@ def test_layers_below_an_ablation_run_once(kind, sessions):
     of_encoder = sum(head.kind == "encoder.self_attn" for head in measured.heads)
     below_decoder = of_encoder if kind == "translation" else 0  # which sees another encoder's output
     assert len(calls) == len(stacks) + of_first + below_decoder
-    assert all(stack.gate is None for stack in stacks.values())
+    assert all(stack.active_layers is None for stack in stacks.values())
     for head in measured.heads:
         with ablation.ablated(loaded.model, head, EACH):
             assert np.array_equal(
@@ -92,14 +92,14 @@ def test_the_encoder_runs_once_in_a_batch_for_all_ablations_of_the_decoder(sessi
 def test_gates_that_are_closed_already_stay_closed(sessions):
     model = sessions["classification"].model
     gate = gates_of(model)["encoder.self_attn"][1]
-    gate.scale = torch.tensor([0.0, 1.0])
+    gate.value = torch.tensor([0.0, 1.0])
     try:
         for mode, head, left in ((EACH, 1, [0.0, 0.0]), (ALL_BUT_ONE, 1, [0.0, 1.0]), (EACH, 0, [0.0, 1.0])):
             with ablation.ablated(model, Head("encoder.self_attn", 1, head), mode):
-                assert gate.scale.tolist() == left
-        assert gate.scale.tolist() == [0.0, 1.0]
+                assert gate.value.tolist() == left
+        assert gate.value.tolist() == [0.0, 1.0]
     finally:
-        gate.scale = None
+        gate.value = None
 
 
 def test_models_with_absent_heads():
@@ -127,7 +127,7 @@ def measured_of(rng, examples=200):
 
 
 def test_findings():
-    record = findings.describe(measured_of(np.random.default_rng(0)), FakeSession, EACH)
+    record = ablation_summary.describe(measured_of(np.random.default_rng(0)), FakeSession, EACH)
     assert json.loads(json.dumps(record)) == record
     worse, same, better, none = record["heads"]
     assert worse["loss"]["change"] == pytest.approx(0.5, abs=0.02) and worse["loss"]["significant"]
@@ -143,26 +143,26 @@ def test_findings():
 
 
 def test_findings_name_the_best_single_head_of_each_layer():
-    record = findings.describe(measured_of(np.random.default_rng(0)), FakeSession, ALL_BUT_ONE)
+    record = ablation_summary.describe(measured_of(np.random.default_rng(0)), FakeSession, ALL_BUT_ONE)
     assert [entry["best"] for entry in record["heads"]] == [False, True, True, False]
-    assert findings.choose(record["heads"], "all", 3) == sorted(
+    assert ablation_summary.choose(record["heads"], "all", 3) == sorted(
         record["heads"][1:3], key=lambda entry: entry["loss"]["change"]
     )
 
 
 def test_the_extremes_are_chosen_by_loss():
     heads = [{"head": number, "loss": {"change": change}} for number, change in enumerate((5, 1, 4, 2, 3, 0, 6))]
-    assert [entry["head"] for entry in findings.choose(heads, "extremes", 2)] == [5, 1, 0, 6]
-    assert len(findings.choose(heads, "all", 2)) == len(findings.choose(heads, "extremes", 4)) == 7
+    assert [entry["head"] for entry in ablation_summary.choose(heads, "extremes", 2)] == [5, 1, 0, 6]
+    assert len(ablation_summary.choose(heads, "all", 2)) == len(ablation_summary.choose(heads, "extremes", 4)) == 7
 
 
 def test_bleu_is_added_for_the_extremes(data, tmp_path):
     path = checkpoints.save(tmp_path / "model.pt", data, "translation")
     loaded = session.load(path, data / "nmt", cpu=True)
     measured = ablation.ablate(loaded, loaded.batches("test", 8), EACH)
-    record = findings.describe(measured, loaded, EACH)
+    record = ablation_summary.describe(measured, loaded, EACH)
     assert "accuracy" not in record["summary"] and record["per"] == "token"
-    findings.add_bleu(record, loaded, "test", "extremes", extremes=1, max_examples=6, beam=2)
+    ablation_summary.add_bleu(record, loaded, "test", "extremes", extremes=1, max_examples=6, beam=2)
     assert json.loads(json.dumps(record)) == record
     tested = [entry for entry in record["heads"] if "bleu" in entry]
     assert len(tested) == record["summary"]["bleu"]["tests"] == 2

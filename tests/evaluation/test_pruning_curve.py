@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layerdrop_plugin.criterions.estimation import estimate
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.evaluation import curve, losses
-from layerdrop_plugin.evaluation.curve import Sweep
+from layerdrop_plugin.evaluation import losses, pruning_curve
 from layerdrop_plugin.evaluation.points import Points
+from layerdrop_plugin.evaluation.pruning_curve import Sweep
+from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.pruning.gates import gated, model_shape
-from layerdrop_plugin.pruning.importance import Importance
 from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
 from layerdrop_plugin.pruning.ranking import RANKINGS
+from layerdrop_plugin.pruning.scores import Importance
 
 
 def scores_of(values):
@@ -74,7 +74,7 @@ def test_a_step_must_remove_something(shape):
 def draw(loaded, points, sweep, lines):
     """Draw curves over seven examples; returns how often the model was measured and how it was scored."""
     batches, calls = loaded.batches("test", 7), {"measured": 0, "scored": []}
-    measured = curve.measurer(loaded, batches)
+    measured = pruning_curve.measurer(loaded, batches)
 
     def counted():
         calls["measured"] += 1
@@ -84,7 +84,7 @@ def draw(loaded, points, sweep, lines):
         calls["scored"].append(method)
         return estimate(loaded, "test", method=method, max_examples=7)
 
-    curve.draw_curves(loaded, counted, sweep, lines, scorer, points)
+    pruning_curve.draw_curves(loaded, counted, sweep, lines, scorer, points)
     return calls
 
 
@@ -169,7 +169,7 @@ def test_how_much_can_go():
     points += made(80.5, 79.0, 70.0, 80.0) + made(70.0, 80.0, 60.0, 50.0, method="magnitude")
     points += made(79.0, 78.0, 60.0, 50.0, method="random", seed=1)
     points += made(80.0, 79.9, 60.0, 50.0, method="random", seed=2)
-    found = curve.conclusions(points)
+    found = pruning_curve.conclusions(points)
     assert list(found["within"]) == ["accuracy", "loss"]
     shares = {m: {n: tuple(of.values()) for n, of in found["within"][m].items()} for m in ("accuracy", "loss")}
     assert shares["accuracy"] == {"importance": (0.5, 1.0), "magnitude": (0.0, 0.5), "random": (0.25, 0.25)}

@@ -16,8 +16,8 @@ from layerdrop_plugin.models.roberta import LayerDropRobertaModel
 from layerdrop_plugin.models.transformer import LayerDropTransformerModel
 from layerdrop_plugin.models.transformer_lm import LayerDropTransformerLanguageModel
 from layerdrop_plugin.pruning import surgery
-from layerdrop_plugin.pruning.importance import fingerprint
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.scores import fingerprint
 
 CLASSES = {
     "classification": LayerDropRobertaModel,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.modules.draws import Draw
+from layerdrop_plugin.modules.drop_seed import Draw
 from layerdrop_plugin.modules.layer_stack import draw_kept
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.plan import Plan, StackPlan

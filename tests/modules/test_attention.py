@@ -118,9 +118,9 @@ def test_gated_heads_are_absent_heads(kept, weights, seed):
     query, _ = inputs("self", 2, 5, 5)
     bias, contributions, width = ours.out_proj.bias, [], ours.head_dim
     for head in range(4):
-        ours.gate.scale = torch.eye(4)[head]
+        ours.gate.value = torch.eye(4)[head]
         contributions.append(ours(query, query, query)[0] - bias)
-    ours.gate.scale = torch.tensor([float(head in kept) for head in range(4)])
+    ours.gate.value = torch.tensor([float(head in kept) for head in range(4)])
     found, attention = ours(query, query, query, need_weights=weights, need_head_weights=weights)
     expected = bias + sum((contributions[head] for head in kept), torch.zeros(5, 2, WIDTH))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

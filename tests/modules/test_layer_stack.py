@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from layerdrop_plugin.modules.draws import Draw
+from layerdrop_plugin.modules.drop_seed import Draw
 from layerdrop_plugin.modules.layer_stack import LayerStack, draw_kept
 
 NUMBERS = st.integers(0, 2**31)

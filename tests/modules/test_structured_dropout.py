@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.modules.draws import STRUCTURES, Draw
+from layerdrop_plugin.modules.drop_seed import STRUCTURES, Draw
 from layerdrop_plugin.modules.structured_dropout import StructuredDropout
 from layerdrop_plugin.pruning.gates import stacks_of
 
@@ -31,7 +31,7 @@ def drops(model):
     for stack in stacks_of(model).values():
         for layer in stack:
             gates = [layer.head_gate("self_attn"), layer.head_gate("encoder_attn"), layer.ffn_gate]
-            found.append([gate and gate.drawn is not None and gate.drawn.tolist() for gate in gates])
+            found.append([gate and gate.drop_mask is not None and gate.drop_mask.tolist() for gate in gates])
             found[-1].append(sorted(layer.dropped))
     return found
 
@@ -84,9 +84,9 @@ def test_a_dropped_head_contributes_nothing_and_nothing_is_rescaled():
     found = model(**inputs)[0]
     gated = copy.deepcopy(model).eval()
     for mine, theirs in zip(stacks_of(model)["encoder"], stacks_of(gated)["encoder"], strict=True):
-        assert set(mine.ffn_gate.drawn.tolist()) <= {0.0, 1.0}
-        theirs.head_gate("self_attn").scale = mine.head_gate("self_attn").drawn
-        theirs.ffn_gate.scale = mine.ffn_gate.drawn
+        assert set(mine.ffn_gate.drop_mask.tolist()) <= {0.0, 1.0}
+        theirs.head_gate("self_attn").value = mine.head_gate("self_attn").drop_mask
+        theirs.ffn_gate.value = mine.ffn_gate.drop_mask
     torch.testing.assert_close(gated(**inputs)[0], found, atol=1e-5, rtol=0)
 
 
@@ -94,7 +94,7 @@ def test_units_are_dropped_in_chunks():
     model = build("roberta", ffndrop=0.5, ffndrop_chunks=3).train()
     model(**builders.inputs("roberta"))
     for layer in stacks_of(model)["encoder"]:
-        chunks = layer.ffn_gate.drawn.view(3, 8)
+        chunks = layer.ffn_gate.drop_mask.view(3, 8)
         assert torch.equal(chunks, chunks[:, :1].expand(3, 8))
 
 
@@ -112,8 +112,8 @@ def test_rates_are_met():
         model.set_num_updates(update)
         model(**builders.inputs("roberta", size=1, length=2))
         for layer in stacks_of(model)["encoder"]:
-            heads.append(layer.head_gate("self_attn").drawn.mean())
-            units.append(layer.ffn_gate.drawn.mean())
+            heads.append(layer.head_gate("self_attn").drop_mask.mean())
+            units.append(layer.ffn_gate.drop_mask.mean())
             sublayers.append(len({"self_attn", "ffn"} - layer.dropped) / 2)
     for found, rate in ((heads, 0.3), (units, 0.1), (sublayers, 0.2)):
         assert abs(1 - float(sum(found)) / len(found) - rate) < 0.04

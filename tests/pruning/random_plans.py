@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from layerdrop_plugin.pruning.importance import Importance
 from layerdrop_plugin.pruning.plan import STACKS, ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.scores import Importance
 
 KINDS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}
 

@@ -9,8 +9,9 @@ from test_two_stacks import step_by_step
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import shapes, surgery
+from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated, gates_of, model_shape
+from layerdrop_plugin.pruning.parent import count_parameters, shape_of
 from layerdrop_plugin.pruning.plan import KINDS, ModelShape, Plan, StackPlan, StackShape
 
 FAMILIES = ["roberta", "transformer", "transformer_lm"]
@@ -66,7 +67,7 @@ def test_gating_is_surgery(name, norms, training, data):
     parent = builders.build(f"layerdrop_{name}", **SIZES, **norms)
     first = data.draw(plans(model_shape(parent)))
     child, state = builders.child_and_state(parent, first, f"layerdrop_{name}")
-    shape = shapes.shape_of(state)
+    shape = shape_of(state)
     assert shape == surgery.child_shape(model_shape(parent), first)
     second = data.draw(plans(shape))
     inputs = builders.inputs(name)
@@ -105,7 +106,7 @@ def test_every_parameter_of_a_child_has_a_gradient(name, norms, data):
         return
     child.train()(**builders.inputs(name))[0].sum().backward()
     assert [key for key, parameter in child.named_parameters() if parameter.grad is None] == []
-    assert sum(p.numel() for p in child.parameters()) == shapes.count_parameters(state)
+    assert sum(p.numel() for p in child.parameters()) == count_parameters(state)
 
 
 @given(data=st.data(), beam=st.integers(1, 3))
@@ -144,7 +145,7 @@ def test_gates_open_again():
         assert not torch.allclose(parent(**inputs)[0], before)
         raise ValueError("of ours")
     assert torch.equal(parent(**inputs)[0], before)
-    assert all(gate.scale is None for gates in gates_of(parent).values() for gate in gates)
+    assert all(gate.value is None for gates in gates_of(parent).values() for gate in gates)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from random_plans import apply, importance_of, parts_of, plans, shapes
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.importance import KEYS, Importance
 from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
 from layerdrop_plugin.pruning.ranking import RANKINGS, check_any_left, prune_by_importance, share
+from layerdrop_plugin.pruning.scores import KEYS, Importance
 
 KINDS = {"heads": ("self_attn", "encoder_attn"), "ffn": ("ffn",)}
 WHATS = st.sampled_from(list(KINDS))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import shapes, surgery
+from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
+from layerdrop_plugin.pruning.parent import count_parameters, shape_of
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
 LAYERS = st.sets(st.integers(0, 4), min_size=1).map(sorted)
@@ -131,18 +132,18 @@ def test_parameters_are_counted_as_the_model_counts_them():
     for untie in (False, True):
         model = builders.build("layerdrop_roberta", untie_weights_roberta=untie)
         expected = sum(parameter.numel() for parameter in model.parameters())
-        assert shapes.count_parameters(builders.state_of(model)) == expected
+        assert count_parameters(builders.state_of(model)) == expected
 
 
 def test_a_parent_of_another_architecture_is_refused():
     state = builders.state_of(builders.build("roberta"))
     state["cfg"]["model"]["_name"] = "lstm_wiseman_iwslt_de_en"
     with pytest.raises(LayerdropError, match="lstm_wiseman_iwslt_de_en"):
-        shapes.shape_of(state)
+        shape_of(state)
 
 
 def test_weights_without_layers_are_refused():
     state = builders.state_of(builders.build("roberta"))
     state["model"] = {k: v for k, v in state["model"].items() if ".layers.1." not in k}
     with pytest.raises(LayerdropError, match="missing"):
-        shapes.shape_of(state)
+        shape_of(state)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import shapes, surgery
+from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
+from layerdrop_plugin.pruning.parent import count_parameters, shape_of, vocabulary_size
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
 KEPT = st.none() | st.sets(st.integers(0, 3), min_size=1).map(lambda kept: StackPlan(tuple(sorted(kept))))
@@ -84,13 +85,13 @@ def test_parameters_are_counted_as_the_model_counts_them(name):
     for variant in variants[name]:
         model = builders.build(f"layerdrop_{name}", **variant)
         state = builders.state_of(model, f"layerdrop_{name}")
-        assert shapes.count_parameters(state) == sum(parameter.numel() for parameter in model.parameters())
-        assert shapes.vocabulary_size(state) == shapes.vocabulary_size(state, "target") == 25
+        assert count_parameters(state) == sum(parameter.numel() for parameter in model.parameters())
+        assert vocabulary_size(state) == vocabulary_size(state, "target") == 25
 
 
 def test_shapes_of_both_sides():
     model = builders.build("layerdrop_transformer", encoder_layers=3, decoder_layers=2, decoder_ffn_embed_dim=12)
-    shape = shapes.shape_of(builders.state_of(model, "layerdrop_transformer"))
+    shape = shape_of(builders.state_of(model, "layerdrop_transformer"))
     assert (shape.encoder.layers, shape.encoder.ffn, shape.encoder.heads) == (3, 24, 2)
     assert (shape.decoder.layers, shape.decoder.ffn, shape.decoder.embed_dim) == (2, 12, 16)
     plan = Plan(decoder=StackPlan((1,)))
@@ -114,4 +115,4 @@ def test_weights_that_do_not_fit_the_architecture_are_refused():
     state = builders.state_of(builders.build("layerdrop_transformer"), "layerdrop_transformer")
     state["model"] = {k: v for k, v in state["model"].items() if not k.startswith("decoder.layers.1.")}
     with pytest.raises(LayerdropError, match="decoder are missing"):
-        shapes.shape_of(state)
+        shape_of(state)

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from layerdrop_plugin.reports import rounds
+from layerdrop_plugin.evaluation import rounds
 
 from .conftest import RECIPES
 

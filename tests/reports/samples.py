@@ -4,7 +4,8 @@ import json
 
 import torch
 
-from layerdrop_plugin.reports import classification, rounds
+from layerdrop_plugin.evaluation import rounds
+from layerdrop_plugin.reports import classification
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}

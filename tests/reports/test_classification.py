@@ -8,11 +8,12 @@ import torch
 from samples import HISTORY, ORIGIN, PLAN, log_file, save_nlu_data
 from scipy.stats import norm
 
+from layerdrop_plugin import provenance
 from layerdrop_plugin.checkpoint import read
+from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.shapes import count_parameters
-from layerdrop_plugin.reports import classification, signature
-from layerdrop_plugin.reports.data import find_split
+from layerdrop_plugin.pruning.parent import count_parameters
+from layerdrop_plugin.reports import classification
 from layerdrop_plugin.reports.fairseq_log import FairseqLog
 from layerdrop_plugin.reports.results import Subject
 
@@ -83,7 +84,7 @@ def test_score_of_a_classification_run(tmp_path, data, checkpoint):
 
 
 def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
-    described = signature.describe_checkpoint(checkpoint)
+    described = provenance.describe_checkpoint(checkpoint)
     assert described["encoder_layers"] == 2
     assert described["decoder_layers"] is None
     assert (described["heads"], described["ffn_units"]) == (0, 12)
@@ -94,7 +95,7 @@ def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
     state = torch.load(checkpoint)
     state["model"]["encoder.lm_head.weight"] += 1  # untied
     torch.save(state, checkpoint)
-    assert signature.describe_checkpoint(checkpoint)["parameters"] == described["parameters"] + 5 * 4
+    assert provenance.describe_checkpoint(checkpoint)["parameters"] == described["parameters"] + 5 * 4
 
 
 def test_score_of_a_regression_run(tmp_path, data, checkpoint):

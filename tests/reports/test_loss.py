@@ -6,9 +6,9 @@ import pytest
 import torch
 from samples import log_file, save_dataset, save_dictionary, save_model, save_translation_data, save_translator
 
+from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.reports import loss
-from layerdrop_plugin.reports.data import find_split
 from layerdrop_plugin.reports.fairseq_log import FairseqLog
 from layerdrop_plugin.reports.results import Subject
 

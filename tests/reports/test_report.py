@@ -9,7 +9,7 @@ import pytest
 from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result, result, save, with_rounds
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import accuracy_table, picture, translation_table
+from layerdrop_plugin.reports import accuracy_table, figure, translation_table
 from layerdrop_plugin.reports.classification import interval
 from layerdrop_plugin.reports.report import report
 from layerdrop_plugin.reports.results import load
@@ -66,7 +66,7 @@ def test_a_report_that_fails_changes_nothing(tmp_path, monkeypatch):
     def no_picture(*_):
         raise LayerdropError("no picture")
 
-    monkeypatch.setattr(picture, "draw", no_picture)
+    monkeypatch.setattr(figure, "draw", no_picture)
     for folder in ("old", "new"):
         with pytest.raises(LayerdropError, match="no picture"):
             report([results], None, tmp_path / folder, "second")

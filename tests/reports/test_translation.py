@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 from samples import log_file, save_translation_data, save_translator
 
+from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.reports import translation
-from layerdrop_plugin.reports.data import find_split
 from layerdrop_plugin.reports.results import Subject
 
 SENTENCES = [[1, 2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13, 14, 15], [16, 17, 18, 19, 1]]

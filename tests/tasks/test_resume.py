@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import shapes, surgery
+from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import shape_of
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.tasks.resume import interrupted_child
 
@@ -54,12 +55,12 @@ def go_on(files, folder, child, plan, parent=None, restore=checkpoint.LAST, **op
 def test_a_child_of_the_plan_in_the_save_folder_goes_on(name, parent, files, tmp_path):
     """Whether its parent is there, gone or not named; pruned of heads, of layers or of nothing."""
     state = go_on(files, tmp_path, name, PLANS[name], parent)
-    assert shapes.shape_of(state).encoder.layers == len(PLANS[name].encoder.layers if PLANS[name].encoder else range(4))
+    assert shape_of(state).encoder.layers == len(PLANS[name].encoder.layers if PLANS[name].encoder else range(4))
 
 
 def test_a_pruned_child_that_was_pruned_again_goes_on(files, tmp_path):
     last = Plan(encoder=StackPlan((1,)))
-    assert shapes.shape_of(go_on(files, tmp_path, "again", last, "half")).encoder.layers == 1
+    assert shape_of(go_on(files, tmp_path, "again", last, "half")).encoder.layers == 1
     with pytest.raises(LayerdropError, match="child of another parent"):
         go_on(files, tmp_path, "again", last, "parent")
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import LayerdropError
-from ..pruning.baselines import GRADIENTS, METHODS
 from ..pruning.gates import of_open_parts
-from ..pruning.importance import Importance
+from ..pruning.scores import Importance
+from .additivity import check_additivity
 from .base_criterion import base_criterion, saved_criterion
-from .independence import check_independence
+from .methods import GRADIENTS, METHODS
 from .recorder import Recorder, Sums
 
 
@@ -85,7 +85,7 @@ def estimate(
 
     Args:
         subset: where the examples are from.
-        method: one of ``baselines.METHODS``.
+        method: one of ``methods.METHODS``.
         per: ``example`` or ``token``: what absolute values and squares are taken of.
         max_examples: take only so many, drawn with the session's seed.
         criterion: name of the criterion, by default the checkpoint's with the options that it had there.
@@ -108,7 +108,7 @@ def estimate(
         return built(session.model, sample)[0]
 
     samples = session.batches(subset, max_examples)
-    check_independence(loss_of, samples[0], (session.model, built), session.task.source_dictionary.pad())
+    check_additivity(loss_of, samples[0], (session.model, built), session.task.source_dictionary.pad())
     sums = record(session.model, loss_of, tqdm(samples, desc=method, unit="batch"), per == "token")
     scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     found = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..modules.gate import Gate
 from ..modules.sublayers import Sublayers
-from .gates import gates_of, stacks_of
+from ..pruning.gates import gates_of, stacks_of
 
 Rows = dict[str, list]
 GRADIENTS = ("importance", "fisher", "taylor")  # the methods that need sums of gradients; all they need is one pass

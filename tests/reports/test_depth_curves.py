@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from samples import accuracy_result, bleu_result, result, save
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import curves_picture
-from layerdrop_plugin.reports.curves import curves, depths_of
+from layerdrop_plugin.reports import depth_curves_figure
+from layerdrop_plugin.reports.depth_curves import curves, depths_of
 from layerdrop_plugin.reports.results import parse_point
 
 POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}
@@ -55,7 +55,7 @@ def test_depths_are_means_over_seeds_in_order():
     assert depths[1]["bleu"] == {"mean": 21, "low": 20, "high": 22, "deviation": pytest.approx(2**0.5)}
     assert depths[0]["bleu"]["deviation"] is None and depths[0]["loss"]["mean"] == 2.75
     assert depths[3]["bleu"] is None and depths[3]["loss"]["mean"] == 3.5
-    assert curves_picture.panels_of(depths) == [
+    assert depth_curves_figure.panels_of(depths) == [
         ("translation", "decoder", "loss"), ("translation", "decoder", "bleu"), ("masked-lm", "encoder", "loss"),
     ]  # fmt: skip
 

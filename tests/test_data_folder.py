@@ -5,8 +5,8 @@ import pytest
 import torch
 from samples import save_dataset, save_dictionary, save_nlu_data, save_translation_data
 
+from layerdrop_plugin.data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, find_split
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports.data import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, find_split
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from layerdrop_plugin.criterions.estimation import frozen, record
-from layerdrop_plugin.criterions.recorder import Recorder
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import baselines
+from layerdrop_plugin.importance import methods
+from layerdrop_plugin.importance.estimation import frozen, record
+from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.pruning.gates import gated, gates_of
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
@@ -84,9 +84,9 @@ def test_scores_are_those_of_one_example_at_a_time(kind, shape, sizes, seed):
         "taylor": lambda parts: -torch.stack([part.sum(1) for part in parts]).mean(0),
     }
     for method, of in by_example.items():
-        assert_scores(baselines.METHODS[method](None, sums)[0], expected_scores(model, each, of))
+        assert_scores(methods.METHODS[method](None, sums)[0], expected_scores(model, each, of))
     by_token = record(model, loss_of, samples, per_token=True)
-    found, error = baselines.importance(None, by_token)
+    found, error = methods.importance(None, by_token)
     assert_scores(found, expected_scores(model, each, lambda parts: torch.cat(parts, 1).abs().mean(1)))
     deviation = expected_scores(
         model, each, lambda parts: torch.cat(parts, 1).abs().std(1, correction=0) / torch.cat(parts, 1).size(1) ** 0.5
@@ -112,13 +112,13 @@ def assert_differentiated(model, found, loss_of, places):
     gates, step = gates_of(model), 1e-5
     for key, layer, part in places:
         gate, losses = gates[key][layer], []
-        before = gate.scale
+        before = gate.value
         for sign in (1, -1):
-            gate.scale = torch.ones(gate.parts, dtype=torch.float64) if before is None else before.double()
-            gate.scale[part] += sign * step
+            gate.value = torch.ones(gate.parts, dtype=torch.float64) if before is None else before.double()
+            gate.value[part] += sign * step
             with torch.no_grad():
                 losses.append(loss_of().item())
-        gate.scale = before
+        gate.value = before
         mine = found[key][layer] if key.endswith(".layers") else found[key][layer][part]
         assert mine == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8), (key, layer, part)
 
@@ -138,8 +138,8 @@ def test_gradients_are_the_loss_differentiated_numerically(arch, norm_first, fac
     for number, (key, layer, part) in enumerate(places):
         gate = gates_of(model)[key][layer]
         if not key.endswith(".layers") or len(factors) > 1:  # or nothing in a closed layer would have a gradient
-            gate.scale = torch.ones(gate.parts) if gate.scale is None else gate.scale
-            gate.scale[part] = factors[number % len(factors)]
+            gate.value = torch.ones(gate.parts) if gate.value is None else gate.value
+            gate.value[part] = factors[number % len(factors)]
     sums = record(model, loss_of, [{"net_input": inputs}])
     found = sums.rows(sums.mean("signed") * sums.examples)
     assert_differentiated(model, found, loss_of, places)
@@ -158,7 +158,7 @@ def test_a_plans_closed_layers_and_parts_have_their_gradients(arch, norm_first):
     gates = gates_of(model)
     for key, layer, kept in (("encoder.self_attn", 1, (0,)), ("encoder.ffn", 1, (2, 3)), ("encoder.layers", 0, ())):
         gate = gates[key][layer]
-        gate.scale = torch.tensor([float(part in kept) for part in range(gate.parts)])
+        gate.value = torch.tensor([float(part in kept) for part in range(gate.parts)])
     found = sums.rows(sums.mean("signed") * sums.examples)
     places = [("encoder.layers", layer, 0) for layer in (0, 1)]
     places += [("encoder.self_attn", layer, part) for layer in (0, 1) for part in (0, 1)]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from layerdrop_plugin.modules.joint_linear import joint, lay_together
+from layerdrop_plugin.modules.packed_linear import pack, packed_linear
 
 WIDTHS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
@@ -20,14 +20,14 @@ def layers_of(*widths, seed=0):
 
 def together(*widths):
     layers = layers_of(*widths)
-    lay_together(*layers)
+    pack(*layers)
     return layers
 
 
-def assert_joint(layers):
+def assert_packed(layers):
     x = torch.randn(2, 4, 3, dtype=layers[0].weight.dtype)
     with torch.no_grad():
-        product = joint(*layers)
+        product = packed_linear(*layers)
         assert product is not None
         torch.testing.assert_close(product(x), torch.cat([layer(x) for layer in layers], -1), atol=1e-6, rtol=0)
 
@@ -36,28 +36,28 @@ def assert_joint(layers):
 @settings(deadline=None)
 def test_one_product_gives_what_the_layers_give(widths):
     layers, apart = layers_of(*widths), layers_of(*widths)
-    lay_together(*layers)
+    pack(*layers)
     for layer, other in zip(layers, apart, strict=True):
         assert layer.weight.equal(other.weight)
         assert layer.bias.equal(other.bias)
         assert layer.weight.requires_grad
-    assert_joint(layers)
-    assert_joint(layers[1:] or layers)  # those behind the first lie together too
+    assert_packed(layers)
+    assert_packed(layers[1:] or layers)  # those behind the first lie together too
 
 
 def test_there_is_no_second_copy_of_the_weights():
     """Not even a change that no version counter shows can be missed."""
     layers = together(4, 4, 4)
-    assert_joint(layers)
+    assert_packed(layers)
     layers[1].weight.data.mul_(2)
     layers[2].load_state_dict({"weight": torch.ones(4, 3), "bias": torch.ones(4)})
-    assert_joint(layers)
+    assert_packed(layers)
 
 
 def test_laying_together_again_moves_nothing():
     layers = together(4, 2)
     before = [parameter.data_ptr() for layer in layers for parameter in layer.parameters()]
-    lay_together(*layers)
+    pack(*layers)
     assert before == [parameter.data_ptr() for layer in layers for parameter in layer.parameters()]
 
 
@@ -65,25 +65,25 @@ def test_laying_together_again_moves_nothing():
 def test_weights_that_were_moved_apart_are_run_one_by_one(move):
     layers = list(move(together(4, 4)))
     with torch.no_grad():
-        assert joint(*layers) is None
-    lay_together(*layers)
-    assert_joint(layers)
+        assert packed_linear(*layers) is None
+    pack(*layers)
+    assert_packed(layers)
 
 
 def test_where_layers_have_to_be_run_one_by_one():
     layers = together(4, 4)
-    assert joint(*layers) is None  # their weights want gradients
+    assert packed_linear(*layers) is None  # their weights want gradients
     for parameter in nn.ModuleList(layers).parameters():
         parameter.requires_grad_(False)
-    assert joint(*layers) is not None
+    assert packed_linear(*layers) is not None
     hook = layers[1].register_forward_hook(lambda *_: None)
-    assert joint(*layers) is None
+    assert packed_linear(*layers) is None
     hook.remove()
-    assert joint(layers[1], layers[0]) is None  # not in this order
-    assert joint(layers[0], nn.Identity()) is None
+    assert packed_linear(layers[1], layers[0]) is None  # not in this order
+    assert packed_linear(layers[0], nn.Identity()) is None
 
 
 def test_layers_without_a_bias_and_on_no_device_stay_as_they_are():
-    lay_together(nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False))
+    pack(nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False))
     with torch.device("meta"):
-        lay_together(nn.Linear(3, 2), nn.Linear(3, 2))
+        pack(nn.Linear(3, 2), nn.Linear(3, 2))

@@ -12,9 +12,9 @@ from random_plans import importance_of, shapes
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.importance import Importance, fingerprint
+from layerdrop_plugin.pruning.parent import current_weights, shape_of
 from layerdrop_plugin.pruning.plan import ModelShape, StackShape
-from layerdrop_plugin.pruning.shapes import current_weights, shape_of
+from layerdrop_plugin.pruning.scores import Importance, fingerprint
 
 SCORES = {"encoder.self_attn": [[3.0, 4.0], []], "encoder.ffn": [[0.0, 0.0], [1.0, -1.0]], "encoder.layers": [6.0, 8.0]}
 SHAPE = ModelShape(StackShape(2, heads=2, ffn=2, embed_dim=4, sizes={"self_attn": (2, None), "ffn": (2, 2)}))

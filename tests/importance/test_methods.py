@@ -4,9 +4,9 @@ import builders
 import pytest
 import torch
 
-from layerdrop_plugin.criterions.recorder import Sums
-from layerdrop_plugin.pruning import baselines
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.importance import methods
+from layerdrop_plugin.importance.recorder import Sums
+from layerdrop_plugin.pruning.scores import Importance
 
 SIZES = {"encoder.self_attn": [2, 0], "encoder.layers": [1, 1]}
 GRADIENTS = torch.tensor([[1.0, -2.0, 0.5, 0.0], [3.0, 2.0, -0.5, 0.0], [-1.0, 3.0, 0.5, 0.0]], dtype=torch.float64)
@@ -25,7 +25,7 @@ def sums_of(gradients, per_token=False, tokens=0):
     ("method", "of_one"), [("importance", torch.abs), ("fisher", torch.square), ("taylor", torch.neg)]
 )
 def test_means_and_their_standard_errors(method, of_one):
-    scores, errors = baselines.METHODS[method](None, sums_of(GRADIENTS))
+    scores, errors = methods.METHODS[method](None, sums_of(GRADIENTS))
     mean = of_one(GRADIENTS).mean(0).tolist()
     error = (of_one(GRADIENTS).std(0, correction=0) / math.sqrt(3)).tolist()
     for found, expected in ((scores, mean), (errors, error)):
@@ -36,20 +36,20 @@ def test_means_and_their_standard_errors(method, of_one):
 
 
 def test_means_over_tokens():
-    scores, _ = baselines.importance(None, sums_of(GRADIENTS, per_token=True, tokens=5))
+    scores, _ = methods.importance(None, sums_of(GRADIENTS, per_token=True, tokens=5))
     assert scores["encoder.self_attn"] == [pytest.approx([5 / 15, 7 / 15]), []]
     assert sums_of(GRADIENTS).loss == 2.0
 
 
 def test_the_first_order_predicts_the_loss_without_a_part():
     """Signed: of f(ξ) = 3 ξ, whose gradient is 3, the loss falls by 3 when the part is removed."""
-    assert baselines.taylor(None, sums_of(torch.full((1, 4), 3.0)))[0]["encoder.layers"] == [-3.0, -3.0]
+    assert methods.taylor(None, sums_of(torch.full((1, 4), 3.0)))[0]["encoder.layers"] == [-3.0, -3.0]
 
 
 @pytest.mark.parametrize("arch", ["layerdrop_roberta", "layerdrop_transformer", "layerdrop_transformer_lm"])
 def test_magnitude_is_the_norm_of_a_parts_weights(arch):
     model = builders.build(arch)
-    scores, errors = baselines.magnitude(model)
+    scores, errors = methods.magnitude(model)
     stacks = {"encoder": getattr(model, "encoder", None), "decoder": getattr(model, "decoder", None)}
     checked = 0
     for stack, module in stacks.items():
@@ -80,7 +80,7 @@ def _flat(rows):
 
 def test_random_scores_are_those_of_the_seed():
     model = builders.build("layerdrop_transformer")
-    first, again, other = (baselines.random(model, None, seed)[0] for seed in (1, 1, 2))
+    first, again, other = (methods.random(model, None, seed)[0] for seed in (1, 1, 2))
     assert first == again != other
     assert len(_flat(first)) == 4 * (2 + 24 + 1) + 4 * (2 + 2 + 24 + 1)  # all different
     assert all(0 <= number < 1 for number in _flat(first))
@@ -91,7 +91,7 @@ def test_parts_that_are_gone(method):
     model = builders.build(
         "layerdrop_roberta", encoder_self_attn_heads="2,1,0,-", encoder_ffn_units="24,3,0,-", encoder_layerdrop=0.0
     )
-    scores, errors = baselines.METHODS[method](model, None, 1)
+    scores, errors = methods.METHODS[method](model, None, 1)
     assert [len(row) for row in scores["encoder.self_attn"]] == [2, 1, 0, 0]
     assert [len(row) for row in scores["encoder.ffn"]] == [24, 3, 0, 0]
     assert len(scores["encoder.layers"]) == 4

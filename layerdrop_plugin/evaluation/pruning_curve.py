@@ -19,11 +19,11 @@ from fractions import Fraction
 from tqdm import tqdm
 
 from ..errors import LayerdropError
-from ..pruning import baselines
+from ..importance import methods
 from ..pruning.gates import gated, model_shape
-from ..pruning.importance import LAYERS, Importance
 from ..pruning.plan import STACKS, ModelShape, Plan
 from ..pruning.ranking import NAMES, prune_by_importance
+from ..pruning.scores import LAYERS, Importance
 from .losses import measure_all
 from .points import Points
 from .session import Session
@@ -167,7 +167,7 @@ def means(points: list[dict], method: str, metric: str) -> list[tuple[float, flo
 
 
 def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: str, seed: int | None) -> Importance:
-    if not sweep.re_estimate or method not in baselines.GRADIENTS:
+    if not sweep.re_estimate or method not in methods.GRADIENTS:
         return scorer(method, seed)
     with gated(session.model, plan):
         return scorer(method, seed)

@@ -2,7 +2,7 @@
 
 import math
 
-from .picture import new_figure
+from .figure import new_figure
 
 _YLABELS = {
     ("masked-lm", "loss"): "loss (nats per masked token)",

@@ -1,17 +1,17 @@
-"""Strategies: rules that say which layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
+"""Rules that say which layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
 
 Sources: Fan et al. 2019 (every other, by its formula and as its authors' released example has it); Sajjad et al. 2020,
 "Poor Man's BERT" (first, last, outer, even).
-A new strategy is one function ``(layers of the parent, argument) -> layers kept`` and one line in STRATEGIES.
+A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ..errors import LayerdropError
-from .importance import Importance
 from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
 from .ranking import NAMES, RANKINGS, check_any_left, prune_by_importance, share
+from .scores import Importance
 
 
 def every_other(layers: int, argument: str) -> list[int]:
@@ -78,7 +78,7 @@ def outer(layers: int, argument: str) -> list[int]:
     return [*range((count + 1) // 2), *range(layers - count // 2, layers)]
 
 
-STRATEGIES = {
+RULES = {
     "every-other": every_other,
     "every-other-from-1": every_other_from_1,
     "keep": keep,
@@ -105,15 +105,15 @@ def _count(name: str, layers: int, argument: str) -> int:
 
 
 def stack_plan(spec: str, shape: StackShape, stack: str) -> StackPlan:
-    """The plan that the strategy *spec* makes for a *stack* of *shape*.
+    """The plan that the rule *spec* makes for a *stack* of *shape*.
 
     Raises:
-        LayerdropError: unknown strategy, or one that keeps nothing, repeats a layer or names one that is not there.
+        LayerdropError: unknown rule, or one that keeps nothing, repeats a layer or names one that is not there.
     """
     name, colon, argument = spec.partition(":")
-    if not colon or name not in STRATEGIES:
+    if not colon or name not in RULES:
         raise LayerdropError(f"unknown pruning rule {spec!r}: use {SPEC_HELP}")
-    plan = StackPlan(tuple(STRATEGIES[name](shape.layers, argument)))
+    plan = StackPlan(tuple(RULES[name](shape.layers, argument)))
     try:
         plan.validate(shape, stack)
     except LayerdropError as error:
@@ -157,7 +157,7 @@ def plan_from_options(
     parts: PartRules = PartRules(),
     model: str | None = None,
 ) -> Plan:
-    """The plan that a command's options ask for: a rule per stack (see strategies) or a plan's file, then *parts*.
+    """The plan that a command's options ask for: a rule per stack (see RULES) or a plan's file, then *parts*.
 
     Args:
         shape: the parent's.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoint
-from ..errors import LayerdropError
-from .signature import quiet
+from . import checkpoint
+from .errors import LayerdropError
+from .provenance import quiet
 
 CLASSIFICATION, TRANSLATION, LANGUAGE_MODEL = "classification", "translation", "language-model"
 

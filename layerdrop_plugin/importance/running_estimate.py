@@ -9,8 +9,8 @@ import torch
 from fairseq.distributed import utils as distributed
 from torch import Tensor
 
-from ..pruning.baselines import METHODS
-from ..pruning.importance import Importance
+from ..pruning.scores import Importance
+from .methods import METHODS
 from .recorder import Recorder, Sums
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class RunningEstimate:
         file: where to, None on workers other than the master.
         interval: updates from one writing to the next, at least; and at least a tenth more than at the one before, as
             a large model's file takes a while and a long run's estimate hardly moves.
-        method: one of ``baselines.GRADIENTS``.
+        method: one of ``methods.GRADIENTS``.
         per: ``example`` or ``token``.
         model, data, signature: as :class:`Importance` has them.
         resumes: whether the run goes on from a checkpoint, and with its sums.

@@ -38,9 +38,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .. import provenance
+from ..data_folder import find_split
 from ..errors import LayerdropError
-from . import rounds, signature
-from .data import find_split
+from . import rounds
 from .workloads import choose_workload
 
 TYPE = "layerdrop.latency"
@@ -70,7 +71,7 @@ def measure(
     Raises:
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
-    described = {name: signature.describe_checkpoint(path) for name, path in models.items()}
+    described = {name: provenance.describe_checkpoint(path) for name, path in models.items()}
     data_hash = find_split(data, split).sha256()
     loaded = {name: _load(path, data) for name, path in models.items()}
     workload = choose_workload(described, loaded, beam)
@@ -87,7 +88,7 @@ def measure(
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
-        "versions": signature.versions(),
+        "versions": provenance.versions(),
         "command": command,
         "data_sha256": data_hash,
         "split": split,
@@ -143,7 +144,7 @@ def _load(path, data):
     from fairseq import checkpoint_utils
 
     try:
-        with signature.quiet():
+        with provenance.quiet():
             (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
                 [str(path)], arg_overrides={"data": str(data)}
             )
@@ -156,7 +157,7 @@ def _load(path, data):
 
 def _load_split(task, data, split):
     try:
-        with signature.quiet():
+        with provenance.quiet():
             task.load_dataset(split)
             return task.dataset(split)
     except Exception as error:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from random_plans import importance_of
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.pruning.layer_rules import RULES, PartRules, plan_from_options, stack_plan
 from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
 from layerdrop_plugin.pruning.ranking import prune_by_importance
-from layerdrop_plugin.pruning.strategies import STRATEGIES, PartRules, plan_from_options, stack_plan
+from layerdrop_plugin.pruning.scores import Importance
 
 SHAPE = ModelShape(StackShape(4, heads=4, ffn=6, embed_dim=16))
 
@@ -112,7 +112,7 @@ def test_a_rate_that_leaves_nothing_is_refused():
 
 
 def test_every_strategy_is_described():
-    assert all(strategy.__doc__ for strategy in STRATEGIES.values())
+    assert all(strategy.__doc__ for strategy in RULES.values())
 
 
 @pytest.fixture

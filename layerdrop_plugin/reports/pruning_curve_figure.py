@@ -1,6 +1,6 @@
 """The picture of pruning by importance: a panel for each metric, a line for each order in which parts go."""
 
-from .picture import new_figure
+from .figure import new_figure
 
 PARTS = {"heads": "heads", "ffn": "FFN units"}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 
-def in_memory_order(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def batch_first(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``module(x)`` for a *module* that works on the last axis alone, of *x* (length, batch, width), without a copy.
 
     The result lies in memory as *x* does, so that no layer of a stack has to transpose anything.

@@ -11,9 +11,10 @@ Only results with a `point` (results.py) count. A *depth* is one place on a curv
 
 import statistics
 
+from .. import provenance
 from ..errors import LayerdropError
-from . import curves_picture, signature
-from .pages import signature_lines, write_files
+from . import depth_curves_figure
+from .page import signature_lines, write_files
 from .results import load, refuse_other_tests, who_is
 from .rows import markdown, plain
 from .translation_table import TOO_LOW
@@ -51,9 +52,11 @@ def curves(paths, out, title="Layers kept at inference", command=None):
         "depths": depths,
         "results": results,
         "command": command,
-        "versions": signature.versions(),
+        "versions": provenance.versions(),
     }
-    write_files(out, "curves", "\n".join(page) + "\n", record, lambda path: curves_picture.draw(path, depths, title))
+    write_files(
+        out, "curves", "\n".join(page) + "\n", record, lambda path: depth_curves_figure.draw(path, depths, title)
+    )
     return plain(columns, cells, columns[:3])
 
 
@@ -130,7 +133,7 @@ def notes(depths):
     """What a reader must know to read the table and the picture."""
     text = [
         "The mean over seeds (least to greatest); 'whole' is the model that the others of its line are cut out of.",
-        curves_picture.caption(depths),
+        depth_curves_figure.caption(depths),
     ]
     bleu = [depth["bleu"]["mean"] for depth in depths if depth["bleu"]]
     if bleu and max(bleu) < TOO_LOW:

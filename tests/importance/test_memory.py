@@ -6,10 +6,10 @@ import one_by_one
 import pytest
 import torch
 
-from layerdrop_plugin.criterions import recorder
-from layerdrop_plugin.criterions.independence import check_independence
-from layerdrop_plugin.criterions.recorder import COUNTS, POWERS, Recorder
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.importance import recorder
+from layerdrop_plugin.importance.additivity import check_additivity
+from layerdrop_plugin.importance.recorder import COUNTS, POWERS, Recorder
 
 ROWS, HEADS, UNITS, TOKENS = 100, 2, 600, 20
 FACTOR = torch.tensor(8.0, dtype=torch.float64)
@@ -67,7 +67,7 @@ def checked(rows, loss_of):
         return loss_of(values)
 
     sample = {"net_input": {"src_tokens": builders.batch(rows)}, "nsentences": rows}
-    check_independence(loss, sample, [torch.nn.Linear(1, 1)], 1)
+    check_additivity(loss, sample, [torch.nn.Linear(1, 1)], 1)
     return passes
 
 

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from layerdrop_plugin.reports import rounds
+from layerdrop_plugin.evaluation import rounds
 
 SPEED = {"parent": 2.0, "child": 1.0, "twin": 1.0}  # seconds per batch
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, checkpoint
-from ..pruning import shapes
-from ..pruning.plan import STACKS
-from ..pruning.surgery import origin_of, size_options
+from . import __version__, checkpoint
+from .pruning.parent import learned_weights, shape_of
+from .pruning.plan import STACKS
+from .pruning.surgery import origin_of, size_options
 
 
 def describe_checkpoint(path):
@@ -24,7 +24,7 @@ def describe_checkpoint(path):
     Returns:
         dict: `path` as given; `sha256` and `bytes` of the whole file (optimizer state included, if any);
         `encoder_layers` and `decoder_layers`, None where there is no such stack; `heads` and `ffn_units` of all layers
-        together; `even`: whether all layers of a stack are alike; `parameters` (each learned tensor once);
+        together; `uniform`: whether all layers of a stack are alike; `parameters` (each learned tensor once);
         `weight_bytes` (the same tensors, as stored); `languages`: [source, target] of a translation model, else None;
         `provenance`: where the checkpoint says that it came from (see pruning/surgery.py, origin_of), or None.
 
@@ -32,7 +32,7 @@ def describe_checkpoint(path):
         LayerdropError: the file is no readable fairseq checkpoint.
     """
     state = checkpoint.read(path)
-    tensors, shape, task = shapes.learned_weights(state), shapes.shape_of(state), state["cfg"].get("task") or {}
+    tensors, shape, task = learned_weights(state), shape_of(state), state["cfg"].get("task") or {}
     sizes = [(kind, of) for stack in STACKS for kind, of in getattr(getattr(shape, stack), "sizes", {}).items()]
     languages = [task.get("source_lang"), task.get("target_lang")]
     return {
@@ -43,7 +43,7 @@ def describe_checkpoint(path):
         "decoder_layers": shape.decoder and shape.decoder.layers,
         "heads": sum(size or 0 for kind, of in sizes if kind != "ffn" for size in of),
         "ffn_units": sum(size or 0 for kind, of in sizes if kind == "ffn" for size in of),
-        "even": not any(size_options(shape).values()),
+        "uniform": not any(size_options(shape).values()),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "languages": languages if all(languages) else None,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class _TieIn(torch.autograd.Function):
+class _WithZeroGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, *parameters: Tensor) -> Tensor:
         ctx.parameters = parameters
@@ -17,7 +17,7 @@ class _TieIn(torch.autograd.Function):
         return (gradient, *(torch.zeros_like(parameter) for parameter in ctx.parameters))
 
 
-def tie_in(x: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
+def with_zero_gradients(x: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
     """*x* (any shape), unchanged, in a graph in which every one of *parameters* has the gradient zero.
 
     Zero rather than None: DistributedDataParallel then finds every parameter without ``find_unused_parameters``,
@@ -26,4 +26,4 @@ def tie_in(x: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
     idle = [parameter for parameter in parameters if parameter.requires_grad]
     if not idle or not torch.is_grad_enabled():
         return x
-    return _TieIn.apply(x, *idle)
+    return _WithZeroGradients.apply(x, *idle)

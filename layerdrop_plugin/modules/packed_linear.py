@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def lay_together(*layers: nn.Linear) -> None:
+def pack(*layers: nn.Linear) -> None:
     """Move the weights of *layers* of one input width one behind the other, if they are not, and their biases too."""
     if any(type(layer) is not nn.Linear for layer in layers):
         return
@@ -25,7 +25,7 @@ def lay_together(*layers: nn.Linear) -> None:
             part.data = place
 
 
-def joint(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def packed_linear(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """What gives the outputs of *layers*, one behind the other on the last axis.
 
     None where they have to be run one by one: their weights do not lie together or want gradients of their own, or a

@@ -10,7 +10,7 @@ from samples import save_classifier, save_nlu_data, save_translation_data, save_
 
 from layerdrop_plugin.cli import latency as command
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import latency, workloads
+from layerdrop_plugin.evaluation import latency, workloads
 
 LENGTHS = [3, 9, 5, 12, 7, 4, 30, 6, 8, 10, 11]  # tokens with the end mark; fairseq puts one more before
 

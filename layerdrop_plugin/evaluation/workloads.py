@@ -10,8 +10,8 @@ from argparse import Namespace
 
 import torch
 
+from .. import data_folder
 from ..errors import LayerdropError
-from . import data
 
 
 def choose_workload(described, loaded, beam):
@@ -38,7 +38,7 @@ def choose_workload(described, loaded, beam):
 class Classification:
     """The forward of an encoder and its classification head, without gradients."""
 
-    kind = data.CLASSIFICATION
+    kind = data_folder.CLASSIFICATION
     compared = "ratio"
     batch_sizes = (1, 32)
     settings = {}
@@ -101,7 +101,7 @@ class Classification:
 class Translation:
     """fairseq's beam search, as fairseq-generate runs it, up to the hypotheses' tokens: no words are put together."""
 
-    kind = data.TRANSLATION
+    kind = data_folder.TRANSLATION
     compared = "speed"
     batch_sizes = (32,)
 

@@ -1,7 +1,7 @@
 """The page about removing more and more heads or FFN units: how much can go, a table, a picture."""
 
-from . import importance_curve_picture as picture
-from .pages import write_files
+from . import pruning_curve_figure as picture
+from .page import write_files
 from .rows import markdown, plain
 
 NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}

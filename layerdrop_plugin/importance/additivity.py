@@ -14,7 +14,7 @@ COARSE = 2e-2
 ALONE = 4  # examples that are run each by itself
 
 
-def check_independence(loss_of: Callable[[dict], Tensor], sample: dict, modules: Iterable[nn.Module], padding: int):
+def check_additivity(loss_of: Callable[[dict], Tensor], sample: dict, modules: Iterable[nn.Module], padding: int):
     """Refuse a loss that is no sum over the examples of *sample*.
 
     A few examples from all over the batch stand for all: their loss must be the sum of what each has alone, and the

@@ -1,0 +1,1 @@
+"""From gradients of gates to scores."""
