@@ -141,6 +141,17 @@ def child_and_state(parent, plan, arch: str):
     return child, state
 
 
+class Logits(torch.nn.Module):
+    """A model's logits alone: the tracer does not understand fairseq's dictionaries of extras."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs):
+        return self.model(*inputs)[0]
+
+
 def search(model, beam: int) -> list:
     """The hypotheses (tokens) that fairseq's beam search finds for the sentences of :func:`pairs`."""
     sample = {"net_input": {name: value for name, value in pairs().items() if name.startswith("src_")}}

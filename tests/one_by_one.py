@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from layerdrop_plugin.importance.base_criterion import base_criterion
-from layerdrop_plugin.modules.gate import HEADS, LAYER, UNITS, Gate
+from layerdrop_plugin.modules.gate import HEADS, LAYER, UNITS, Gate, by_part
 from layerdrop_plugin.pruning.gates import gates_of
 
 PAD = 1
@@ -32,7 +32,7 @@ class Multiplied(Gate):
         """(parts, tokens) of one example; zero where the gate was not used."""
         if getattr(self, "xi", None) is None or self.xi.grad is None:
             return torch.zeros(self.parts, 1)
-        return self.layout.arrange(self.xi.grad)[0, ..., 0]
+        return by_part(self.xi.grad, self.layout)[0, ..., 0]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from ..errors import LayerdropError
 from ..modules.layer_sizes import OPTIONS, kinds_of
+from ..modules.scriptable import Scriptable
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.weights import layers_of, prune_weights
 
@@ -32,13 +33,14 @@ def parse_layers_to_keep(text, layers: int, stack: str) -> tuple[int, ...]:
     return tuple(sorted(kept))
 
 
-class LayersToKeep:
+class LayersToKeep(Scriptable):
     """Mixed into a model: prunes by fairseq's options what has not been pruned yet, each stack on its own.
 
     fairseq itself prunes a second time when a run resumes, and prunes away a stack that its options do not name.
     """
 
     layers_to_keep: dict[str, tuple[int, ...]] = {}  # stack -> layers, while the pruning is still to be done
+    __jit_ignored_attributes__ = ["layers_to_keep"]
 
     @staticmethod
     def take_layers_to_keep(args, stacks) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from fairseq.utils import safe_getattr, safe_hasattr
 from omegaconf import OmegaConf
 
+from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
@@ -15,7 +16,7 @@ from .layers_to_keep import LayersToKeep
 from .options import add_layerdrop_args, check_layerdrop, refuse_unfinished_pruning, set_layerdrop_defaults
 
 
-class LayerDropRobertaEncoder(RobertaEncoder):
+class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
     """fairseq's RoBERTa encoder around our Transformer encoder."""
 
     def build_encoder(self, args, dictionary, embed_tokens):

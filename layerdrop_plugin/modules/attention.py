@@ -15,16 +15,18 @@ from ..errors import LayerdropError
 from .batch_first import batch_first
 from .gate import HEADS, Gate
 from .packed_linear import pack, packed_linear
+from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
 
-class AttentionWithoutHeads(nn.Module):
+class AttentionWithoutHeads(Scriptable, nn.Module):
     """What is left when every head is gone: the output projection's bias, whatever is attended to.
 
     Its only weight is ``out_proj.bias``.
     """
 
     num_heads = 0
+    __jit_ignored_attributes__ = ["gate"]  # or tracing would compile them
 
     def __init__(self, embed_dim: int, head_dim: int):
         super().__init__()
@@ -37,6 +39,10 @@ class AttentionWithoutHeads(nn.Module):
         inputs = [x for x in (query, key) if x is not None and self.training]
         return with_zero_gradients(self.out_proj.bias.expand_as(query), inputs), None
 
+    def stock_attributes(self) -> dict:
+        """Raise LayerdropError."""
+        refuse_to_script("attention without heads")
+
     def set_beam_size(self, beam_size: int) -> None:
         """As fairseq's attention; there is nothing to share."""
 
@@ -44,15 +50,19 @@ class AttentionWithoutHeads(nn.Module):
         return {}
 
 
-class OnlyBias(nn.Module):
+class OnlyBias(Scriptable, nn.Module):
     """A linear layer without inputs: its bias."""
 
     def __init__(self, features: int):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(features))
 
+    def stock_attributes(self) -> dict:
+        """Raise LayerdropError."""
+        refuse_to_script("FFN without units")
 
-class PrunableAttention(MultiheadAttention):
+
+class PrunableAttention(Scriptable, MultiheadAttention):
     """fairseq's attention with ``num_heads`` heads of width ``head_dim``, whose product need not be ``embed_dim``.
 
     Same weights (by head), state-dict keys, arguments, incremental state and outputs as fairseq's. Attention weights
@@ -61,6 +71,7 @@ class PrunableAttention(MultiheadAttention):
     """
 
     gate: Gate
+    __jit_ignored_attributes__ = AttentionWithoutHeads.__jit_ignored_attributes__
 
     def forward(
         self,
@@ -102,6 +113,13 @@ class PrunableAttention(MultiheadAttention):
             x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
         x = self.gate(_by_row(x, beams))
         return batch_first(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
+
+    def stock_attributes(self) -> dict:
+        """fairseq's attention can have fewer heads, which it then calls another ``embed_dim``."""
+        if self.gate.value is not None:
+            refuse_to_script("gates")
+        width = self.num_heads * self.head_dim
+        return {"beam_size": 1, "embed_dim": width, "skip_embed_dim_check": width != self.embed_dim}
 
     def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
         """*x* (length, batch, width) by each of *projections*, as (batch, heads, length, head's width)."""

@@ -12,22 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
-class Layout(NamedTuple):
-    """How a tensor holds parts.
-
-    Attributes:
-        factors: shape in which a vector over the parts is broadcast against the tensor.
-        arrange: the tensor's view as (batch, parts, tokens, width).
-    """
-
-    factors: tuple[int, ...]
-    arrange: Callable[[Tensor], Tensor]
+# How a tensor holds parts -> the shape in which a vector over them is broadcast against it.
+HEADS, UNITS, LAYER = "heads", "units", "layer"
+FACTORS = {HEADS: (-1, 1, 1), UNITS: (-1,), LAYER: (1,)}
 
 
-HEADS = Layout((-1, 1, 1), lambda x: x)  # (batch, heads, tokens, width)
-UNITS = Layout((-1,), lambda x: x.permute(1, 2, 0).unsqueeze(-1))  # (tokens, batch, units)
-LAYER = Layout((1,), lambda x: x.transpose(0, 1).unsqueeze(1))  # (tokens, batch, width)
+def by_part(x: Tensor, layout: str) -> Tensor:
+    """*x* seen as (batch, parts, tokens, width)."""
+    if layout == HEADS:
+        return x  # (batch, heads, tokens, width)
+    if layout == UNITS:
+        return x.permute(1, 2, 0).unsqueeze(-1)  # of (tokens, batch, units)
+    return x.transpose(0, 1).unsqueeze(1)  # of (tokens, batch, width)
 
 
 class Probe(NamedTuple):
@@ -49,7 +45,7 @@ class _Probed(torch.autograd.Function):
     """The identity on *x*, of which ξ · *part* is a summand; its backward pass tells a probe ∂L/∂ξ."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, part: Tensor, root: Tensor, layout: Layout, probe: Probe) -> Tensor:
+    def forward(ctx, x: Tensor, part: Tensor, root: Tensor, layout: str, probe: Probe) -> Tensor:
         ctx.save_for_backward(part)
         ctx.layout, ctx.probe = layout, probe
         return x.view_as(x)
@@ -58,13 +54,15 @@ class _Probed(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         (part,) = ctx.saved_tensors
         exact = torch.promote_types(gradient.dtype, torch.float32)
-        product = ctx.layout.arrange(gradient.detach().to(exact) * part.detach())
+        product = by_part(gradient.detach().to(exact) * part.detach(), ctx.layout)
         ctx.probe.take(product.sum(-1) if ctx.probe.per_token else product.sum((-2, -1)))
         return gradient, None, None, None, None
 
 
 class Gate:
-    """The gate over *parts* parts that lie in a tensor as *layout* says. No module: it has no weights to save.
+    """The gate over *parts* parts that lie in a tensor as *layout*, a key of FACTORS, says.
+
+    No module: it has no weights to save. What a model is copied or pickled with is how far it is closed, not its probe.
 
     Attributes:
         value: ξ of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
@@ -72,7 +70,7 @@ class Gate:
         probe: who wants the gradients, or None; set by ``importance.recorder``.
     """
 
-    def __init__(self, parts: int, layout: Layout):
+    def __init__(self, parts: int, layout: str):
         self.parts, self.layout = parts, layout
         self.value: Tensor | None = None
         self.drop_mask: Tensor | None = None
@@ -92,13 +90,17 @@ class Gate:
             x = _Probed.apply(x, part.detach(), self.probe.root, self.layout, self.probe)
         return x
 
+    def __getstate__(self) -> dict:
+        """Whoever wants the gradients of this model does not want those of its copies."""
+        return self.__dict__ | {"probe": None}
+
     @property
     def probed(self) -> bool:
         """Whether somebody wants the gradients of this forward."""
         return self.probe is not None and torch.is_grad_enabled()
 
     def _factors(self, factors: Tensor, x: Tensor) -> Tensor:
-        return factors.to(x).view(self.layout.factors)
+        return factors.to(x).view(FACTORS[self.layout])
 
     def kept(self) -> tuple[int, ...] | None:
         """The parts that ``value`` does not close, or None for all."""

@@ -10,6 +10,7 @@ from .convert import prunable_layer
 from .drop_rates import layer_rates, warmup_factor
 from .drop_seed import Draw
 from .layer_sizes import layer_sizes
+from .scriptable import Scriptable, refuse_to_script
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
 
@@ -20,7 +21,7 @@ def draw_kept(draw: Draw, rates: Sequence[float]) -> tuple[int, ...]:
     return tuple(depth for depth, rate in enumerate(rates) if uniform[depth] >= rate)
 
 
-class LayerStack(nn.ModuleList):
+class LayerStack(Scriptable, nn.ModuleList):
     """An ``nn.ModuleList`` (same state-dict keys) whose iteration, within :meth:`forward_pass`, skips layers.
 
     Outside :meth:`forward_pass` it iterates over all layers, as fairseq does when it looks after modules.
@@ -32,6 +33,8 @@ class LayerStack(nn.ModuleList):
         stack: ``encoder`` or ``decoder``.
         warmup_updates: updates over which the rates rise from 0.
     """
+
+    __jit_ignored_attributes__ = ["gate", "structured_dropout"]  # or tracing would compile them
 
     def __init__(
         self,
@@ -75,6 +78,12 @@ class LayerStack(nn.ModuleList):
         if result.structured_dropout is not None:
             result.structured_dropout.check(modules, stack)
         return result
+
+    def stock_attributes(self) -> dict:
+        """Raise LayerdropError for gates."""
+        if self.active_layers is not None:
+            refuse_to_script("gates")
+        return {}
 
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq's hook, called several times per micro-batch: only a changed number starts a new update."""

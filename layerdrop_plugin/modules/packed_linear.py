@@ -29,15 +29,20 @@ def packed_linear(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """What gives the outputs of *layers*, one behind the other on the last axis.
 
     None where they have to be run one by one: their weights do not lie together or want gradients of their own, or a
-    hook or another kind of layer (a quantised one) looks at what goes through.
+    hook or another kind of layer (a quantised one) looks at what goes through; or the graph is being recorded.
     """
-    if torch.compiler.is_compiling() or any(type(layer) is not nn.Linear or _hooked(layer) for layer in layers):
+    if is_recorded() or any(type(layer) is not nn.Linear or _hooked(layer) for layer in layers):
         return None
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
     if torch.is_grad_enabled() and any(part.requires_grad for part in weights + biases):
         return None
     weight, bias = _as_one(weights), _as_one(biases)
     return None if weight is None or bias is None else partial(F.linear, weight=weight, bias=bias)
+
+
+def is_recorded() -> bool:
+    """Whether this forward is run to record its graph, which must not depend on whether gradients are wanted."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _hooked(layer: nn.Module) -> bool:

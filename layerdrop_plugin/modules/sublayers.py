@@ -10,6 +10,8 @@ from ..errors import LayerdropError
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
 from .batch_first import batch_first
 from .gate import LAYER, UNITS, Gate
+from .packed_linear import is_recorded
+from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
 # Kinds of sublayers, in the order in which a layer runs them -> what their weights' names begin with, and their norm's.
@@ -24,7 +26,7 @@ KINDS = tuple(WEIGHTS)
 IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
 
 
-class Sublayers:
+class Sublayers(Scriptable):
     """Mixed into fairseq's layers by :func:`with_sublayers`: what encoder and decoder layers have in common.
 
     Attributes:
@@ -40,6 +42,15 @@ class Sublayers:
     absent: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    __jit_ignored_attributes__ = ["gate", "ffn_gate", "absent", "closed", "dropped"]  # or tracing would compile them
+
+    def stock_attributes(self) -> dict:
+        """Raise LayerdropError for gates and absent sublayers."""
+        if self.absent:
+            refuse_to_script("layers without " + " or ".join(sorted(self.absent)))
+        if self.closed or any(gate is not None and gate.value is not None for gate in (self.gate, self.ffn_gate)):
+            refuse_to_script("gates")
+        return {}
 
     def sublayer(self, kind: str) -> nn.Module | None:
         """The module that makes a sublayer's output (an attention, the FFN's second projection); None if absent."""
@@ -82,7 +93,8 @@ class Sublayers:
         """The FFN's own function of *x* (length, batch, width)."""
         if self.fc1 is None:
             return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
-        in_place = None if torch.is_grad_enabled() or self.fc1._forward_hooks else IN_PLACE.get(self.activation_fn)
+        kept = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
+        in_place = None if kept else IN_PLACE.get(self.activation_fn)
         x = (in_place or self.activation_fn)(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:

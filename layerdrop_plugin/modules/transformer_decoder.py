@@ -7,10 +7,11 @@ from fairseq.models.transformer import TransformerDecoder
 from torch import nn
 
 from .layer_stack import LayerStack
+from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
 
-class LayerDropTransformerDecoder(TransformerDecoder):
+class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
     """Same weights, state-dict keys and outputs as fairseq's; LayerDrop that skips layers under any data parallelism.
 
     Reads from *args*, beside what fairseq reads: ``decoder_layerdrop``, ``decoder_layerdrop_schedule``,

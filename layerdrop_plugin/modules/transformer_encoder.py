@@ -3,12 +3,13 @@
 from fairseq.models.transformer import TransformerEncoder
 
 from .layer_stack import LayerStack
+from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
 BEAMS = "beams"  # in an encoder's output: how many hypotheses share one copy of each sentence
 
 
-class LayerDropTransformerEncoder(TransformerEncoder):
+class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
     """Same weights, state-dict keys and outputs as fairseq's; LayerDrop that skips layers under any data parallelism.
 
     Reads from *args*, beside what fairseq reads: ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,

@@ -1,12 +1,14 @@
 """Children through fairseq's hub interface, with this plugin imported and with fairseq's own classes."""
 
+import copy
 import inspect
+import io
 
 import builders
 import checkpoints
 import pytest
 import torch
-from fairseq import models
+from fairseq import checkpoint_utils, models
 from fairseq.models.transformer import TransformerModel
 
 from layerdrop_plugin import checkpoint
@@ -70,6 +72,20 @@ def test_hypotheses_of_the_hub_tell_their_attention_as_fairseqs(hubs):
         found = sum(ours.generate(tokens, print_alignment=asked, **SEARCH), [])
         for mine, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(mine["attention"], theirs["attention"], atol=1e-5, rtol=0)
+
+
+def test_a_loaded_child_can_be_scripted_traced_pickled_and_copied(child, data):
+    """As it can be without this plugin."""
+    (model,), *_ = checkpoint_utils.load_model_ensemble_and_task([str(child)], {"data": str(data / "nmt")})
+    assert isinstance(model.eval(), LayerDropTransformerModel)
+    inputs, file = builders.pairs(), io.BytesIO()
+    expected = model(**inputs)[0]
+    torch.save(model, file)
+    file.seek(0)
+    traced = torch.jit.trace(builders.Logits(model), tuple(inputs.values()))
+    torch.testing.assert_close(traced(*inputs.values()), expected, atol=1e-5, rtol=0)
+    for again in (torch.load(file, weights_only=False), copy.deepcopy(model), torch.jit.script(model)):
+        torch.testing.assert_close(again(**inputs)[0], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("command", ["fairseq-generate", "fairseq-interactive"])
