@@ -58,7 +58,8 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 def commands() -> str:
     """A section for each subcommand of ``layerdrop``: its description and its options."""
     subparsers = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    shown = [name for name in COMMANDS if name in {action.dest for action in subparsers._choices_actions}]
+    listed = {action.dest for action in subparsers._choices_actions if action.help != argparse.SUPPRESS}
+    shown = [name for name in COMMANDS if name in listed]  # without old names that still work
     return "\n\n".join(_command(name, subparsers.choices[name]) for name in shown)
 
 

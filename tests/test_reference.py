@@ -44,7 +44,8 @@ def test_the_page_is_what_the_script_would_write(page):
 def test_every_subcommand_has_its_section_and_every_option_its_row(page):
     sections = dict(re.findall(r"^### layerdrop (\S+)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))
     subparsers = next(action for action in build_parser()._actions if action.dest == "command")
-    shown = [action.dest for action in subparsers._choices_actions]  # those that `layerdrop --help` lists
+    choices = subparsers._choices_actions  # those that `layerdrop --help` lists
+    shown = [action.dest for action in choices if action.help != argparse.SUPPRESS]
     assert list(sections) == [name for name in COMMANDS if name in shown]
     for name, section in sections.items():
         options = {option for action in subparsers.choices[name]._actions for option in action.option_strings}

@@ -92,6 +92,15 @@ def test_a_goal_that_is_missed_is_bold(elsewhere):
     assert "**0.50 (0.40 to 0.60)**; goal ≥ 1.1" in write_results.results()
 
 
+def test_two_results_of_one_benchmark_stand_beside_each_other(elsewhere):
+    folder = elsewhere / "benchmarks/results"
+    shutil.copy(folder / "importance.json", folder / "importance_again.json")
+    page = write_results.results()
+    assert re.search(r"\| time of \| [^|]*\(importance\.json\) \| [^|]*\(importance_again\.json\) \|", page)
+    rewrite(folder / "importance_again.json", lambda record: record.update(device="cuda", device_name="a GPU"))
+    assert re.search(r"\| time of \| [^|(]* \| a GPU \|", write_results.results())
+
+
 def test_heads_with_a_report_have_a_table(elsewhere):
     row = {"name": "parent", "heads": 24, "ffn_units": 3072, "parameters": 5, "metric": 75.0, "relative_time": 0.5}
     result = {"examples": 7, "split": "test", "data_sha256": "0" * 64}

@@ -22,7 +22,7 @@ def section() -> list[str]:
         if records:
             links = ", ".join(f"[{file.rsplit('/')[-1]}](../{file})" for file in records)
             source = [links, *dict.fromkeys(versions(record) for record in records.values())]
-            parts += [*write(_labelled(list(records.values()))), provenance(*source)]
+            parts += [*write(_labelled(records)), provenance(*source)]
         else:
             parts.append(f"No result of `benchmarks/{kind}.py` is kept in {FOLDER}.")
     known = {f"layerdrop.benchmark.{kind}" for kind in KINDS}
@@ -30,17 +30,17 @@ def section() -> list[str]:
     return parts + ([f"Also measured: {', '.join(others)}."] if others else [])
 
 
-def _labelled(records: list[dict]) -> dict[str, dict]:
-    """Records of one kind by what tells them apart: the machine, and the settings that differ."""
-    differing = [
-        name
-        for name in records[0]["settings"]
-        if len({str(record["settings"].get(name)) for record in records}) > 1 and name != "repeats"
-    ]
-    return {
-        ", ".join([machine(record), *(f"{name} {record['settings'].get(name):,}" for name in differing)]): record
-        for record in records
+def _labelled(records: dict[str, dict]) -> dict[str, dict]:
+    """Records of one kind by what tells them apart: the machine, settings that differ, and if need be the file."""
+    names = {name for record in records.values() for name in record["settings"]} - {"repeats", "smoke"}
+    settings = [[record["settings"].get(name) for record in records.values()] for name in sorted(names)]
+    differing = [name for name, values in zip(sorted(names), settings, strict=True) if len(set(map(str, values))) > 1]
+    labels = {
+        file: ", ".join([machine(record), *(f"{name} {record['settings'].get(name)}" for name in differing)])
+        for file, record in records.items()
     }
+    twins = len(set(labels.values())) < len(labels)
+    return {labels[file] + f" ({file.rsplit('/')[-1]})" * twins: record for file, record in records.items()}
 
 
 def _against(found: dict, goal: float | None, at_least: bool) -> str:

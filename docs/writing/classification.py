@@ -33,7 +33,7 @@ def section() -> list[str]:
     columns = ["model", "layers", "parameters", "weights (MB)", *(f"ms/sentence, batch {size}" for size in sizes)]
     columns += ["time vs parent", "accuracy %", "95 % interval"]
     cells = [
-        [row["name"], number(row["layers"]), number(row["parameters"]), number(row["weight_bytes"] / 1e6, 2)]
+        [row["name"], number(row.get("layers")), number(row.get("parameters")), number(megabytes(row), 2)]
         + [number((row.get("ms_per_sentence") or {}).get(size), 2) for size in sizes]
         + [ratio(row.get("relative_time"), row.get("spread")), accuracy(row), span(row.get("interval"))]
         for row in rows
@@ -60,6 +60,11 @@ def section() -> list[str]:
 def batch_sizes(rows: list[dict]) -> list[str]:
     """The batch sizes that were timed, ascending."""
     return sorted({size for row in rows for size in row.get("ms_per_sentence") or {}}, key=int)
+
+
+def megabytes(row: dict) -> float | None:
+    """A row's weights in 10^6 bytes."""
+    return row["weight_bytes"] / 1e6 if row.get("weight_bytes") else None
 
 
 def accuracy(row: dict) -> str:
@@ -141,7 +146,7 @@ def _short_table(rows: list[dict]) -> str:
     return table(
         columns,
         [
-            [row["name"], number(row["layers"]), number(row["parameters"])]
+            [row["name"], number(row.get("layers")), number(row.get("parameters"))]
             + [number((row.get("ms_per_sentence") or {}).get(size), 2)]
             + [ratio(row.get("relative_time"), row.get("spread")), accuracy(row)]
             for row in rows

@@ -53,24 +53,27 @@ def _cell(depth: dict | None) -> str:
     return f"{depth['loss']['mean']:.2f}{bleu}"
 
 
-def readings(task: str, side: str, trainings: dict[str, Training]) -> list[str | None]:
-    """What one table says: what pruning costs each training, and where which one is better."""
-    complete = {name: training for name, training in trainings.items() if any(_whole(training))}
-    if len(complete) != 2:
-        return []
-    (plain_name, plain), (drop_name, drop) = sorted(complete.items())
-    fewest = min(set(plain) & set(drop))
+def readings(task: str, side: str, trainings: dict[str, Training]) -> list[str]:
+    """What one table says of every training beside the first (p = 0): what pruning costs, and which is better where."""
+    complete = {name: training for name, training in sorted(trainings.items()) if _whole(training)}
+    (plain_name, plain), *others = complete.items() or [("", {})]
+    return [
+        f"{TASKS.get(task, task)}, {side}: {_beside(plain_name, plain, drop_name, drop)}" for drop_name, drop in others
+    ]
+
+
+def _beside(plain_name: str, plain: Training, drop_name: str, drop: Training) -> str:
+    whole, fewest = max(_whole(plain)), min(set(plain) & set(drop))
     costs = [
-        f"{_loss(training, fewest) - _loss(training, max(_whole(training))):.2f} nats with {name}"
+        f"{_loss(training, fewest) - _loss(training, whole):.2f} nats with {name}"
         for name, training in ((plain_name, plain), (drop_name, drop))
     ]
-    price = _loss(drop, max(_whole(drop))) - _loss(plain, max(_whole(plain)))
-    return [
-        f"{TASKS.get(task, task)}, {side}: pruning to {plural(fewest, 'layer')} of {max(_whole(plain))} costs"
-        f" {' and '.join(costs)}. Compared with {plain_name}, {drop_name} changes the whole model's loss by"
-        f" {price:+.2f} nats. Numbers of layers kept with a lower loss: {_listed(_clearly_lower(drop, plain))}; with a"
-        f" higher loss: {_listed(_clearly_lower(plain, drop))}; at others the ranges over the seeds overlap."
-    ]
+    return (
+        f"pruning to {plural(fewest, 'layer')} of {whole} costs {' and '.join(costs)}. Compared with {plain_name},"
+        f" {drop_name} changes the whole model's loss by {_loss(drop, whole) - _loss(plain, whole):+.2f} nats. Numbers"
+        f" of layers kept with a lower loss: {_listed(_clearly_lower(drop, plain))}; with a higher loss:"
+        f" {_listed(_clearly_lower(plain, drop))}; at others the ranges over the seeds overlap."
+    )
 
 
 def _whole(training: Training) -> list[int]:

@@ -29,7 +29,7 @@ def section() -> list[str]:
     columns = ["model", "encoder + decoder layers", "parameters", *(f"tokens/s, batch {size}" for size in sizes)]
     columns += ["speed vs parent", "BLEU", "95 % interval", "chrF", "loss (nats/token)"]
     cells = [
-        [row["name"], layers(row), number(row["parameters"])]
+        [row["name"], layers(row), number(row.get("parameters"))]
         + [number((row.get("tokens_per_second") or {}).get(size)) for size in sizes]
         + [ratio(row.get("speed"), row.get("spread")), number(row["metric"], 1), span(row.get("interval"))]
         + [number(row.get("chrf"), 1), number(row.get("loss"), 2)]
@@ -92,7 +92,7 @@ def _decoder(parent: dict, cut: list[dict]) -> str | None:
 
 
 def _change(parent: dict, row: dict) -> str:
-    loss = "" if row.get("loss") is None else f", {row['loss'] - parent['loss']:+.2f} nats"
+    loss = "" if None in (row.get("loss"), parent.get("loss")) else f", {row['loss'] - parent['loss']:+.2f} nats"
     return f"{row['metric'] - parent['metric']:+.1f} BLEU{loss}"
 
 
