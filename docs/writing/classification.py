@@ -83,7 +83,7 @@ def readings(rows: dict[str, dict]) -> list[str | None]:
 
 
 def _cost(parent: dict, child: dict) -> str:
-    sizes = batch_sizes([parent, child])
+    sizes = batch_sizes([parent]) if batch_sizes([parent]) == batch_sizes([child]) else []
     times = [
         f"{child['ms_per_sentence'][size] / parent['ms_per_sentence'][size]:.2f} of the time at batch {size}"
         for size in sizes

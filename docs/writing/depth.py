@@ -31,9 +31,9 @@ def section() -> list[str]:
 
 
 def by_curve(depths: list[dict]) -> dict[tuple[str, str], dict[str, Training]]:
-    """(task, side) -> name of the training -> layers kept -> depth."""
+    """(task, side) -> name of the training -> layers kept -> depth; only depths whose loss was measured."""
     curves = {}
-    for depth in depths:
+    for depth in filter(lambda depth: depth.get("loss"), depths):
         place = curves.setdefault((depth["task"], depth["side"]), {})
         place.setdefault(depth["train"], {})[depth["kept"]] = depth
     return curves
@@ -47,7 +47,7 @@ def _table(task: str, side: str, trainings: dict[str, Training]) -> str:
 
 
 def _cell(depth: dict | None) -> str:
-    if depth is None or not depth.get("loss"):
+    if depth is None:
         return ""
     bleu = f" ({number(depth['bleu']['mean'], 1)})" if depth.get("bleu") else ""
     return f"{depth['loss']['mean']:.2f}{bleu}"

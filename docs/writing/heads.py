@@ -31,7 +31,7 @@ def section() -> list[str]:
         table(["", *each], _findings(each, curves)),
         provenance(
             f"seed {some['seed']}",
-            *(f"{kind}: {plural(found['examples'], 'example')} of '{found['split']}', {short(found['data_sha256'])}"
+            *(f"{kind}: {plural(found['examples'], 'example')} of '{found['split']}', {short(found.get('data_sha256'))}"
               for kind, found in each.items()),
             versions(some),
             f"all of it in [{FOLDER.removeprefix('docs/')}/report.md](heads/report.md)",
