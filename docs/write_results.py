@@ -1,0 +1,60 @@
+"""Write docs/results.md, and the table of results in README.md: python docs/write_results.py [--check]
+
+Everything comes from the JSON files that recipes left in docs/ and benchmarks in benchmarks/results/. A section whose
+file is missing says so. tests/test_results.py fails when the pages are not what this script would write.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+from writing import benchmarks, classification, depth, heads, translation  # noqa: E402
+from writing.markdown import Missing  # noqa: E402
+
+RESULTS, README = ROOT / "docs" / "results.md", ROOT / "README.md"
+SECTIONS = (classification, translation, heads, depth, benchmarks)
+BLOCK = re.compile(r"(<!-- results of the quick start -->\n).*?(<!-- end -->)", re.DOTALL)
+HEAD = """# Results
+
+Written by `python docs/write_results.py` from the JSON files that recipes and benchmarks left; a test checks that they
+agree. Under each table stand seeds, versions and data hashes; the linked pages have the checkpoints' hashes and every
+command. These are small models, trained for minutes: they show that everything works and what it saves, and they are no
+evidence about models of the papers' size.
+"""
+
+
+def results() -> str:
+    """The page docs/results.md."""
+    parts = [HEAD.rstrip()]
+    for module in SECTIONS:
+        parts.append(f"## {module.TITLE}")
+        try:
+            parts += [f"`{module.COMMAND}`", *module.section()]
+        except Missing as missing:
+            parts[-1:] = [parts[-1], f"Left out: {missing} is not there. `{module.COMMAND}` makes it."]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def readme(page: str) -> str:
+    """The README *page* with its table of results made anew."""
+    try:
+        found = classification.summary()
+    except Missing as missing:
+        found = f"No table: {missing} is not there."
+    return BLOCK.sub(lambda match: f"{match[1]}\n{found}\n\n{match[2]}", page)
+
+
+def main() -> None:
+    """Rewrite both pages, or with --check say whether that would change them."""
+    made = {RESULTS: results(), README: readme(README.read_text(encoding="utf-8"))}
+    if "--check" in sys.argv[1:]:
+        sys.exit(any(not path.is_file() or path.read_text(encoding="utf-8") != text for path, text in made.items()))
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
