@@ -25,7 +25,7 @@ from fairseq.models import (  # noqa: E402
 from fairseq.tasks import TASK_REGISTRY  # noqa: E402
 
 from layerdrop_plugin.cli.main import COMMANDS, build_parser  # noqa: E402
-from layerdrop_plugin.pruning.strategies import STRATEGIES  # noqa: E402
+from layerdrop_plugin.pruning.layer_rules import RULES  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
 BLOCK = re.compile(r"(<!-- (?!end -->)([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -184,7 +184,7 @@ def tasks() -> str:
 def rules() -> str:
     """Every rule for layers, with the layers that it keeps of twelve."""
     rows = []
-    for name, rule in STRATEGIES.items():
+    for name, rule in RULES.items():
         argument = _example(name)
         kept = ", ".join(map(str, rule(12, argument)))
         rows.append([f"`{name}:{argument}`", " ".join(inspect.getdoc(rule).replace("``", "`").split()), kept])

@@ -13,9 +13,9 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 
 from layerdrop_plugin.cli.main import COMMANDS, build_parser
-from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.pruning.layer_rules import RULES
 from layerdrop_plugin.pruning.plan import Plan
-from layerdrop_plugin.pruning.strategies import STRATEGIES
+from layerdrop_plugin.pruning.scores import Importance
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
@@ -69,7 +69,7 @@ def test_every_name_and_option_for_fairseq_is_there(page):
 
 
 def test_every_rule_is_there(page):
-    for name in STRATEGIES:
+    for name in RULES:
         assert f"| `{name}:" in page
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from fairseq.models.transformer import TransformerDecoder, TransformerEncoder, TransformerModel
 from fairseq.sequence_generator import SequenceGenerator, SequenceGeneratorWithAlignment
-from layerdrop_plugin.criterions.recorder import Recorder
 
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.models.transformer import LayerDropTransformerModel
 from layerdrop_plugin.modules.scriptable import as_stock
 from layerdrop_plugin.pruning.gates import gated, gates_of
