@@ -19,7 +19,7 @@ from omegaconf import OmegaConf, open_dict
 
 from ..errors import LayerdropError
 from ..pruning.baselines import GRADIENTS
-from ..reports.data import TRANSLATION, Split, find_split
+from ..reports.data import find_split
 from ..reports.signature import versions
 from .base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
 from .independence import check_independence
@@ -167,8 +167,6 @@ def _sha256(options, subset: str) -> str | None:
     folder = utils.split_paths(options.data)[0]
     languages = options.get("source_lang"), options.get("target_lang")
     try:
-        if all(languages):
-            return Split(Path(folder), subset, TRANSLATION, languages).sha256()
-        return find_split(folder, subset).sha256()
+        return find_split(folder, subset, languages if all(languages) else None).sha256()
     except LayerdropError:
         return None

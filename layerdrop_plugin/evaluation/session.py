@@ -67,12 +67,15 @@ class Session:
         return self.kind not in ANSWERS
 
     def split(self, subset: str) -> Split:
-        """The files of *subset*.
+        """The files of *subset*, of a translation in the direction of the task.
 
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
-        found = find_split(self.data, subset)
+        cfg = self.task.cfg
+        found = find_split(
+            self.data, subset, (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
+        )
         wanted = TASKS[self.cfg["task"]["_name"]][1]
         if found.kind != wanted:
             raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {found.kind}")

@@ -27,7 +27,8 @@ def examples(session: Session, subset: str, max_examples: int | None) -> Example
         LayerdropError: as :meth:`Session.batches`, or the text has not as many lines as the data.
     """
     batches, chosen = session.batches(subset, max_examples), session.examples(subset, max_examples)
-    text = session.split(subset).root / f"{subset}.{session.split(subset).languages[1]}"
+    split = session.split(subset)
+    text = split.text(split.languages[1])
     if text.is_file():
         lines = read_sentences(text, len(session.dataset(subset)))
         return Examples(batches, [lines[number] for number in chosen])

@@ -21,7 +21,15 @@ CLASSIFICATION, TRANSLATION, LANGUAGE_MODEL = "classification", "translation", "
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data folder; `languages` is (source, target) of a translation, else None."""
+    """One split of a data folder: the files that fairseq reads of it.
+
+    Attributes:
+        root: the folder.
+        name: the split's.
+        kind: CLASSIFICATION, TRANSLATION or LANGUAGE_MODEL.
+        languages: (source, target) of a translation: what a model reads and what it writes. The files may name them the
+            other way round (test.TGT-SRC.SRC.idx). None of the other kinds.
+    """
 
     root: Path
     name: str
@@ -29,12 +37,18 @@ class Split:
     languages: tuple[str, str] | None = None
 
     @property
-    def prefix(self):
+    def prefix(self) -> Path:
         """Path of the indexed dataset with the inputs, without its suffix."""
         if self.kind == TRANSLATION:
             source, target = self.languages
-            return self.root / f"{self.name}.{source}-{target}.{source}"
+            pairs = (f"{source}-{target}", f"{target}-{source}")
+            paths = [self.root / f"{self.name}.{pair}.{source}" for pair in pairs]
+            return next(filter(_exists, paths), paths[0])  # as fairseq looks for them
         return self.root / ("input0" if self.kind == CLASSIFICATION else "") / self.name
+
+    def text(self, language: str) -> Path:
+        """Path of the text of *language* that was binarised; the file may not be there."""
+        return self.root / f"{self.name}.{language}"
 
     def sizes(self):
         """Number of tokens of every example: a line of the text that was binarised, in its order.
@@ -68,31 +82,46 @@ class Split:
         if self.kind == CLASSIFICATION:
             found = [*self.root.glob(f"*/{self.name}.*"), *self.root.glob("*/dict.txt")]
         elif self.kind == TRANSLATION:
-            pair = "-".join(self.languages)
-            texts = [self.root / f"{self.name}.{language}" for language in self.languages]
+            pair = self.prefix.name.removesuffix(f".{self.languages[0]}")
+            texts = [self.text(language) for language in self.languages]
             dictionaries = [self.root / f"dict.{language}.txt" for language in self.languages]
-            found = [*self.root.glob(f"{self.name}.{pair}.*"), *texts, *dictionaries]
+            found = [*self.root.glob(f"{pair}.*"), *texts, *dictionaries]
         else:
             found = [self.root / name for name in (f"{self.name}.bin", f"{self.name}.idx", "dict.txt")]
         return sorted(path for path in found if path.is_file())
 
 
-def find_split(data, split):
+def find_split(data, split: str, languages: tuple[str, str] | None = None) -> Split:
     """The split named *split* of the folder *data*.
 
+    Args:
+        languages: source and target of the model that it is for; by default what the names of the files say.
+
     Raises:
-        LayerdropError: the folder has none, or the split in more than one language pair.
+        LayerdropError: the folder has none, or not in these languages, or in several pairs and none is asked for.
     """
     root = Path(data)
     if (root / "input0").is_dir():
         found = Split(root, split, CLASSIFICATION)
     elif pairs := {path.name.split(".")[-3] for path in root.glob(f"{split}.*-*.*.idx")}:
-        if len(pairs) > 1:
-            raise LayerdropError(f"{data} has '{split}' of several language pairs: {', '.join(sorted(pairs))}")
-        source, _, target = pairs.pop().partition("-")
-        found = Split(root, split, TRANSLATION, (source, target))
+        found = Split(root, split, TRANSLATION, languages or _only_pair(pairs, data, split))
+        if languages and not _exists(found.prefix):
+            raise LayerdropError(
+                f"{data} has '{split}' of {', '.join(sorted(pairs))}, but the model translates {'-'.join(languages)}"
+            )
     else:
         found = Split(root, split, LANGUAGE_MODEL)
-    if not Path(f"{found.prefix}.idx").is_file():
+    if not _exists(found.prefix):
         raise LayerdropError(f"no split '{split}' in {data}: {found.prefix}.idx is missing")
     return found
+
+
+def _only_pair(pairs, data, split):
+    if len(pairs) > 1:
+        raise LayerdropError(f"{data} has '{split}' of several language pairs: {', '.join(sorted(pairs))}")
+    source, _, target = next(iter(pairs)).partition("-")
+    return source, target
+
+
+def _exists(prefix):
+    return Path(f"{prefix}.idx").is_file()

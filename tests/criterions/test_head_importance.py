@@ -19,6 +19,7 @@ from layerdrop_plugin.criterions.independence import check_independence, example
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import baselines
 from layerdrop_plugin.pruning.importance import Importance
+from layerdrop_plugin.reports.data import find_split
 
 
 def root_of(data, folder, **options):
@@ -213,6 +214,19 @@ def test_data_of_an_unknown_kind_has_no_hash(data, tmp_path):
     root = root_of(data, tmp_path, base_criterion="masked_lm")
     root.task.data = str(tmp_path)
     assert build(root).estimate.described["data"] is None
+
+
+def test_the_data_of_a_translation_is_hashed_in_either_direction(data, tmp_path):
+    hashes = set()
+    for subset in ("train", "valid"):
+        for source, target in (("a", "b"), ("b", "a")):  # of a folder named a-b
+            root = root_of(data, tmp_path, base_criterion="masked_lm")
+            root.task = {"data": str(data / "nmt"), "source_lang": source, "target_lang": target}
+            root.dataset.train_subset = subset
+            found = build(root).estimate.described["data"]
+            assert found == find_split(data / "nmt", subset).sha256()
+            hashes.add(found)
+    assert len(hashes) == 2
 
 
 class MeanLoss(FairseqCriterion):

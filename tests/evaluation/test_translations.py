@@ -2,6 +2,7 @@
 
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 import sacrebleu
@@ -17,6 +18,23 @@ def test_references_are_the_folders_text(sessions, data):
     assert translations.examples(loaded, "test", None).references == lines  # put together from the binarised text
     chosen = loaded.examples("test", 5)
     assert translations.examples(loaded, "test", 5).references == [lines[number] for number in chosen]
+
+
+def test_references_are_in_the_language_that_the_model_writes(data, tmp_path):
+    path = checkpoints.save(tmp_path / "back.pt", data, "translation", "-s b -t a")  # on a folder named a-b
+    folder = shutil.copytree(data / "nmt", tmp_path / "nmt")
+    loaded = session.load(path, folder, cpu=True)
+    lines = {language: (data / f"test.{language}").read_text().splitlines() for language in "ab"}
+    assert translations.examples(loaded, "test", None).references == lines["a"]  # of the binarised text
+    for language in "ab":
+        shutil.copy(data / f"test.{language}", folder)
+    found = translations.examples(loaded, "test", None)
+    assert found.references == lines["a"]
+    words = loaded.task.source_dictionary
+    for sample in found.batches:
+        for number, tokens in zip(sample["id"], sample["net_input"]["src_tokens"], strict=True):
+            assert words.string(tokens, extra_symbols_to_ignore={words.pad()}) == lines["b"][number]
+    assert len({loaded.split(subset).sha256() for subset in ("train", "valid", "test")}) == 3
 
 
 def test_references_in_the_folder_come_first(files, data, tmp_path):

@@ -1,5 +1,7 @@
 """Data folders: their kind, their examples, their hash."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,23 @@ def test_folders_that_are_refused(folders):
     save_dataset(folders[LANGUAGE_MODEL] / "test", [], 24)
     with pytest.raises(LayerdropError, match="has no examples"):
         find_split(folders[LANGUAGE_MODEL], "test").sizes()
+
+
+def test_a_translation_may_be_asked_for_the_other_way_round(folders, tmp_path):
+    folder = save_translation_data(tmp_path / "mt", [[1], [2, 3]], "valid")
+    there, back = (find_split(folder, "test", pair) for pair in (("de", "en"), ("en", "de")))
+    assert (there.prefix.name, back.prefix.name) == ("test.de-en.de", "test.de-en.en")
+    assert back.languages == ("en", "de") and back.sizes().tolist() == [3, 2, 4]
+    assert back.sha256() == there.sha256() == find_split(folder, "test").sha256()
+    assert back.sha256() != find_split(folder, "valid", ("en", "de")).sha256()
+    with pytest.raises(LayerdropError, match="has 'test' of de-en, but the model translates en-fr"):
+        find_split(folder, "test", ("en", "fr"))
+    for language in ("de", "fr"):
+        shutil.copy(folder / "test.de-en.de.idx", folder / f"test.de-fr.{language}.idx")
+    assert find_split(folder, "test", ("en", "de")).sha256() == there.sha256()  # of several pairs the one asked for
+    before = back.sha256()
+    (folder / "test.de-en.en.bin").write_bytes(b"something else")
+    assert back.sha256() != before
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from layerdrop_plugin.reports.results import Subject
 
 SENTENCES = [[1, 2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13, 14, 15], [16, 17, 18, 19, 1]]
 REFERENCES = [" ".join(f"v{word}" for word in sentence) for sentence in SENTENCES]
+LOADED = "2026-01-01 | INFO | fairseq.tasks.translation | some where/data test en-de 4 examples"
 HYPOTHESES = [REFERENCES[0], "v6 v7 v8 v1", "v10 v11 v12", "v16 v17 v18 v19 v1"]
 
 
@@ -134,5 +135,21 @@ def test_output_that_is_refused(tmp_path, world):
     other = save_translation_data(tmp_path / "other", SENTENCES, "valid")
     with pytest.raises(LayerdropError, match="translates 'test', not 'valid'"):
         score(generated(tmp_path), (other, world[1]), split="valid")
+    refused("translated en-de, but .*model.pt translates de-en: run .*--source-lang de --target-lang en", more=LOADED)
+
+
+def test_a_model_of_the_other_direction_is_scored_against_what_it_writes(tmp_path, world):
     back = save_translator(world[0], tmp_path / "back.pt", 1, "-s en -t de")
-    refused("back.pt translates en-de, but .*data is de-en", world=(world[0], back))
+    perfect = [text.replace("v", "w") for text in REFERENCES]
+    found = score(generated(tmp_path, perfect, more=LOADED), (world[0], back))
+    assert found["metrics"]["bleu"] == pytest.approx(100)
+    assert found["data_sha256"] == find_split(world[0], "test").sha256()
+    assert score(generated(tmp_path, REFERENCES, more=LOADED), (world[0], back))["metrics"]["bleu"] == 0
+    with pytest.raises(LayerdropError, match="translated de-en, but .*back.pt translates en-de"):
+        score(generated(tmp_path, perfect, more=LOADED.replace("en-de", "de-en")), (world[0], back))
+    data = tmp_path / "french"
+    save_translation_data(data, SENTENCES)
+    for file in {*data.glob("*.en*"), *data.glob("*.de-en.*")}:
+        file.rename(data / file.name.replace("en", "fr"))
+    with pytest.raises(LayerdropError, match="back.pt translates en-de, but .*french is de-fr"):
+        score(generated(tmp_path, perfect), (data, back))
