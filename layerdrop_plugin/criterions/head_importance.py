@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.distributed.utils import is_master
@@ -164,9 +163,8 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
 
 def _sha256(options, subset: str) -> str | None:
     """SHA-256 of the data that the run trains on; None where it lies in other ways than we know."""
-    folder = utils.split_paths(options.data)[0]
     languages = options.get("source_lang"), options.get("target_lang")
     try:
-        return find_split(folder, subset, languages if all(languages) else None).sha256()
+        return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()
     except LayerdropError:
         return None

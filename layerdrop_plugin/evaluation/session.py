@@ -1,9 +1,10 @@
 """A checkpoint on our classes, its task on a data folder, and that folder's examples in batches: none is left out."""
 
+import contextlib
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from ..errors import LayerdropError
 from ..pruning import shapes
 from ..pruning.families import family_of
 from ..pruning.importance import fingerprint
-from ..reports.data import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
+from ..reports.data import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..reports.signature import quiet, versions
+from .shards import load_dataset
 
 # fairseq's task -> what it does, and the kind of data folder that it reads.
 TASKS = {
@@ -25,6 +27,7 @@ TASKS = {
 }
 ANSWERS = ("classification", "regression")  # kinds of models that give one answer for an example
 BATCH_SIZE = 32
+logger = logging.getLogger(__name__)
 _versions = functools.cache(versions)  # looking for fairseq's distribution takes a third of a second
 
 
@@ -33,7 +36,7 @@ class Session:
     """What :func:`load` gives.
 
     Attributes:
-        path, data: the checkpoint's file and the data folder.
+        path, data: the checkpoint's file and the data folder, or several joined with colons.
         model: the model, of our classes, in eval mode and single precision.
         task: fairseq's task of the checkpoint, on the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
@@ -66,6 +69,12 @@ class Session:
         """Whether losses are compared per target token, rather than per example."""
         return self.kind not in ANSWERS
 
+    @property
+    def train_subset(self) -> str:
+        """The subset that the model was trained on, which fairseq reads from several files and folders."""
+        options = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has its own
+        return next((found for of in options if (found := of.get("train_subset"))), "train")
+
     def split(self, subset: str) -> Split:
         """The files of *subset*, of a translation in the direction of the task.
 
@@ -73,16 +82,15 @@ class Session:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
         cfg = self.task.cfg
-        found = find_split(
-            self.data, subset, (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
-        )
+        languages = (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
+        found = find_split(self.data, subset, languages, training=subset == self.train_subset)
         wanted = TASKS[self.cfg["task"]["_name"]][1]
         if found.kind != wanted:
             raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {found.kind}")
         return found
 
     def dataset(self, subset: str):
-        """fairseq's dataset of *subset*, loaded once.
+        """fairseq's dataset of *subset*, loaded once: of a training set all that fairseq-train would go through.
 
         Raises:
             LayerdropError: as :meth:`split`, or it cannot be read or is empty.
@@ -90,10 +98,12 @@ class Session:
         split = self.split(subset)
         if subset not in self.task.datasets:
             split.sizes()  # says so if it is empty or broken
+            self._say_what_is_elsewhere(split)
             try:
                 with quiet():
-                    self.task.load_dataset(subset)
+                    self.task.datasets[subset] = load_dataset(self.task, split)
             except Exception as error:  # a foreign or truncated file fails in many ways
+                self.task.datasets.pop(subset, None)
                 raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {_line(error)}") from error
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
@@ -152,6 +162,13 @@ class Session:
             "command": command,
         }
 
+    def _say_what_is_elsewhere(self, split: Split) -> None:
+        others = [str(folder) for folder in folders(self.data) if folder not in split.roots]
+        others = [folder for folder in others if _has(folder, split)]
+        if others:
+            left_out = ", ".join(others)
+            logger.warning(f"fairseq reads '{split.name}' of {split.root} only: left out is that of {left_out}")
+
     def _refuse_too_long(self, dataset, chosen: Sequence[int], subset: str) -> None:
         from fairseq import utils
 
@@ -195,8 +212,9 @@ def load(
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
 
-    if not Path(data).is_dir():
-        raise LayerdropError(f"the data folder {data} does not exist: check the path")
+    for folder in folders(data):
+        if not folder.is_dir():
+            raise LayerdropError(f"the data folder {folder} does not exist: check the path")
     state = checkpoint.read(path)
     cfg = _on_our_classes(state["cfg"], path, data, seed)
     kind = _kind(cfg, state["model"], path)
@@ -237,6 +255,8 @@ def _on_our_classes(cfg: dict, path, data, seed: int) -> dict:
     task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
     if "eval_bleu" in task:
         task["eval_bleu"] = False  # would ask for tokenizers that only its own training needs
+    if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
+        task["upsample_primary"] = 1
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"))}
     return cfg | {"model": cfg["model"] | {"_name": ours, "arch": ours} | rates, "task": task}
 
@@ -249,6 +269,12 @@ def _kind(cfg: dict, weights: dict, path) -> str:
     if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would load it with a random one
         raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
     return "regression" if cfg["task"].get("regression_target") else "classification"
+
+
+def _has(folder: str, split: Split) -> bool:
+    with contextlib.suppress(LayerdropError):
+        return bool(find_split(folder, split.name, split.languages))
+    return False
 
 
 def _line(error: Exception) -> str:

@@ -21,7 +21,8 @@ class Examples(NamedTuple):
 def examples(session: Session, subset: str, max_examples: int | None) -> Examples:
     """Sentences of *subset* (at most *max_examples*, drawn with the session's seed) and their references.
 
-    The references are the text that the data folder holds, or where it holds none the binarised text put together.
+    The references are the text that the data folder holds, or where it holds none, or the subset is in several files,
+    the binarised text put together.
 
     Raises:
         LayerdropError: as :meth:`Session.batches`, or the text has not as many lines as the data.
@@ -29,7 +30,7 @@ def examples(session: Session, subset: str, max_examples: int | None) -> Example
     batches, chosen = session.batches(subset, max_examples), session.examples(subset, max_examples)
     split = session.split(subset)
     text = split.text(split.languages[1])
-    if text.is_file():
+    if text.is_file() and len(split.prefixes) == 1:
         lines = read_sentences(text, len(session.dataset(subset)))
         return Examples(batches, [lines[number] for number in chosen])
     words = session.task.target_dictionary

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import builders
 import one_by_one
@@ -227,6 +228,18 @@ def test_the_data_of_a_translation_is_hashed_in_either_direction(data, tmp_path)
             assert found == find_split(data / "nmt", subset).sha256()
             hashes.add(found)
     assert len(hashes) == 2
+
+
+def test_the_data_hash_covers_all_files_and_folders_of_the_training_set(data, tmp_path):
+    hashes = set()
+    for number in range(3):
+        folder = shutil.copytree(data / "lm", tmp_path / str(number))
+        for suffix in ("bin", "idx"):
+            shutil.copy(folder / f"valid.{suffix}", folder / f"train{number or ''}.{suffix}")
+        root = root_of(data, tmp_path, base_criterion="masked_lm")
+        root.task.data = str(folder) if number < 2 else f"{tmp_path}/0:{tmp_path}/1"
+        hashes.add(build(root).estimate.described["data"])
+        assert len(hashes) == number + 1 and None not in hashes
 
 
 class MeanLoss(FairseqCriterion):

@@ -10,6 +10,7 @@ import torch
 from fairseq.data import Dictionary
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.criterions.estimation import estimate
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.evaluation import session
 from layerdrop_plugin.models.roberta import LayerDropRobertaModel
@@ -43,6 +44,50 @@ def test_a_session_has_the_checkpoints_model_and_every_example_once(kind, files,
     if kind in ("classification", "translation"):  # the others cut text into blocks
         assert len(loaded.dataset("test")) == 21
     assert loaded.signature("test", "typed")["data_sha256"] == loaded.split("test").sha256()
+
+
+def texts(loaded, subset):
+    """The inputs of all examples of *subset*, sorted, without padding."""
+    padding, found = loaded.task.source_dictionary.pad(), []
+    for sample in loaded.batches(subset):
+        found += [[int(token) for token in row if token != padding] for row in sample["net_input"]["src_tokens"]]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["classification", "translation"])
+def test_a_training_set_in_several_files_is_read_whole(kind, files, sessions, tmp_path):
+    path, data = files[kind]
+    folder = shutil.copytree(data, tmp_path / "data")
+    for file in [*folder.rglob("valid.*")]:
+        file.rename(file.with_name(file.name.replace("valid.", "train1.")))
+    loaded = session.load(path, folder, batch_size=7, cpu=True)
+    assert texts(loaded, "train") == sorted(texts(sessions[kind], "train") + texts(sessions[kind], "valid"))
+    found = estimate(loaded, "train")
+    parts = [estimate(sessions[kind], subset) for subset in ("train", "valid")]
+    assert found.examples == 150 and found.data == loaded.split("train").sha256() != parts[0].data
+    assert found.loss == pytest.approx((120 * parts[0].loss + 30 * parts[1].loss) / 150, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "translation", "language_modeling"])
+def test_a_training_set_in_several_folders_is_read_whole(kind, files, sessions, tmp_path, caplog):
+    path, data = files[kind]
+    folder = shutil.copytree(data, tmp_path / "data")
+    for file in [*folder.glob("train.*")]:
+        file.unlink()
+        shutil.copy(folder / file.name.replace("train.", "valid."), file)
+    loaded = session.load(path, f"{data}:{folder}", batch_size=7, cpu=True)
+    if kind != "masked_lm":  # whose inputs are masked at random
+        assert texts(loaded, "train") == sorted(texts(sessions[kind], "train") + texts(sessions[kind], "valid"))
+    parts = [len(sessions[kind].dataset(subset)) for subset in ("train", "valid")]
+    numbers = [int(number) for sample in loaded.batches("train") for number in sample["id"]]
+    assert sorted(numbers) == list(range(sum(parts)))
+    few = replace(loaded, batch_size=None, max_tokens=40).batches("train")
+    assert all(sample["net_input"]["src_tokens"].numel() <= 40 for sample in few)
+    assert estimate(loaded, "train").examples == sum(parts) and not caplog.records
+    assert texts(loaded, "test") == texts(sessions[kind], "test")
+    assert [record.message for record in caplog.records] == [
+        f"fairseq reads 'test' of {data} only: left out is that of {folder}"
+    ]
 
 
 def test_batches_are_as_large_as_asked_for(sessions):
