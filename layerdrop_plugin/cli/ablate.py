@@ -54,6 +54,7 @@ def run(args) -> None:
     if session.kind == "translation" and args.bleu != "none":
         findings.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
-    record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
+    record = {"type": "layerdrop.ablation", "version": 1} | record | {"left_out": batches.left_out}
+    record |= session.signature(args.subset, command)
     print(page.write(args.out, record))
     print(f"wrote {args.out}/ablation.json, .md and .png")

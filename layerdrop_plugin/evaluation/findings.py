@@ -62,7 +62,7 @@ def add_bleu(record: dict, session: Session, subset: str, which: str, extremes: 
 
     Where an attention keeps only one head, of the best of each layer.
     """
-    examples = translations.examples(session, subset, max_examples)
+    examples = translations.examples(session, subset, session.examples(subset, max_examples))
     translate = translations.translator(session, examples.batches, beam)
     chosen = choose(record["heads"], which, extremes)
     systems = {"whole": translate()}

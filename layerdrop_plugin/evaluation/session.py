@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..pruning.families import family_of
 from ..pruning.importance import fingerprint
 from ..reports.data import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..reports.signature import quiet, versions
+from .batches import Batches
 from .shards import load_dataset
 
 # fairseq's task -> what it does, and the kind of data folder that it reads.
@@ -105,50 +105,79 @@ class Session:
             except Exception as error:  # a foreign or truncated file fails in many ways
                 self.task.datasets.pop(subset, None)
                 raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {_line(error)}") from error
+            self._say_how_many_are_left_out(subset)
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no examples")
         dataset.set_epoch(1)
         return dataset
 
-    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
-        """Numbers of all examples of *subset*, ascending, or of *max_examples* of them drawn with the seed.
-
-        Raises:
-            LayerdropError: as :meth:`dataset`, or *max_examples* is not positive.
-        """
-        count = len(self.dataset(subset))
-        if max_examples is not None and max_examples < 1:
-            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
-        if max_examples is None or max_examples >= count:
-            return np.arange(count)
-        return np.sort(np.random.default_rng(self.seed).choice(count, size=max_examples, replace=False))
-
-    def batches(self, subset: str, max_examples: int | None = None) -> list[dict]:
-        """The examples of *subset* as fairseq collates them, on the model's device, shortest first.
-
-        ``sample["id"]`` has the numbers of the examples; what they are is in :meth:`examples`.
-
-        Raises:
-            LayerdropError: as :meth:`examples`, or an example is too long for the model, or has no label, or one that
-                the model does not know.
-        """
+    def limits(self) -> int | tuple[int, int]:
+        """Most tokens of an example, of a translation of source and target: longer ones fairseq-train leaves out."""
         from fairseq import utils
 
-        dataset, chosen = self.dataset(subset), self.examples(subset, max_examples)
-        self._refuse_too_long(dataset, chosen, subset)
-        sizes = np.array([dataset.num_tokens(index) for index in chosen])
-        with quiet():
-            numbers = dataset.batch_by_size(
-                chosen[np.argsort(sizes, kind="stable")],
-                max_tokens=self.max_tokens,
-                max_sentences=self.batch_size,
-                required_batch_size_multiple=1,
+        return utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions(), self.max_tokens)
+
+    def fitting(self, subset: str) -> np.ndarray:
+        """Numbers of the examples of *subset* that are not too long, ascending.
+
+        Raises:
+            LayerdropError: as :meth:`dataset`, or all are too long.
+        """
+        dataset = self.dataset(subset)
+        fitting, _ = dataset.filter_indices_by_size(np.arange(len(dataset)), self.limits())
+        if len(fitting) == 0:
+            raise LayerdropError(
+                f"all {len(dataset)} examples of '{subset}' in {self.data} are too long: at most {self.limits()} tokens"
+                " can be read (by the model, and with --max-tokens)"
             )
-            samples = [dataset.collater([dataset[index] for index in batch]) for batch in numbers]
-        if self.kind in ANSWERS:
-            self._check_labels(samples, subset)
-        return [utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample for sample in samples]
+        return fitting
+
+    def left_out(self, subset: str) -> int:
+        """Number of examples of *subset* that are too long.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`.
+        """
+        return len(self.dataset(subset)) - len(self.fitting(subset))
+
+    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
+        """What :meth:`fitting` gives, or *max_examples* of it drawn with the seed.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`, or *max_examples* is not positive.
+        """
+        if max_examples is not None and max_examples < 1:
+            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
+        fitting = self.fitting(subset)
+        if max_examples is None or max_examples >= len(fitting):
+            return fitting
+        return np.sort(np.random.default_rng(self.seed).choice(fitting, size=max_examples, replace=False))
+
+    def batches(self, subset: str, max_examples: int | None = None) -> Batches:
+        """What :meth:`examples` gives in batches on the model's device, shortest first.
+
+        Raises:
+            LayerdropError: as :meth:`examples`, or (while they are read) an example has no label, or one that the model
+                does not know.
+        """
+        return self.batches_of(subset, self.examples(subset, max_examples))
+
+    def batches_of(self, subset: str, examples: np.ndarray) -> Batches:
+        """As :meth:`batches`, of the *examples* with these numbers, ascending."""
+        dataset = self.dataset(subset)
+        with quiet():
+            batches = Batches(
+                dataset,
+                examples,
+                max_sentences=self.batch_size,
+                max_tokens=self.max_tokens,
+                device=self.device,
+                check=functools.partial(self._check_labels, subset),
+                left_out=self.left_out(subset),
+            )
+        next(iter(batches))  # what is wrong with all of them is better known before the work
+        return batches
 
     def signature(self, subset: str, command: str | None = None) -> dict:
         """What a number was measured with, for reports: model, data, software, seed."""
@@ -169,25 +198,20 @@ class Session:
             left_out = ", ".join(others)
             logger.warning(f"fairseq reads '{split.name}' of {split.root} only: left out is that of {left_out}")
 
-    def _refuse_too_long(self, dataset, chosen: Sequence[int], subset: str) -> None:
-        from fairseq import utils
-
-        longest = utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions())
-        with quiet():
-            fitting = self.task.filter_indices_by_size(np.array(chosen), dataset, longest, ignore_invalid_inputs=True)
-        too_long = sorted(set(map(int, chosen)) - set(map(int, fitting)))
-        if too_long:
-            raise LayerdropError(
-                f"{len(too_long)} examples of '{subset}' in {self.data} are longer than the model can read ({longest}"
-                f" tokens), example {too_long[0]} is the first: leave them out when binarising the data"
+    def _say_how_many_are_left_out(self, subset: str) -> None:
+        if left_out := self.left_out(subset):
+            logger.warning(
+                f"{left_out} of {len(self.dataset(subset))} examples of '{subset}' in {self.data} are too long and left"
+                f" out: at most {self.limits()} tokens can be read"
             )
 
-    def _check_labels(self, samples: list[dict], subset: str) -> None:
-        if "target" not in samples[0]:
+    def _check_labels(self, subset: str, sample: dict) -> None:
+        if self.kind not in ANSWERS:
+            return
+        if "target" not in sample:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no labels")
-        classes = self.cfg["task"]["num_classes"]
-        found = {int(label) for sample in samples for label in sample["target"].view(-1)}
-        if self.kind == "classification" and not found <= set(range(classes)):
+        classes, labels = self.cfg["task"]["num_classes"], sample["target"]
+        if self.kind == "classification" and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise LayerdropError(f"the data in {self.data} has other labels than the model's {classes} classes")
 
 

@@ -1,7 +1,7 @@
 """The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
 
 from . import heat_map
-from .pages import write_files
+from .pages import examples, write_files
 from .rows import markdown, plain
 
 SHOWN = 5  # heads at each end of the table
@@ -107,7 +107,7 @@ def notes(record):
     measured += [f"BLEU {whole['bleu']:.2f} ({record['bleu']['examples']} sentences)"] if whole["bleu"] else []
     tests = [f"{_NAMES[metric]}: {found['test']}" for metric, found in record["summary"].items()]
     lines = [
-        f"The whole model: {', '.join(measured)}; {record['examples']} examples.",
+        f"The whole model: {', '.join(measured)}; {examples(record)}.",
         f"*: significant at {record['level']:g} (p by {record['correction']}'s method, over all tests of a metric).",
         f"Tests: {'; '.join(tests)}.",
     ]
@@ -121,7 +121,7 @@ def signature_lines(record):
     made = record["checkpoint"]
     lines = [
         f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
-        f"data: split {record['split']}, {record['examples']} examples, sha256 {record['data_sha256']}",
+        f"data: split {record['split']}, {examples(record)}, sha256 {record['data_sha256']}",
         f"seed {record['seed']}, device {record['device']}",
         "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),
     ]

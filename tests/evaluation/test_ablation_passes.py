@@ -47,7 +47,7 @@ def test_an_ablated_model_loses_what_its_child_loses(kind, mode, files, sessions
 @pytest.mark.parametrize("kind", ["classification", "translation"])
 def test_layers_below_an_ablation_run_once(kind, sessions):
     loaded, calls = sessions[kind], []
-    batches = loaded.batches("test")[:1]
+    batches = list(loaded.batches("test"))[:1]
     stacks = stacks_of(loaded.model)
     hooks = [stack[0].register_forward_hook(lambda *_: calls.append(1)) for stack in stacks.values()]
     try:
