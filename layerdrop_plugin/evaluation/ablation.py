@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -40,10 +41,12 @@ class Ablated(NamedTuple):
     Attributes:
         whole: of the model as it is, in the order of the examples.
         heads: likewise of the model without a head, or with an attention reduced to it.
+        examples: their numbers.
     """
 
     whole: Measured
     heads: dict[Head, Measured]
+    examples: np.ndarray
 
 
 def heads_of(model, mode: str = EACH) -> list[Head]:
@@ -108,7 +111,8 @@ def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
                 with ablated(session.model, head, mode), below:
                     found[head].append(measure(session, sample, untouched))
                 progress.update()
-    return Ablated(in_order(numbers, whole), {head: in_order(numbers, parts) for head, parts in found.items()})
+    without = {head: in_order(numbers, parts) for head, parts in found.items()}
+    return Ablated(in_order(numbers, whole), without, np.sort(np.concatenate(numbers)))
 
 
 @contextlib.contextmanager

@@ -27,6 +27,10 @@ class Measured(NamedTuple):
     tokens: np.ndarray
     correct: np.ndarray | None = None
 
+    def at(self, places: np.ndarray) -> "Measured":
+        """Of the examples at *places* only."""
+        return Measured(*(None if column is None else column[places] for column in self))
+
     @property
     def loss(self) -> float:
         """Nats per example."""

@@ -149,10 +149,13 @@ class Session:
         """
         if max_examples is not None and max_examples < 1:
             raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
-        fitting = self.fitting(subset)
-        if max_examples is None or max_examples >= len(fitting):
-            return fitting
-        return np.sort(np.random.default_rng(self.seed).choice(fitting, size=max_examples, replace=False))
+        return self.draw(self.fitting(subset), max_examples)
+
+    def draw(self, numbers: np.ndarray, most: int | None) -> np.ndarray:
+        """All of the ascending *numbers*, or *most* of them, ascending, drawn with the seed."""
+        if most is None or most >= len(numbers):
+            return numbers
+        return np.sort(np.random.default_rng(self.seed).choice(numbers, size=most, replace=False))
 
     def batches(self, subset: str, max_examples: int | None = None) -> Batches:
         """What :meth:`examples` gives in batches on the model's device, shortest first.
