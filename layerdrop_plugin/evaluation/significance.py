@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import LayerdropError
 
 LEVEL = 0.05
-LEAST = 10  # examples to choose on, and to test on
+LEAST = 5  # examples to choose on, and to test on
 TESTS = {
     "loss": "paired t-test of the examples' losses",
     "accuracy": "McNemar's exact test",

@@ -167,19 +167,19 @@ def test_the_best_of_heads_that_do_nothing_is_no_better_than_chance():
 
 
 def test_what_is_chosen_and_what_is_tested_are_halves_of_the_examples():
-    for count in (20, 21, 1000):
+    for count in (10, 21, 1000):
         chosen_on, tested_on = halves(count, 1)
         assert sorted([*chosen_on, *tested_on]) == list(range(count)) and len(chosen_on) == count // 2
         assert not np.array_equal(halves(count, 2)[0], chosen_on) and np.array_equal(halves(count, 1)[1], tested_on)
-    assert halves(19, 1) is None
+    assert halves(9, 1) is None
 
 
 def test_too_few_examples_choose_nothing_and_say_so():
-    record = findings.describe(measured_of(np.random.default_rng(0), 19), FakeSession, ALL_BUT_ONE)
+    record = findings.describe(measured_of(np.random.default_rng(0), 9), FakeSession, ALL_BUT_ONE)
     assert record["best"] is None and record["selection"] == {"chosen_on": 0, "tested_on": 0}
     assert not any("best" in entry for entry in record["heads"])
     line = page.summary(record)[-1]
-    assert "19 examples are too few to choose heads" in line and "tests of best heads were left out" in line
+    assert "9 examples are too few to choose heads" in line and "tests of best heads were left out" in line
     assert page.shown(record) and "were chosen by loss" not in " ".join(page.notes(record | {"seed": 1}))
 
 
