@@ -57,6 +57,22 @@ class Split:
         """Path of the text of *language* that was binarised (of several files the first); it may not be there."""
         return self.root / f"{self.name}.{language}"
 
+    def binarised(self, language: str) -> list[str]:
+        """The sentences of *language* of a translation as they were binarised, with spaces between their pieces.
+
+        Raises:
+            LayerdropError: they or their dictionary cannot be read.
+        """
+        from fairseq.data import Dictionary, data_utils
+
+        prefix = str(self.prefixes[0]).removesuffix(self.languages[0]) + language
+        try:
+            with quiet():
+                words = Dictionary.load(str(self.root / f"dict.{language}.txt"))
+                return [words.string(sentence) for sentence in data_utils.load_indexed_dataset(prefix, words)]
+        except Exception as error:  # as in `_sizes`
+            raise LayerdropError(f"cannot read {prefix}.idx with dict.{language}.txt: {error}") from error
+
     def sizes(self):
         """Number of tokens of every example: a line of the text that was binarised, in its order.
 

@@ -10,7 +10,6 @@ from ..errors import LayerdropError
 _FLAT_JSON = re.compile(r"\{[^{}]*\}")
 # sentence_prediction and masked_lm say how many examples they loaded; language_modeling and translation do not.
 _LOADED = (re.compile(r"Loaded (\S+) with #samples: (\d+)"), re.compile(r"loaded (\d+) blocks from: (?:.*/)?([^/]+)$"))
-_PAIR = re.compile(r" (\S+) (\S+-\S+) \d+ examples$")  # of a translation's split
 _MODEL = re.compile(r"loading model\(s\) from (.+)$")
 
 
@@ -46,11 +45,6 @@ class FairseqLog:
             if (match := blocks.search(line)) and match.group(2) == split:
                 return int(match.group(1))
         return None
-
-    def direction(self, split):
-        """SOURCE-TARGET of a translation's *split* as the run loaded it, or None if it does not say."""
-        found = (match for match in map(_PAIR.search, self.lines) if match)
-        return next((match.group(2) for match in found if match.group(1) == split), None)
 
     def results(self, split):
         """The results line of *split* (the last one, if there are several): names without the split -> text.

@@ -46,10 +46,10 @@ def score(generated, subject, log=None, references=None):
     _refuse_other_data(subject.split)
     generated.refuse_other_checkpoint(subject.checkpoint)
     split = _in_the_models_direction(subject)
-    _refuse_other_direction(generated, split, subject.checkpoint)
     count = len(split.sizes())
     beam = _beam(generated, split)
     lines = read_generated(generated.lines)
+    _refuse_other_direction(generated.path, lines["T"], split, subject.checkpoint)
     hypotheses = in_order(lines["D"] or lines["H"], count, generated.path, split.name)
     if pieces := next(filter(_PIECES.search, hypotheses), None):
         raise LayerdropError(
@@ -181,14 +181,22 @@ def _in_the_models_direction(subject):
     return replace(split, languages=tuple(languages or split.languages))
 
 
-def _refuse_other_direction(generated, split, checkpoint):
-    """Raise LayerdropError if the run says that it translated the other way: its output is in another language."""
-    said, (source, target) = generated.direction(split.name), split.languages
-    if said not in (None, f"{source}-{target}"):
+def _refuse_other_direction(path, targets, split, checkpoint):
+    """Raise LayerdropError if the numbered *targets* of a run are the source's text: it translated the other way."""
+    source, target = split.languages
+    texts = [list(map(_without_pieces, split.binarised(language))) for language in split.languages]
+    said = [(_without_pieces(text), number) for number, text in targets if number < len(texts[0])]
+    of_source, of_target = (all(text == of[number] for text, number in said) for of in texts)
+    if said and of_source and not of_target:
         raise LayerdropError(
-            f"{generated.path} translated {said}, but {checkpoint} translates {source}-{target}: run fairseq-generate"
+            f"{path} translated {target}-{source}, but {checkpoint} translates {source}-{target}: run fairseq-generate"
             f" with --source-lang {source} --target-lang {target}"
         )
+
+
+def _without_pieces(text):
+    """*text* as it reads whatever pieces its words are in, unknown ones aside."""
+    return re.sub(r"\s|<<unk>>|<unk>", "", _PIECES.sub("", text))
 
 
 def _beam(generated, split):
