@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.distributed.utils import is_master
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
-from ..data_folder import TRANSLATION, Split, find_split
+from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
 from ..importance.base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
@@ -175,11 +174,8 @@ def _resumes(begin) -> bool:
 
 def _sha256(options, subset: str) -> str | None:
     """SHA-256 of the data that the run trains on; None where it lies in other ways than we know."""
-    folder = utils.split_paths(options.data)[0]
     languages = options.get("source_lang"), options.get("target_lang")
     try:
-        if all(languages):
-            return Split(Path(folder), subset, TRANSLATION, languages).sha256()
-        return find_split(folder, subset).sha256()
+        return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()
     except LayerdropError:
         return None

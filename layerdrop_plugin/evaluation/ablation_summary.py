@@ -6,22 +6,28 @@ whole                the model as it is: loss (nats, of regressions squared erro
                      what there is not
 level, correction    of significance, and how p-values were corrected: "Holm", over all tests of a metric
 heads                every head: kind, layer, head; best: whether it is the best single head of its layer (only
-                     where one is kept); and by metric, of those measured, what change it makes
+                     where one is kept and chosen); and by metric, of those measured, what change it makes
     change           metric after minus before: loss as above, accuracy in points, BLEU
     p, p_holm        of the metric's test, as it is and corrected
     significant      whether p_holm is below the level
     broken, mended   accuracy only: answers that turned wrong and right
+selection            null if no head was to be chosen by its loss; else numbers of examples: chosen_on of the half to
+                     choose on, drawn with the seed, and tested_on of the half to test on; both 0 where there are too
+                     few, and then nothing was chosen
+best                 where one head is kept, the best of each layer as in heads, but measured on the half to test on and
+                     corrected for these tests alone; null where none was chosen
 bleu                 where measured: examples, beam, signature (sacrebleu's)
 summary              by metric: tests, significant ones, those for the worse and for the better, and the test's name
 """
 
+import numpy as np
 from tqdm import tqdm
 
 from . import translations
 from .ablation import ALL_BUT_ONE, Ablated, Head, ablated
 from .losses import Measured
 from .session import Session
-from .significance import LEVEL, TESTS, holm, mcnemar_test, paired_t_test
+from .significance import LEVEL, TESTS, halves, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
 METRICS = tuple(TESTS)
@@ -32,9 +38,6 @@ BLEU = ("all", "extremes", "none")
 def describe(measured: Ablated, session: Session, mode: str) -> dict:
     """The findings about an ablation of a session's model, before BLEU."""
     whole, per_token = measured.whole, session.per_token
-    heads = [_entry(head, whole, without, per_token) for head, without in measured.heads.items()]
-    if mode == ALL_BUT_ONE:
-        _mark_best(heads)
     record = {
         "mode": mode,
         "task": session.kind,
@@ -48,26 +51,40 @@ def describe(measured: Ablated, session: Session, mode: str) -> dict:
         },
         "level": LEVEL,
         "correction": CORRECTION,
-        "heads": heads,
+        "heads": [_entry(head, whole, without, per_token) for head, without in measured.heads.items()],
+        "selection": None,
+        "best": None,
         "bleu": None,
         "summary": {},
     }
     for metric in ("loss", "accuracy"):
-        _correct(record, metric)
+        record["summary"] |= _tested(record["heads"], metric)
+    if mode == ALL_BUT_ONE and (found := _halves(record, session)):
+        record["best"] = _best(record["heads"], measured, *found, per_token)
     return record
 
 
-def add_bleu(record: dict, session: Session, subset: str, which: str, extremes: int, max_examples: int, beam: int):
+def add_bleu(
+    record: dict, measured: Ablated, session: Session, subset: str, which: str, extremes: int, most: int, beam: int
+) -> None:
     """Add BLEU to the findings *record* about a translation model: of all heads, or of the *extremes* by loss.
 
-    Where an attention keeps only one head, of the best of each layer.
+    Where an attention keeps only one head, of the best of each layer. At most *most* sentences are translated, and none
+    that heads were chosen on; where heads must be chosen and there are too few examples for that, nothing is added.
     """
-    examples = translations.examples(session, subset, max_examples)
+    one_left = record["mode"] == ALL_BUT_ONE
+    entries, chosen_on = (record["best"] if one_left else record["heads"]), np.array([], dtype=int)
+    if one_left or (which != "all" and len(entries) > 2 * extremes):
+        if not (found := _halves(record, session)):
+            return
+        chosen_on = found[0]
+    chosen = choose(entries, _changes(measured, chosen_on, session.per_token), which, extremes)
+    numbers = np.setdiff1d(session.examples(subset), measured.examples[chosen_on])
+    examples = translations.examples(session, subset, session.draw(numbers, most))
     translate = translations.translator(session, examples.batches, beam)
-    chosen = choose(record["heads"], which, extremes)
     systems = {"whole": translate()}
     for entry in tqdm(chosen, desc="BLEU", unit="head"):
-        head = Head(entry["kind"], entry["layer"], entry["head"])
+        head = _head(entry)
         with ablated(session.model, head, record["mode"]):
             systems[str(head)] = translate()
     scores, signature = translations.paired_bootstrap(systems, examples.references)
@@ -76,22 +93,64 @@ def add_bleu(record: dict, session: Session, subset: str, which: str, extremes: 
         entry["bleu"] = {"change": score - scores["whole"][0], "p": p_value}
     record["whole"]["bleu"] = scores["whole"][0]
     record["bleu"] = {"examples": len(examples.references), "beam": beam, "signature": signature}
-    _correct(record, "bleu")
+    record["summary"] |= _tested(entries, "bleu")
 
 
-def choose(heads: list[dict], which: str, extremes: int) -> list[dict]:
-    """The entries to measure further: the best of their layers where known; of them all, or the extremes by loss."""
-    ranked = sorted((entry for entry in heads if entry.get("best", True)), key=lambda entry: entry["loss"]["change"])
+def choose(entries: list[dict], changes: dict[Head, float], which: str, extremes: int) -> list[dict]:
+    """Those of *entries* to measure further: all, or by the *changes* of the loss the *extremes* at each end."""
+    ranked = sorted(entries, key=lambda entry: changes[_head(entry)])
     if which == "all" or len(ranked) <= 2 * extremes:
         return ranked
     return ranked[:extremes] + ranked[-extremes:]
 
 
+def _halves(record: dict, session: Session) -> tuple[np.ndarray, np.ndarray] | None:
+    """Places of the examples to choose heads on and of those to test them on, which *record* is told; or None."""
+    found = halves(record["examples"], session.seed)
+    chosen_on, tested_on = map(len, found) if found else (0, 0)
+    record["selection"] = {"chosen_on": chosen_on, "tested_on": tested_on}
+    return found
+
+
+def _best(heads: list[dict], measured: Ablated, chosen_on, tested_on, per_token: bool) -> list[dict]:
+    """Entries, of *tested_on* alone, of the heads that are the best of their layers on *chosen_on*; marks those."""
+    changes, layers = _changes(measured, chosen_on, per_token), {}
+    for entry in heads:
+        layers.setdefault((entry["kind"], entry["layer"]), []).append(entry)
+    for layer in layers.values():
+        least = min(layer, key=lambda entry: changes[_head(entry)])
+        for entry in layer:
+            entry["best"] = entry is least
+    whole = measured.whole.at(tested_on)
+    best = [
+        _entry(head, whole, measured.heads[head].at(tested_on), per_token)
+        for head in (_head(entry) for entry in heads if entry["best"])
+    ]
+    for metric in ("loss", "accuracy"):
+        _tested(best, metric)
+    return best
+
+
+def _changes(measured: Ablated, places: np.ndarray, per_token: bool) -> dict[Head, float]:
+    """By head, the change of the loss of the examples at *places*; of all where there are none."""
+    places = places if len(places) else np.arange(len(measured.examples))
+    whole = measured.whole.at(places)
+    return {head: _change(whole, without.at(places), per_token) for head, without in measured.heads.items()}
+
+
+def _change(whole: Measured, without: Measured, per_token: bool) -> float:
+    count = whole.tokens.sum() if per_token else len(whole.losses)
+    return float((without.losses - whole.losses).sum() / count)
+
+
+def _head(entry: dict) -> Head:
+    return Head(entry["kind"], entry["layer"], entry["head"])
+
+
 def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> dict:
-    differences = without.losses - whole.losses
-    count = whole.tokens.sum() if per_token else len(differences)
     entry = {"kind": head.kind, "layer": head.layer, "head": head.number}
-    entry["loss"] = {"change": float(differences.sum() / count), "p": paired_t_test(differences)}
+    test = paired_t_test(without.losses - whole.losses)
+    entry["loss"] = {"change": _change(whole, without, per_token), "p": test}
     if whole.correct is not None:
         entry["accuracy"] = {
             "change": without.accuracy - whole.accuracy,
@@ -102,28 +161,19 @@ def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> d
     return entry
 
 
-def _mark_best(heads: list[dict]) -> None:
-    best = {}
-    for entry in heads:
-        best.setdefault((entry["kind"], entry["layer"]), []).append(entry)
-    for layer in best.values():
-        least = min(layer, key=lambda entry: entry["loss"]["change"])
-        for entry in layer:
-            entry["best"] = entry is least
-
-
-def _correct(record: dict, metric: str) -> None:
-    """Correct the p-values of *metric* for their number, and sum them up; nothing where it was not measured."""
-    found = [entry[metric] for entry in record["heads"] if metric in entry]
+def _tested(entries: list[dict], metric: str) -> dict:
+    """Correct the p-values of *metric* for their number; gives their summary by the metric, if it was measured."""
+    found = [entry[metric] for entry in entries if metric in entry]
     if not found:
-        return
+        return {}
     for test, p_holm in zip(found, holm([test["p"] for test in found]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
     changes = [GROWS_WORSE[metric] * test["change"] for test in found if test["significant"]]
-    record["summary"][metric] = {
+    summary = {
         "test": TESTS[metric],
         "tests": len(found),
         "significant": len(changes),
         "worse": sum(change > 0 for change in changes),
         "better": sum(change < 0 for change in changes),
     }
+    return {metric: summary}

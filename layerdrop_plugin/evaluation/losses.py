@@ -29,6 +29,10 @@ class Measured(NamedTuple):
     tokens: np.ndarray
     correct: np.ndarray | None = None
 
+    def at(self, places: np.ndarray) -> "Measured":
+        """Of the examples at *places* only."""
+        return Measured(*(None if column is None else column[places] for column in self))
+
     @property
     def loss(self) -> float:
         """Nats per example."""
@@ -72,13 +76,21 @@ def encode(session: Session, sample: dict) -> dict:
 
 def measure_all(session: Session, batches: Iterable[dict]) -> Measured:
     """All examples of *batches*, in the order of their numbers."""
-    batches = list(batches)
-    return in_order(batches, [measure(session, sample) for sample in batches])
+    numbers, measured = [], []
+    for sample in batches:
+        numbers.append(numbers_of(sample))
+        measured.append(measure(session, sample))
+    return in_order(numbers, measured)
 
 
-def in_order(batches: list[dict], measured: list[Measured]) -> Measured:
-    """What was *measured* of each of *batches*, as one, in the order of the examples' numbers."""
-    order = np.argsort(np.concatenate([sample["id"].cpu().numpy() for sample in batches]), kind="stable")
+def numbers_of(sample: dict) -> np.ndarray:
+    """Numbers (batch,) of the examples of *sample*."""
+    return sample["id"].cpu().numpy()
+
+
+def in_order(numbers: list[np.ndarray], measured: list[Measured]) -> Measured:
+    """What was *measured* of each batch of examples with these *numbers*, as one, in the order of the numbers."""
+    order = np.argsort(np.concatenate(numbers), kind="stable")
     columns = zip(*measured, strict=True)
     return Measured(*(None if column[0] is None else np.concatenate(column)[order] for column in columns))
 

@@ -116,7 +116,7 @@ def draw_curves(
                 progress.update()
 
 
-def measurer(session: Session, batches: list[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
+def measurer(session: Session, batches: Iterable[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
     """What :func:`draw_curves` calls for each point; *bleu* gives BLEU, if that is wanted."""
 
     def measured() -> dict:

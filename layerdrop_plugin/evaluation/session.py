@@ -1,20 +1,22 @@
 """A checkpoint on our classes, its task on a data folder, and that folder's examples in batches: none is left out."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+import logging
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from .. import checkpoint
-from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
+from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
 from ..provenance import quiet, versions
 from ..pruning.families import family_of
 from ..pruning.parent import current_weights
 from ..pruning.scores import fingerprint
+from .batches import Batches
+from .shards import load_dataset
 
 # fairseq's task -> what it does, and the kind of data folder that it reads.
 TASKS = {
@@ -25,6 +27,7 @@ TASKS = {
 }
 ANSWERS = ("classification", "regression")  # kinds of models that give one answer for an example
 BATCH_SIZE = 32
+logger = logging.getLogger(__name__)
 _versions = functools.cache(versions)  # looking for fairseq's distribution takes a third of a second
 
 
@@ -33,7 +36,7 @@ class Session:
     """What :func:`load` gives.
 
     Attributes:
-        path, data: the checkpoint's file and the data folder.
+        path, data: the checkpoint's file and the data folder, or several joined with colons.
         model: the model, of our classes, in eval mode and single precision.
         task: fairseq's task of the checkpoint, on the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
@@ -66,20 +69,28 @@ class Session:
         """Whether losses are compared per target token, rather than per example."""
         return self.kind not in ANSWERS
 
+    @property
+    def train_subset(self) -> str:
+        """The subset that the model was trained on, which fairseq reads from several files and folders."""
+        options = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has its own
+        return next((found for of in options if (found := of.get("train_subset"))), "train")
+
     def split(self, subset: str) -> Split:
-        """The files of *subset*.
+        """The files of *subset*, of a translation in the direction of the task.
 
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
-        found = find_split(self.data, subset)
+        cfg = self.task.cfg
+        languages = (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
+        found = find_split(self.data, subset, languages, training=subset == self.train_subset)
         wanted = TASKS[self.cfg["task"]["_name"]][1]
         if found.kind != wanted:
             raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {found.kind}")
         return found
 
     def dataset(self, subset: str):
-        """fairseq's dataset of *subset*, loaded once.
+        """fairseq's dataset of *subset*, loaded once: of a training set all that fairseq-train would go through.
 
         Raises:
             LayerdropError: as :meth:`split`, or it cannot be read or is empty.
@@ -87,55 +98,89 @@ class Session:
         split = self.split(subset)
         if subset not in self.task.datasets:
             split.sizes()  # says so if it is empty or broken
+            self._say_what_is_elsewhere(split)
             try:
                 with quiet():
-                    self.task.load_dataset(subset)
+                    self.task.datasets[subset] = load_dataset(self.task, split)
             except Exception as error:  # a foreign or truncated file fails in many ways
+                self.task.datasets.pop(subset, None)
                 raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {_line(error)}") from error
+            self._say_how_many_are_left_out(subset)
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no examples")
         dataset.set_epoch(1)
         return dataset
 
-    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
-        """Numbers of all examples of *subset*, ascending, or of *max_examples* of them drawn with the seed.
-
-        Raises:
-            LayerdropError: as :meth:`dataset`, or *max_examples* is not positive.
-        """
-        count = len(self.dataset(subset))
-        if max_examples is not None and max_examples < 1:
-            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
-        if max_examples is None or max_examples >= count:
-            return np.arange(count)
-        return np.sort(np.random.default_rng(self.seed).choice(count, size=max_examples, replace=False))
-
-    def batches(self, subset: str, max_examples: int | None = None) -> list[dict]:
-        """The examples of *subset* as fairseq collates them, on the model's device, shortest first.
-
-        ``sample["id"]`` has the numbers of the examples; what they are is in :meth:`examples`.
-
-        Raises:
-            LayerdropError: as :meth:`examples`, or an example is too long for the model, or has no label, or one that
-                the model does not know.
-        """
+    def limits(self) -> int | tuple[int, int]:
+        """Most tokens of an example, of a translation of source and target: longer ones fairseq-train leaves out."""
         from fairseq import utils
 
-        dataset, chosen = self.dataset(subset), self.examples(subset, max_examples)
-        self._refuse_too_long(dataset, chosen, subset)
-        sizes = np.array([dataset.num_tokens(index) for index in chosen])
-        with quiet():
-            numbers = dataset.batch_by_size(
-                chosen[np.argsort(sizes, kind="stable")],
-                max_tokens=self.max_tokens,
-                max_sentences=self.batch_size,
-                required_batch_size_multiple=1,
+        return utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions(), self.max_tokens)
+
+    def fitting(self, subset: str) -> np.ndarray:
+        """Numbers of the examples of *subset* that are not too long, ascending.
+
+        Raises:
+            LayerdropError: as :meth:`dataset`, or all are too long.
+        """
+        dataset = self.dataset(subset)
+        fitting, _ = dataset.filter_indices_by_size(np.arange(len(dataset)), self.limits())
+        if len(fitting) == 0:
+            raise LayerdropError(
+                f"all {len(dataset)} examples of '{subset}' in {self.data} are too long: at most {self.limits()} tokens"
+                " can be read (by the model, and with --max-tokens)"
             )
-            samples = [dataset.collater([dataset[index] for index in batch]) for batch in numbers]
-        if self.kind in ANSWERS:
-            self._check_labels(samples, subset)
-        return [utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample for sample in samples]
+        return fitting
+
+    def left_out(self, subset: str) -> int:
+        """Number of examples of *subset* that are too long.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`.
+        """
+        return len(self.dataset(subset)) - len(self.fitting(subset))
+
+    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
+        """What :meth:`fitting` gives, or *max_examples* of it drawn with the seed.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`, or *max_examples* is not positive.
+        """
+        if max_examples is not None and max_examples < 1:
+            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
+        return self.draw(self.fitting(subset), max_examples)
+
+    def draw(self, numbers: np.ndarray, most: int | None) -> np.ndarray:
+        """All of the ascending *numbers*, or *most* of them, ascending, drawn with the seed."""
+        if most is None or most >= len(numbers):
+            return numbers
+        return np.sort(np.random.default_rng(self.seed).choice(numbers, size=most, replace=False))
+
+    def batches(self, subset: str, max_examples: int | None = None) -> Batches:
+        """What :meth:`examples` gives in batches on the model's device, shortest first.
+
+        Raises:
+            LayerdropError: as :meth:`examples`, or (while they are read) an example has no label, or one that the model
+                does not know.
+        """
+        return self.batches_of(subset, self.examples(subset, max_examples))
+
+    def batches_of(self, subset: str, examples: np.ndarray) -> Batches:
+        """As :meth:`batches`, of the *examples* with these numbers, ascending."""
+        dataset = self.dataset(subset)
+        with quiet():
+            batches = Batches(
+                dataset,
+                examples,
+                max_sentences=self.batch_size,
+                max_tokens=self.max_tokens,
+                device=self.device,
+                check=functools.partial(self._check_labels, subset),
+                left_out=self.left_out(subset),
+            )
+        next(iter(batches))  # what is wrong with all of them is better known before the work
+        return batches
 
     def signature(self, subset: str, command: str | None = None) -> dict:
         """What a number was measured with, for reports: model, data, software, seed."""
@@ -149,25 +194,27 @@ class Session:
             "command": command,
         }
 
-    def _refuse_too_long(self, dataset, chosen: Sequence[int], subset: str) -> None:
-        from fairseq import utils
+    def _say_what_is_elsewhere(self, split: Split) -> None:
+        others = [str(folder) for folder in folders(self.data) if folder not in split.roots]
+        others = [folder for folder in others if _has(folder, split)]
+        if others:
+            left_out = ", ".join(others)
+            logger.warning(f"fairseq reads '{split.name}' of {split.root} only: left out is that of {left_out}")
 
-        longest = utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions())
-        with quiet():
-            fitting = self.task.filter_indices_by_size(np.array(chosen), dataset, longest, ignore_invalid_inputs=True)
-        too_long = sorted(set(map(int, chosen)) - set(map(int, fitting)))
-        if too_long:
-            raise LayerdropError(
-                f"{len(too_long)} examples of '{subset}' in {self.data} are longer than the model can read ({longest}"
-                f" tokens), example {too_long[0]} is the first: leave them out when binarising the data"
+    def _say_how_many_are_left_out(self, subset: str) -> None:
+        if left_out := self.left_out(subset):
+            logger.warning(
+                f"{left_out} of {len(self.dataset(subset))} examples of '{subset}' in {self.data} are too long and left"
+                f" out: at most {self.limits()} tokens can be read"
             )
 
-    def _check_labels(self, samples: list[dict], subset: str) -> None:
-        if "target" not in samples[0]:
+    def _check_labels(self, subset: str, sample: dict) -> None:
+        if self.kind not in ANSWERS:
+            return
+        if "target" not in sample:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no labels")
-        classes = self.cfg["task"]["num_classes"]
-        found = {int(label) for sample in samples for label in sample["target"].view(-1)}
-        if self.kind == "classification" and not found <= set(range(classes)):
+        classes, labels = self.cfg["task"]["num_classes"], sample["target"]
+        if self.kind == "classification" and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise LayerdropError(f"the data in {self.data} has other labels than the model's {classes} classes")
 
 
@@ -192,8 +239,9 @@ def load(
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
 
-    if not Path(data).is_dir():
-        raise LayerdropError(f"the data folder {data} does not exist: check the path")
+    for folder in folders(data):
+        if not folder.is_dir():
+            raise LayerdropError(f"the data folder {folder} does not exist: check the path")
     state = checkpoint.read(path)
     cfg = _on_our_classes(state["cfg"], path, data, seed)
     kind = _kind(cfg, state["model"], path)
@@ -234,6 +282,8 @@ def _on_our_classes(cfg: dict, path, data, seed: int) -> dict:
     task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
     if "eval_bleu" in task:
         task["eval_bleu"] = False  # would ask for tokenizers that only its own training needs
+    if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
+        task["upsample_primary"] = 1
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"))}
     return cfg | {"model": cfg["model"] | {"_name": ours, "arch": ours} | rates, "task": task}
 
@@ -246,6 +296,12 @@ def _kind(cfg: dict, weights: dict, path) -> str:
     if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would load it with a random one
         raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
     return "regression" if cfg["task"].get("regression_target") else "classification"
+
+
+def _has(folder: str, split: Split) -> bool:
+    with contextlib.suppress(LayerdropError):
+        return bool(find_split(folder, split.name, split.languages))
+    return False
 
 
 def _line(error: Exception) -> str:

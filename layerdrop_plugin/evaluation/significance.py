@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import LayerdropError
 
 LEVEL = 0.05
+LEAST = 5  # examples to choose on, and to test on
 TESTS = {
     "loss": "paired t-test of the examples' losses",
     "accuracy": "McNemar's exact test",
@@ -43,6 +44,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = least
     return corrected
+
+
+def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Split *count* examples: what is chosen on the first half is tested on the second, or its p-value is too small.
+
+    Returns:
+        Places of the examples of each, ascending, drawn with *seed*; None if a half would have less than LEAST.
+    """
+    if count < 2 * LEAST:
+        return None
+    drawn = np.random.default_rng(seed).permutation(count)
+    return np.sort(drawn[: count // 2]), np.sort(drawn[count // 2 :])
 
 
 def stats():

@@ -1,11 +1,14 @@
 """What a translation model writes, and whether its BLEU differs from another's by more than chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import LayerdropError
 from ..provenance import quiet
 from ..reports.translation import RESAMPLES, read_sentences
+from .batches import Batches
 from .session import Session
 
 Translate = Callable[[], list[str]]
@@ -14,33 +17,35 @@ Translate = Callable[[], list[str]]
 class Examples(NamedTuple):
     """Sentences to translate: in batches, and what they should become, in the order of their numbers."""
 
-    batches: list[dict]
+    batches: Batches
     references: list[str]
 
 
-def examples(session: Session, subset: str, max_examples: int | None) -> Examples:
-    """Sentences of *subset* (at most *max_examples*, drawn with the session's seed) and their references.
+def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
+    """The sentences of *subset* with these *numbers*, ascending, and their references.
 
-    The references are the text that the data folder holds, or where it holds none the binarised text put together.
+    The references are the text that the data folder holds, or where it holds none, or the subset is in several files,
+    the binarised text put together.
 
     Raises:
-        LayerdropError: as :meth:`Session.batches`, or the text has not as many lines as the data.
+        LayerdropError: as :meth:`Session.batches_of`, or the text has not as many lines as the data.
     """
-    batches, chosen = session.batches(subset, max_examples), session.examples(subset, max_examples)
-    text = session.split(subset).root / f"{subset}.{session.split(subset).languages[1]}"
-    if text.is_file():
+    batches = session.batches_of(subset, numbers)
+    split = session.split(subset)
+    text = split.text(split.languages[1])
+    if text.is_file() and len(split.prefixes) == 1:
         lines = read_sentences(text, len(session.dataset(subset)))
-        return Examples(batches, [lines[number] for number in chosen])
+        return Examples(batches, [lines[number] for number in numbers])
     words = session.task.target_dictionary
     targets = {
         int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), _pieces(words), True)
         for sample in batches
         for number, target in zip(sample["id"], sample["target"], strict=True)
     }
-    return Examples(batches, [targets[number] for number in chosen])
+    return Examples(batches, [targets[number] for number in numbers])
 
 
-def translator(session: Session, batches: list[dict], beam: int) -> Translate:
+def translator(session: Session, batches: Iterable[dict], beam: int) -> Translate:
     """A function that translates *batches* with the model as it is then: sentences in the order of their numbers.
 
     A model that pruning has harmed may repeat itself to the end, so lengths are bounded as when models are scored.

@@ -108,11 +108,11 @@ def estimate(
         return built(session.model, sample)[0]
 
     samples = session.batches(subset, max_examples)
-    check_additivity(loss_of, samples[0], (session.model, built), session.task.source_dictionary.pad())
+    check_additivity(loss_of, next(iter(samples)), (session.model, built), session.task.source_dictionary.pad())
     sums = record(session.model, loss_of, tqdm(samples, desc=method, unit="batch"), per == "token")
     scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     found = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
-    signature["criterion"] = base.plain()
+    signature |= {"criterion": base.plain(), "left_out": samples.left_out}
     return Importance.of(scores, errors, method=method, **found, loss=sums.loss, per=per, signature=signature)
 
 

@@ -73,6 +73,12 @@ def signature_lines(results, times=None, **commands):
     return [f"- {line}" for line in lines]
 
 
+def examples(record):
+    """How many examples a measurement was made on, and how many of the split could not be."""
+    left_out = f" ({record['left_out']} too long and left out)" if record.get("left_out") else ""
+    return f"{record['examples']} examples{left_out}"
+
+
 def _origin(result):
     """The plan behind a result and the parent it was applied to, or nothing for a model that was not pruned."""
     provenance = result.get("provenance")

@@ -21,6 +21,7 @@ A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curve
 and a few more of its kind: `correct` of classifications, `references`, `signatures` and others of translations.
 """
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,15 @@ class Subject:
     command: str | None = None
     point: dict | None = None
 
+    @functools.cached_property
+    def described(self) -> dict | None:
+        """See signature.describe_checkpoint; None where no model is evaluated.
+
+        Raises:
+            LayerdropError: the checkpoint cannot be read.
+        """
+        return provenance.describe_checkpoint(self.checkpoint) if self.checkpoint else None
+
 
 def build(subject, measured):
     """A result from its *subject* and what was *measured*: examples, metric, metrics, interval, loss and more.
@@ -52,8 +62,8 @@ def build(subject, measured):
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
     """
-    described = provenance.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
-    origin = described.pop("provenance") if described else None
+    described = subject.described and dict(subject.described)
+    origin = described and described.pop("provenance")
     return {
         "type": TYPE,
         "version": 1,

@@ -13,6 +13,7 @@ loss.py. Beside what every result has (results.py):
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
@@ -41,12 +42,14 @@ def score(generated, subject, log=None, references=None):
     Raises:
         LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
     """
-    generated, split = FairseqLog(generated), subject.split
-    _refuse_other_data(split)
+    generated = FairseqLog(generated)
+    _refuse_other_data(subject.split)
     generated.refuse_other_checkpoint(subject.checkpoint)
+    split = _in_the_models_direction(subject)
     count = len(split.sizes())
     beam = _beam(generated, split)
     lines = read_generated(generated.lines)
+    _refuse_other_direction(generated.path, lines["T"], split, subject.checkpoint)
     hypotheses = in_order(lines["D"] or lines["H"], count, generated.path, split.name)
     if pieces := next(filter(_PIECES.search, hypotheses), None):
         raise LayerdropError(
@@ -62,13 +65,7 @@ def score(generated, subject, log=None, references=None):
         log.refuse_other_checkpoint(subject.checkpoint)
         _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
         measured["metrics"] |= metrics
-    result = results.build(subject, measured)
-    languages = result["checkpoint"]["languages"]
-    if languages and tuple(languages) != split.languages:
-        raise LayerdropError(
-            f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
-        )
-    return result
+    return results.build(subject, measured)
 
 
 def copy_source(subject, references=None):
@@ -80,7 +77,7 @@ def copy_source(subject, references=None):
     split = subject.split
     _refuse_other_data(split)
     count = len(split.sizes())
-    source, target = (split.root / f"{split.name}.{language}" for language in split.languages)
+    source, target = map(split.text, split.languages)
     texts = _references(split, count, references)
     if texts is None:
         raise LayerdropError(f"no references: {target} is missing, name another file with --references")
@@ -165,13 +162,41 @@ def read_sentences(path, count):
 
 def _references(split, count, given):
     """The references of *given* (a path) or of the data folder; None if neither is there."""
-    path = Path(given) if given else split.root / f"{split.name}.{split.languages[1]}"
+    path = Path(given) if given else split.text(split.languages[1])
     return read_sentences(path, count) if given or path.is_file() else None
 
 
 def _refuse_other_data(split):
     if split.kind != TRANSLATION:
         raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
+
+
+def _in_the_models_direction(subject):
+    """The subject's split with the languages as its model reads and writes them, whatever the files are called."""
+    split, languages = subject.split, subject.described["languages"]
+    if languages and set(languages) != set(split.languages):
+        raise LayerdropError(
+            f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
+        )
+    return replace(split, languages=tuple(languages or split.languages))
+
+
+def _refuse_other_direction(path, targets, split, checkpoint):
+    """Raise LayerdropError if the numbered *targets* of a run are the source's text: it translated the other way."""
+    source, target = split.languages
+    texts = [list(map(_without_pieces, split.binarised(language))) for language in split.languages]
+    said = [(_without_pieces(text), number) for number, text in targets if number < len(texts[0])]
+    of_source, of_target = (all(text == of[number] for text, number in said) for of in texts)
+    if said and of_source and not of_target:
+        raise LayerdropError(
+            f"{path} translated {target}-{source}, but {checkpoint} translates {source}-{target}: run fairseq-generate"
+            f" with --source-lang {source} --target-lang {target}"
+        )
+
+
+def _without_pieces(text):
+    """*text* as it reads whatever pieces its words are in, unknown ones aside."""
+    return re.sub(r"\s|<<unk>>|<unk>", "", _PIECES.sub("", text))
 
 
 def _beam(generated, split):
