@@ -3,13 +3,13 @@
 #
 #   bash recipes/pretrain.sh --data DIR --out DIR [--preset tiny|base|large] [--seed N] [FAIRSEQ-TRAIN OPTIONS]
 #
-#   --data DIR      masked-LM data (recipes/data/prepare_text.sh or speeches.sh makes it)
-#   --out DIR       where the checkpoints go (default: pretrained)
-#   --preset NAME   tiny (2 cores; the default), base or large (the papers' flags, GPUs): recipes/presets/NAME.sh
-#   --seed N        default: 1
+#   --data DIR      masked-LM data (recipes/data/prepare_text.sh or speeches.sh makes it) (required)
+#   --out PATH      where the checkpoints go [default: pretrained]
+#   --preset NAME   tiny (2 cores), base or large (the papers' flags, GPUs): recipes/presets/NAME.sh [default: tiny]
+#   --seed SEED     [default: 1]
+#   --*             other options go to fairseq-train unchanged and win over the preset's
 #
-# Other options go to fairseq-train unchanged and win over the preset's; variables of the preset can also be set in
-# the environment: PRETRAIN_UPDATES=5000 bash recipes/pretrain.sh …
+# Variables of the preset can also be set in the environment: PRETRAIN_UPDATES=5000 bash recipes/pretrain.sh …
 # Run it again after a kill and it resumes; run it again when finished and it does nothing.
 
 # shellcheck source=lib/common.sh
@@ -17,21 +17,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=lib/training.sh
 source "$RECIPES/lib/training.sh"
 
-DATA='' OUT=pretrained PRESET=tiny SEED=1 EXTRA=()
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        -h | --help) usage ;;
-        --data) DATA=$(value "$1" "$@"); shift 2 ;;
-        --out) OUT=$(value "$1" "$@"); shift 2 ;;
-        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
-        --seed) SEED=$(value "$1" "$@"); shift 2 ;;
-        --) shift; EXTRA+=("$@"); break ;;
-        *) EXTRA+=("$1"); shift ;;
-    esac
-done
-need --data "$DATA"
-DATA=$(absolute "$DATA") OUT=$(absolute "$OUT")
-need_dir "$DATA"
+options "$@"
 need_file "$DATA/dict.txt"
 preset "$PRESET"
 need_software
@@ -55,6 +41,6 @@ train "$DATA" "$OUT" \
     --required-batch-size-multiple 1 \
     --save-interval-updates "$PRETRAIN_SAVE_UPDATES" --keep-interval-updates 1 --no-epoch-checkpoints \
     --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
-    --log-format simple --log-interval "$LOG_INTERVAL" "${EXTRA[@]}"
+    --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
 say "pre-trained: $OUT/checkpoint_best.pt"

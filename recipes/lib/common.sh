@@ -52,7 +52,124 @@ run_logged() {
 
 last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1; }
 
-# ---------------------------------------------------------------- arguments
+# ---------------------------------------------------------------- options
+
+# The comment at the top of a recipe is its --help and declares its options, each once:
+#   --data DIR      what it is (required)
+#   --out PATH      where the checkpoints go [default: pretrained]
+#   --src-lang, --tgt-lang LANG   what is said holds for both
+#   --lowercase     takes no value
+#   --*             other options are taken too; or FILE..., other words; without such a line they are refused
+# Two blanks end what is declared. The value is N (a number from 1), SEED (from 0), F (a fraction), LANG, a FILE, CKPT or
+# DIR that exists, a PATH that need not, or another word in capitals, which is not checked. [env: NAME] before a default
+# names a variable that replaces it. Defaults told in other words are the recipe's own.
+declare -A KIND=() # of each option: what its value is; empty for one without
+OTHERS=()          # what --* or FILE... stands for
+
+# options "$@": a variable for each option (SRC_LANG; `yes` for one without a value; empty if not given), and OTHERS.
+# Of an option given twice the last counts; what follows -- is not looked at.
+options() {
+    local name others='' required=()
+    local -A default=()
+    declare_options
+    for name in "${!KIND[@]}"; do variable_of "$name" && printf -v "$REPLY" ''; done
+    while [[ $# -gt 0 ]]; do
+        name=${1%%=*}
+        if [[ $1 == -h || $1 == --help ]]; then
+            usage
+        elif [[ $1 == -- && -n $others ]]; then
+            OTHERS+=("${@:2}")
+            break
+        elif [[ $name != --?* || -z ${KIND[$name]+known} ]]; then
+            [[ $others == any || $others == words && $1 != -* ]] || die "unknown argument $1 (see --help)" 2
+            OTHERS+=("$1")
+        elif [[ -z ${KIND[$name]} ]]; then
+            [[ $1 == "$name" ]] || die "$name takes no value (see --help)" 2
+            set_option "$name" yes
+        elif [[ $1 == *=?* ]]; then
+            set_option "$name" "${1#*=}"
+        else
+            [[ $1 == "$name" && -n ${2:-} && $2 != --* ]] || die "$name needs a value (see --help)" 2
+            set_option "$name" "$2"
+            shift
+        fi
+        shift
+    done
+    for name in "${!default[@]}"; do has "$name" || set_option "$name" "${default[$name]}"; done
+    for name in "${required[@]}"; do has "$name" || die "$name is required (see --help)" 2; done
+}
+
+# declare_options: for `options`, whose locals it fills: what the recipe's comment declares.
+declare_options() {
+    local line names=() declaration='^#   (--[a-z-]+(, --[a-z-]+)*)( ([A-Z][A-Z:]*))?(  .*)?$'
+    while IFS= read -r line && [[ $line == '#'* ]]; do
+        if [[ $line =~ $declaration ]]; then
+            read -ra names <<<"${BASH_REMATCH[1]//,/}"
+            for name in "${names[@]}"; do KIND[$name]=${BASH_REMATCH[4]}; done
+        elif [[ $line =~ ^'#   '(--\*|'FILE...')'  ' ]]; then
+            names=()
+            if [[ ${BASH_REMATCH[1]} == FILE* ]]; then others=words; else others=any; fi
+        elif [[ $line == '#   -'* ]]; then
+            die "this line declares no option: $line"
+        elif [[ $line == '#' ]]; then
+            names=()
+        fi
+        for name in "${names[@]}"; do
+            if [[ $line == *'(required)'* ]]; then required+=("$name"); fi
+            if [[ $line =~ '[default: '([^]]+)']' ]]; then default[$name]=${BASH_REMATCH[1]}; fi
+            if [[ $line =~ '[env: '([A-Z]+)']' && -n ${!BASH_REMATCH[1]:-} ]]; then default[$name]=${!BASH_REMATCH[1]}; fi
+        done
+    done <"$0"
+}
+
+# set_option OPTION VALUE: stop unless the value is of the option's kind.
+set_option() {
+    local value=$2
+    case ${KIND[$1]} in
+        N) [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1 $2: want a number from 1" 2 ;;
+        SEED) [[ $2 =~ ^(0|[1-9][0-9]*)$ ]] || die "$1 $2: want a whole number" 2 ;;
+        F) [[ $2 =~ ^(0|0?\.[0-9]+)$ ]] || die "$1 $2: want a fraction like 0.02" 2 ;;
+        LANG) [[ $2 =~ ^[A-Za-z0-9_]+$ ]] || die "$1 $2: only letters, digits and _ will do" 2 ;;
+        FILE | CKPT | DIR | PATH) value=$(absolute "$2") ;;&
+        FILE | CKPT) need_file "$value" ;;
+        DIR) need_dir "$value" ;;
+    esac
+    variable_of "$1" && printf -v "$REPLY" '%s' "$value"
+}
+
+# variable_of OPTION: sets REPLY to its name, SRC_LANG for --src-lang.
+variable_of() {
+    REPLY=${1#--}
+    REPLY=${REPLY//-/_}
+    REPLY=${REPLY^^}
+}
+
+# has OPTION: whether it was given, or has a default.
+has() { variable_of "$1" && [[ -n ${!REPLY} ]]; }
+
+# given OPTION...: sets GIVEN to those that have a value, with it, as they can be passed on.
+given() {
+    local name
+    GIVEN=()
+    for name in "$@"; do
+        if has "$name"; then GIVEN+=("$name" ${KIND[$name]:+"${!REPLY}"}); fi
+    done
+}
+
+# together OPTION OPTION: stop if only one of them was given.
+together() {
+    given "$1" "$2"
+    [[ ${#GIVEN[@]} -ne 2 ]] || die "$1 and $2 go together" 2
+}
+
+# excludes OPTION OPTION...: stop if the first was given with any of the others.
+excludes() {
+    local name
+    if ! has "$1"; then return; fi
+    for name in "${@:2}"; do
+        if has "$name"; then die "$1 excludes $name" 2; fi
+    done
+}
 
 # value OPTION "$@": the value that must follow an option.
 value() {
@@ -69,10 +186,10 @@ need_dir() { [[ -d $1 ]] || die "$1: no such folder"; }
 
 # absolute PATH: works for paths that do not exist yet.
 absolute() {
-    case $1 in
-        /*) printf '%s' "${1%/}" ;;
-        *) printf '%s/%s' "$PWD" "${1%/}" ;;
-    esac
+    local path=$1
+    [[ $path == /* ]] || path=$PWD/$path
+    path=${path%/}
+    printf '%s' "${path:-/}"
 }
 
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.

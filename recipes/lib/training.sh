@@ -89,9 +89,9 @@ MACHINE=() BATCH=''
 # train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU), with MACHINE's options too.
 # Finished before with the same options and BATCH: skipped. Killed before: resumed. Other options: refused.
 train() {
-    local data=$1 dir=$2 fresh='' status=0 log=$2/train.log
+    local folder=$1 dir=$2 fresh='' status=0 log=$2/train.log
     shift 2
-    local options=("$data" "$@" --save-dir "$dir")
+    local options=("$folder" "$@" --save-dir "$dir")
     local words
     words=$(settings "${options[@]}" "--batch of an update:" "$BATCH")
     if already "$dir" "$words"; then return; fi
@@ -124,8 +124,8 @@ train() {
         return
     fi
 
-    say "+ $(quoted "${launch[@]}" "$data" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${options[@]:1}")"
-    "${launch[@]}" "$data" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${options[@]:1}" 2>&1 | tee -a -- "$log" | progress || status=$?
+    say "+ $(quoted "${launch[@]}" "$folder" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${options[@]:1}")"
+    "${launch[@]}" "$folder" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${options[@]:1}" 2>&1 | tee -a -- "$log" | progress || status=$?
     if [[ $status -ne 0 ]]; then
         local why
         why=$(last_line "$log")
