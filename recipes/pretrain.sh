@@ -14,25 +14,16 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=lib/training.sh
-source "$RECIPES/lib/training.sh"
-
 options "$@"
 need_file "$DATA/dict.txt"
 preset "$PRESET"
 need_software
-gpus
-
-# The same batch on any number of GPUs: what one pass leaves is accumulated.
-WORKERS=$((GPUS > 1 ? GPUS : 1))
-UPDATE_FREQ=$((PRETRAIN_BATCH / (PRETRAIN_BATCH_PER_GPU * WORKERS)))
-UPDATE_FREQ=$((UPDATE_FREQ > 1 ? UPDATE_FREQ : 1))
-BATCH=$PRETRAIN_BATCH MACHINE=(--batch-size "$PRETRAIN_BATCH_PER_GPU" --update-freq "$UPDATE_FREQ")
-if [[ $GPUS -gt 0 && -n $PRETRAIN_PRECISION ]]; then MACHINE+=("$PRETRAIN_PRECISION"); fi
+read -ra SHAPE <<<"$PRETRAIN_SHAPE"
+share --batch-size "$PRETRAIN_BATCH" "$PRETRAIN_BATCH_PER_GPU" "$PRETRAIN_PRECISION"
 
 train "$DATA" "$OUT" \
     --task masked_lm --criterion masked_lm \
-    --arch "$PRETRAIN_ARCH" --encoder-layerdrop "$PRETRAIN_LAYERDROP" \
+    --arch "$PRETRAIN_ARCH" "${SHAPE[@]}" --encoder-layerdrop "$PRETRAIN_LAYERDROP" \
     --max-positions "$PRETRAIN_TOKENS" --tokens-per-sample "$PRETRAIN_TOKENS" --sample-break-mode none \
     --dropout "$PRETRAIN_DROPOUT" --attention-dropout "$PRETRAIN_DROPOUT" --weight-decay 0.01 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \

@@ -7,6 +7,7 @@ ROOT=$(dirname -- "$RECIPES")
 ME=$(basename -- "$0")
 # The recipes' own numbers read and print the same everywhere, and text is UTF-8 whatever the terminal says.
 export LC_NUMERIC=C PYTHONUTF8=1
+PYTHON=python3 # until need_software finds fairseq's
 
 # ---------------------------------------------------------------- talking
 
@@ -42,12 +43,33 @@ run() {
     "$@"
 }
 
-# run_logged LOG COMMAND...: the same with the output in LOG; if it fails, its last line is the error.
+# run_logged LOG COMMAND...: the same with the output in LOG, once it succeeds; if it fails, its last line is the error.
 run_logged() {
-    local log=$1
+    local log=$1 why
     shift
     say "+ $(quoted "$@")"
-    "$@" >>"$log" 2>&1 || die "$1 failed: $(last_line "$log")"
+    if ! "$@" >"$log.partial" 2>&1; then
+        why=$(last_line "$log.partial")
+        rm -f -- "$log.partial"
+        die "$1 failed: $why"
+    fi
+    mv -- "$log.partial" "$log"
+}
+
+# prefixes FOLDER SUFFIX [CUT]: sets PREFIXES to what fairseq-preprocess is told of the splits in FOLDER.
+prefixes() {
+    local part
+    PREFIXES=()
+    for part in train valid test; do
+        if [[ -f $1/$part$2 ]]; then PREFIXES+=("--${part}pref" "$1/$part${3-$2}"); fi
+    done
+}
+
+# words NAME SCRIPT ARGUMENT...: sets the array NAME to the lines that a Python script of recipes/ prints.
+words() {
+    local output
+    output=$("$PYTHON" "$RECIPES/$2" "${@:3}") || exit
+    mapfile -t "$1" <<<"$output"
 }
 
 last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1; }
@@ -117,7 +139,7 @@ declare_options() {
         for name in "${names[@]}"; do
             if [[ $line == *'(required)'* ]]; then required+=("$name"); fi
             if [[ $line =~ '[default: '([^]]+)']' ]]; then default[$name]=${BASH_REMATCH[1]}; fi
-            if [[ $line =~ '[env: '([A-Z]+)']' && -n ${!BASH_REMATCH[1]:-} ]]; then default[$name]=${!BASH_REMATCH[1]}; fi
+            if [[ $line =~ '[env: '([A-Z_]+)']' && -n ${!BASH_REMATCH[1]:-} ]]; then default[$name]=${!BASH_REMATCH[1]}; fi
         done
     done <"$0"
 }
@@ -142,6 +164,7 @@ variable_of() {
     REPLY=${1#--}
     REPLY=${REPLY//-/_}
     REPLY=${REPLY^^}
+    [[ $REPLY != GROUPS ]] || REPLY+=_ # that name is bash's
 }
 
 # has OPTION: whether it was given, or has a default.
@@ -170,15 +193,6 @@ excludes() {
         if has "$name"; then die "$1 excludes $name" 2; fi
     done
 }
-
-# value OPTION "$@": the value that must follow an option.
-value() {
-    [[ $# -ge 3 ]] || die "$1 needs a value (see --help)" 2
-    printf '%s' "$3"
-}
-
-# need NAME VALUE: a required option.
-need() { [[ -n $2 ]] || die "$1 is required (see --help)" 2; }
 
 need_file() { [[ -f $1 ]] || die "$1: no such file"; }
 
@@ -231,17 +245,46 @@ gpus() {
     fi
 }
 
-# ---------------------------------------------------------------- finishing once
+# device: sets DEVICE to what fairseq's commands that evaluate need on this machine.
+device() {
+    user_dir
+    gpus
+    DEVICE=(--user-dir "$LAYERDROP_USER_DIR")
+    if [[ $GPUS -eq 0 ]]; then DEVICE+=(--cpu); fi
+}
 
-# already DIR SETTINGS: true when DIR was finished with these SETTINGS; stops when it was made with other ones.
+# ---------------------------------------------------------------- done before
+
+# What a result was made with lies beside it: of a folder in its settings.txt, until its `done` says that it is finished;
+# of a FILE in FILE.made.
+
+# already OUT SETTINGS: true when OUT was finished with these SETTINGS. A folder that other ones have filled is refused.
 already() {
-    local dir=$1 settings=$2
-    [[ -e $dir/settings.txt ]] || return 1
-    if [[ $(<"$dir/settings.txt") != "$settings" ]]; then
-        [[ -e $dir/done ]] || compgen -G "$dir/checkpoint*.pt" >/dev/null || return 1
-        die "$dir was made with other settings; choose another --out or delete it ($(changes "$dir/settings.txt" "$settings"))" 2
+    local made=$1.made finished=$1
+    if [[ -d $1 ]]; then made=$1/settings.txt finished=$1/done; fi
+    [[ -e $made ]] || return 1
+    if [[ $(<"$made") != "$2" ]]; then
+        [[ -d $1 ]] && { [[ -e $finished ]] || compgen -G "$1/checkpoint*.pt" >/dev/null; } || return 1
+        die "$1 was made with other settings; choose another --out or delete it ($(changes "$made" "$2"))" 2
     fi
-    [[ -e $dir/done ]] && say "[done before] $dir"
+    [[ -e $finished ]] && say "[done before] $1"
+}
+
+# once FILE INPUT... -- COMMAND...: COMMAND, which writes FILE, unless the same one did so before from the same INPUT files.
+once() {
+    local file=$1 inputs=() made
+    shift
+    while [[ $1 != -- ]]; do
+        inputs+=("$1")
+        shift
+    done
+    shift
+    made=$(quoted "$@" && sha256 "${inputs[@]}")
+    if already "$file" "$made"; then return; fi
+    mkdir -p -- "$(dirname -- "$file")"
+    rm -f -- "$file" "$file.made"
+    "$@"
+    printf '%s\n' "$made" >"$file.made"
 }
 
 # changes FILE TEXT: what differs between two settings, on one line.
@@ -263,7 +306,16 @@ settings() {
     printf '%s\n' "$line"
 }
 
-sha256() { sha256sum -- "$1" | cut -d ' ' -f 1; }
+# sha256 FILE...: their checksums, one a line.
+sha256() { sha256sum -- "$@" | cut -d ' ' -f 1; }
+
+# checksums OPTION FILE...: the option and the checksum of its file, a pair a line.
+checksums() {
+    while [[ $# -gt 0 ]]; do
+        printf '%s %s\n' "$1" "$(sha256 "$2")"
+        shift 2
+    done
+}
 
 # build_in DIR: a folder beside DIR to work in; `finished` gives it its name, any other way out removes it.
 build_in() {
@@ -286,3 +338,16 @@ finished() {
     sync -f "$PARTIAL"
     mv -T -- "$PARTIAL" "$TARGET"
 }
+
+# ---------------------------------------------------------------- the rest
+
+# shellcheck source=environment.sh
+source "$RECIPES/lib/environment.sh"
+# shellcheck source=steps.sh
+source "$RECIPES/lib/steps.sh"
+# shellcheck source=training.sh
+source "$RECIPES/lib/training.sh"
+# shellcheck source=translation.sh
+source "$RECIPES/lib/translation.sh"
+# shellcheck source=download.sh
+source "$RECIPES/lib/download.sh"

@@ -4,6 +4,7 @@
 : "${VOCAB_SIZE:=6000}"                      # SentencePiece pieces
 
 : "${PRETRAIN_ARCH:=layerdrop_roberta_tiny}" # 6 layers, width 128, FFN 512, 4 heads
+: "${PRETRAIN_SHAPE:=}"                      # other sizes than the architecture's: --encoder-layers 4 …
 : "${PRETRAIN_LAYERDROP:=0.2}"               # 0.5 where more than half of the layers will go
 : "${PRETRAIN_TOKENS:=64}"                   # tokens per sample; also the longest input later
 : "${PRETRAIN_BATCH:=32}"                    # samples per update, over all GPUs
@@ -26,8 +27,9 @@
 
 : "${NMT_VOCAB_SIZE:=4000}"                  # SentencePiece pieces, of both languages together
 : "${NMT_MAX_TOKENS:=40}"                    # pieces; longer sentences are left out
-: "${NMT_LIMIT_TEST:=400}"                   # sentences of the test split that translate.sh prepares; empty: all
+: "${NMT_LIMIT_TEST:=400}"                   # sentences of the test split that translate.sh prepares; 0: all
 : "${NMT_ARCH:=layerdrop_transformer_tiny}"  # 6 + 3 layers, width 128, FFN 512, 4 heads
+: "${NMT_SHAPE:=}"                           # likewise: --encoder-layers 4 --decoder-layers 2 …
 : "${NMT_ENCODER_LAYERDROP:=0.2}"
 : "${NMT_DECODER_LAYERDROP:=0.2}"
 : "${NMT_BATCH:=512}"                       # tokens per update, over all GPUs: more updates learn more in minutes

@@ -42,7 +42,12 @@ def example(tmp_path):
         script.write_text(text.replace("{others}", others).replace("#   --not-declared", "# --not-declared") + source)
         command = ["bash", script, *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"} | variables, capture_output=True, text=True, check=False
+            command,
+            cwd=tmp_path,
+            env={"PATH": "/usr/bin:/bin"} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             assert done.stderr.count("\n") == 1 and done.stderr.startswith("exam ple.sh: error: "), done.stderr

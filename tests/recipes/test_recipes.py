@@ -185,12 +185,3 @@ def test_a_parent_with_another_dictionary(world, tmp_path):
         "finetune_nlu.sh", "--data", tmp_path / "data", "--from", world / "pruned/child.pt", "--out", tmp_path / "out"
     )
     assert "is not the dictionary of" in message and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    "script",
-    [str(path.relative_to(RECIPES)) for path in sorted([*RECIPES.glob("*.sh"), *RECIPES.glob("data/*.sh")])],
-)
-def test_help(script, tmp_path):
-    text = succeeds(script, "--help", cwd=tmp_path)
-    assert f"bash recipes/{script} " in text and "--out" in text and not text.startswith("#")

@@ -169,7 +169,7 @@ def test_translate_refuses_what_does_not_go_together(tmp_path):
     assert "gone: no such file" in fails(*common, "--tgt", tmp_path / "gone", "--src-lang", "es", "--tgt-lang", "en")
     assert "need --src-lang and --tgt-lang" in fails(*common, "--tgt", tmp_path / "a.en")
     assert "go together" in fails(*common, "--tgt", tmp_path / "a.en", "--src-lang", "es")
-    assert "exclude --data" in fails(
+    assert "--src excludes --data" in fails(
         *common, "--tgt", tmp_path / "a.en", "--src-lang", "es", "--tgt-lang", "en", "--data", tmp_path
     )
     assert "needs --data" in fails(*common[:3], PRESET="wmt")
