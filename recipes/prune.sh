@@ -28,11 +28,11 @@ need_software
 ENCODER_LAYERS=${ENCODER_LAYERS:-$LAYERS}
 given --encoder-layers --decoder-layers --heads --ffn --plan
 [[ ${#GIVEN[@]} -gt 0 ]] || GIVEN=(--encoder-layers "$PRUNE_LAYERS")
-FILES=("$FROM")
+HASHES=()
 for NAME in "$PLAN" "${HEADS%:*}" "${FFN%:*}"; do
-    if [[ -n $NAME ]]; then need_file "$NAME" && FILES+=("$NAME"); fi
+    if [[ -n $NAME ]]; then need_file "$NAME" && HASHES+=(--sha256 "$(sha256 "$NAME")"); fi
 done
-SETTINGS=$(settings "$FROM" "${GIVEN[@]}" "${OTHERS[@]}" && sha256 "${FILES[@]}")
+SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${GIVEN[@]}" "${HASHES[@]}" "${OTHERS[@]}")
 if ! already "$OUT" "$SETTINGS"; then
     build_in "$OUT"
     run layerdrop prune "$FROM" "$PARTIAL/child.pt" "${GIVEN[@]}" "${OTHERS[@]}"

@@ -29,8 +29,8 @@ read -ra SHAPE <<<"$NMT_SHAPE"
 
 SCHEDULE=(--lr-scheduler "$NMT_SCHEDULE")
 if [[ $NMT_SCHEDULE == polynomial_decay ]]; then SCHEDULE+=(--total-num-update "$NMT_UPDATES"); fi
-# With the same dictionary for both languages one table of embeddings serves all.
-if cmp -s -- "$DATA/dict.$SRC_LANG.txt" "$DATA/dict.$TGT_LANG.txt"; then EMBEDDINGS=--share-all-embeddings; else EMBEDDINGS=--share-decoder-input-output-embed; fi
+EMBEDDINGS=--share-all-embeddings # with the same dictionary for both languages one table serves all
+cmp -s -- "$DATA"/dict.{"$SRC_LANG","$TGT_LANG"}.txt || EMBEDDINGS=--share-decoder-input-output-embed
 # The checkpoints that stay are at multiples of this: the tenth of the training, to whole intervals of saving.
 TENTH=$((NMT_UPDATES / 10 / NMT_SAVE_UPDATES * NMT_SAVE_UPDATES))
 TENTH=$((TENTH > 0 ? TENTH : NMT_SAVE_UPDATES))

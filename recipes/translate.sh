@@ -51,9 +51,7 @@ child() {
 
 # What cannot be used is refused before anything is installed.
 for CHILD in $NMT_CHILDREN; do child "$CHILD"; done
-if [[ -n $DATA ]]; then
-    languages "$DATA" train valid test
-fi
+if [[ -n $DATA ]]; then languages "$DATA" train valid test; fi
 given --src-lang --tgt-lang
 
 software 8 report matplotlib scipy sacrebleu

@@ -9,7 +9,7 @@
 #   --out PATH          gets input0/, input1/ (pairs) and label/ (required)
 #   --train, --valid, --test FILE   UTF-8, one example a line, tabs between columns
 #   --split FILE        one file for all three, split by a hash of the text: equal texts never part
-#   --valid-fraction, --test-fraction F   of --split [default: 0.1]
+#   --valid-fraction, --test-fraction F   of --split (default: 0.1 each)
 #   --columns LIST      TEXT,LABEL or TEXT1,TEXT2,LABEL: names in the header, or numbers counted from 1
 #                       (default: the names that GLUE's files use; two text columns make pairs)
 #   --no-header         the first line is an example too (with --columns 4,2 or the like; CoLA)
@@ -30,7 +30,7 @@ FILES=("${GIVEN[@]}")
 need_software
 
 given --valid-fraction --test-fraction --columns --limit --no-header --regression
-SETTINGS=$(settings "${GIVEN[@]}" && checksums --tokenizer "$TOKENIZER/sentencepiece.bpe.model" "${FILES[@]}")
+SETTINGS=$(settings "${GIVEN[@]}" && sha256 "$TOKENIZER/sentencepiece.bpe.model" && checksums "${FILES[@]}")
 if already "$OUT" "$SETTINGS"; then exit 0; fi
 build_in "$OUT"
 TEXT=$PARTIAL/text

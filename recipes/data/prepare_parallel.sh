@@ -12,7 +12,7 @@
 #                       pairs that train has too are dropped from valid and test
 #   --valid F           fraction of --src and --tgt (default: 0.02)
 #   --test F            likewise (default: 0.03); 0 makes no test split
-#   --train-src, --train-tgt, --valid-src, --valid-tgt, --test-src, --test-tgt FILE   splits of your own, taken as they are
+#   --train-src, --train-tgt, --valid-src, --valid-tgt, --test-src, --test-tgt FILE   splits of your own, as they are
 #   --out PATH          gets train, valid and test as fairseq's data and as text, line for line the same; the dictionary
 #                       (the same one for both languages) and sentencepiece.bpe.model (required)
 #   --vocab-size N      SentencePiece pieces [env: NMT_VOCAB_SIZE] (default: the preset's), learnt from the training part of both languages
@@ -43,13 +43,14 @@ need_software
 
 given --src --tgt --groups "${SPLITS[@]}"
 FILES=("${GIVEN[@]}")
-given --src-lang --tgt-lang --valid --test --skip-empty --limit --limit-valid --limit-test --vocab-size --max-tokens-per-sentence
+SPLITTING=(--src-lang --tgt-lang --valid --test --skip-empty --limit)
+given "${SPLITTING[@]}" --limit-valid --limit-test --vocab-size --max-tokens-per-sentence
 SETTINGS=$(settings "${GIVEN[@]}" && checksums "${FILES[@]}")
 if already "$OUT" "$SETTINGS"; then exit 0; fi
 build_in "$OUT"
 TEXT=$PARTIAL/text PIECES=$PARTIAL/pieces MODEL=$PARTIAL/sentencepiece.bpe.model
 mkdir -- "$TEXT" "$PIECES"
-given --src-lang --tgt-lang --valid --test --skip-empty --limit
+given "${SPLITTING[@]}"
 run "$PYTHON" "$RECIPES/data/split_parallel.py" split "${GIVEN[@]}" --out "$TEXT" "${FILES[@]}"
 run "$PYTHON" "$RECIPES/data/spm.py" train --text "$TEXT/train.$SRC_LANG" "$TEXT/train.$TGT_LANG" --out "$PARTIAL" \
     --vocab-size "$VOCAB_SIZE"

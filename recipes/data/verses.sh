@@ -7,10 +7,11 @@
 #   --tgt-lang LANG   the other one [default: en]
 #   --out PATH        translation data [default: data/verses]
 #   --downloads PATH  keeps what is fetched, for the next time [default: downloads]
-#   --*               other options go to prepare_parallel.sh (--limit, --limit-test, --max-tokens-per-sentence, --preset, …)
+#   --*               other options go to prepare_parallel.sh (--limit, --max-tokens-per-sentence, --preset, …)
 #
-# Nothing is installed and root is not needed. Chapters are never split; 2 % of the verses are valid and 3 % test, by a hash of the
-# chapter's name. Reina-Valera 1909 and World English Bible; read with pysword, which is fetched if it is not installed.
+# Nothing is installed and root is not needed. Chapters are never split; 2 % of the verses are valid and 3 % test, by a
+# hash of the chapter's name. Reina-Valera 1909 and World English Bible; read with pysword, which is fetched if it is not
+# installed.
 
 # shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"

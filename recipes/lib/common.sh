@@ -72,7 +72,7 @@ words() {
     mapfile -t "$1" <<<"$output"
 }
 
-last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1; }
+last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 || true; }
 
 # ---------------------------------------------------------------- options
 
@@ -218,13 +218,12 @@ preset() {
 
 # need_software: fairseq and this plugin, from the active environment or from the .venv that quickstart.sh made.
 need_software() {
-    if ! command -v fairseq-train >/dev/null || ! command -v layerdrop >/dev/null; then
-        [[ -x $ROOT/.venv/bin/layerdrop ]] && PATH=$ROOT/.venv/bin:$PATH
-    fi
-    command -v fairseq-train >/dev/null ||
-        die "fairseq-train not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
-    command -v layerdrop >/dev/null ||
-        die "layerdrop not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
+    local program
+    for program in fairseq-train layerdrop; do
+        command -v "$program" >/dev/null || PATH=$ROOT/.venv/bin:$PATH
+        command -v "$program" >/dev/null ||
+            die "$program not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
+    done
     PYTHON=$(dirname -- "$(command -v layerdrop)")/python
     [[ -x $PYTHON ]] || PYTHON=python3
 }
@@ -294,16 +293,8 @@ changes() {
 
 # settings WORD...: one option with its value a line, to be compared by `already`.
 settings() {
-    local word line=${1:-}
-    for word in "${@:2}"; do
-        if [[ $word == --* ]]; then
-            printf '%s\n' "$line"
-            line=$word
-        else
-            line+=" $word"
-        fi
-    done
-    printf '%s\n' "$line"
+    local words="$*"
+    printf '%s\n' "${words// --/$'\n'--}"
 }
 
 # sha256 FILE...: their checksums, one a line.
@@ -339,15 +330,7 @@ finished() {
     mv -T -- "$PARTIAL" "$TARGET"
 }
 
-# ---------------------------------------------------------------- the rest
-
-# shellcheck source=environment.sh
-source "$RECIPES/lib/environment.sh"
-# shellcheck source=steps.sh
-source "$RECIPES/lib/steps.sh"
-# shellcheck source=training.sh
-source "$RECIPES/lib/training.sh"
-# shellcheck source=translation.sh
-source "$RECIPES/lib/translation.sh"
-# shellcheck source=download.sh
-source "$RECIPES/lib/download.sh"
+for PART in environment steps training translation download; do
+    # shellcheck source=/dev/null
+    source "$RECIPES/lib/$PART.sh"
+done
