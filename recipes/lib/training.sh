@@ -42,22 +42,15 @@ progress() {
         -e 's/^.* \| WARNING \| layerdrop_plugin\S* \| /    /p'
 }
 
-# What depends on the machine: options that share the BATCH of an update among its GPUs.
-MACHINE=() BATCH=''
+# share OPTION BATCH LIMIT PRECISION: how `train` shares the BATCH of an update among the GPUs: what OPTION gives each in a
+# pass is at most LIMIT. PRECISION is an option for GPUs, or empty. None of it is a setting but BATCH.
+share() { SHARE=("$@"); }
 
-# share OPTION BATCH LIMIT PRECISION: sets both. A pass of each GPU is OPTION's, at most LIMIT; PRECISION is for GPUs.
-share() {
-    gpus
-    words MACHINE lib/batches.py "$2" "$3" $((GPUS > 1 ? GPUS : 1))
-    BATCH=$2 MACHINE=("$1" "${MACHINE[0]}" --update-freq "${MACHINE[1]}")
-    if [[ $GPUS -gt 0 && -n $4 ]]; then MACHINE+=("$4"); fi
-}
-
-# train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU), with MACHINE's options too.
-# Finished before with the same options and BATCH: skipped. Killed before: resumed. Other options: refused.
+# train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU).
+# Finished before with the same options and batch: skipped. Killed before: resumed. Other options: refused.
 train() {
-    local dir=$2 log=$2/train.log command=(fairseq-train) device=() made
-    made=$(settings "$1" "${@:3}" --save-dir "$dir" "--batch of an update:" "$BATCH")
+    local dir=$2 log=$2/train.log command=(fairseq-train) device=() machine made
+    made=$(settings "$1" "${@:3}" --save-dir "$dir" "--batch of an update:" "${SHARE[1]}")
     if already "$dir" "$made"; then return; fi
 
     user_dir
@@ -70,7 +63,10 @@ train() {
         command=(torchrun --standalone --nproc_per_node "$GPUS" -m fairseq_cli.train)
         device=(--load-checkpoint-on-all-dp-ranks)
     fi
-    command+=("$1" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${MACHINE[@]}" "${@:3}" --save-dir "$dir")
+    if [[ $GPUS -gt 0 && -n ${SHARE[3]} ]]; then device+=("${SHARE[3]}"); fi
+    words machine lib/batches.py "${SHARE[@]:1:2}" $((GPUS > 1 ? GPUS : 1))
+    command+=("$1" --user-dir "$LAYERDROP_USER_DIR" "${device[@]}" "${SHARE[0]}" "${machine[0]}" --update-freq "${machine[1]}"
+        "${@:3}" --save-dir "$dir")
 
     mkdir -p -- "$dir"
     exec 9>"$dir/.lock"
