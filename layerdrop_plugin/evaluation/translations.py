@@ -5,17 +5,20 @@ from typing import NamedTuple
 
 from ..errors import LayerdropError
 from ..reports.signature import quiet
-from ..reports.translation import RESAMPLES, read_sentences
+from ..reports.translation import read_sentences
 from .session import Session
+from .significance import RESAMPLES
 
 Translate = Callable[[], list[str]]
 
 
 class Examples(NamedTuple):
-    """Sentences to translate: in batches, and what they should become, in the order of their numbers."""
+    """Sentences to translate: in batches, what they should become, in the order of their numbers, and where that is
+    from: "raw text" (of the data folder) or "tokenised", the binarised text put together."""
 
     batches: list[dict]
     references: list[str]
+    origin: str
 
 
 def examples(session: Session, subset: str, max_examples: int | None) -> Examples:
@@ -30,14 +33,14 @@ def examples(session: Session, subset: str, max_examples: int | None) -> Example
     text = session.split(subset).root / f"{subset}.{session.split(subset).languages[1]}"
     if text.is_file():
         lines = read_sentences(text, len(session.dataset(subset)))
-        return Examples(batches, [lines[number] for number in chosen])
+        return Examples(batches, [lines[number] for number in chosen], "raw text")
     words = session.task.target_dictionary
     targets = {
-        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), _pieces(words), True)
+        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), post_process(words), True)
         for sample in batches
         for number, target in zip(sample["id"], sample["target"], strict=True)
     }
-    return Examples(batches, [targets[number] for number in chosen])
+    return Examples(batches, [targets[number] for number in chosen], "tokenised")
 
 
 def translator(session: Session, batches: list[dict], beam: int) -> Translate:
@@ -50,7 +53,7 @@ def translator(session: Session, batches: list[dict], beam: int) -> Translate:
     generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
     generator = session.task.build_generator([session.model], generation)
     words = session.task.target_dictionary
-    pieces, strip = _pieces(words), {words.eos(), words.bos(), words.pad()}
+    pieces, strip = post_process(words), {words.eos(), words.bos(), words.pad()}
 
     def translate() -> list[str]:
         found = {}
@@ -90,8 +93,8 @@ def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tu
     return found, str(signatures["BLEU"])
 
 
-def _pieces(dictionary) -> str | None:
-    """How the words of *dictionary* were cut into pieces, as fairseq calls it."""
+def post_process(dictionary) -> str | None:
+    """How the words of *dictionary* were cut into pieces, as fairseq's --post-process calls it."""
     if any(symbol.startswith("\u2581") for symbol in dictionary.symbols):
         return "sentencepiece"
     return "subword_nmt" if any(symbol.endswith("@@") for symbol in dictionary.symbols) else None

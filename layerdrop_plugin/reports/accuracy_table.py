@@ -8,8 +8,8 @@ Beside what every row has (rows.py):
 
 import statistics
 
+from ..evaluation.metrics import interval
 from . import data
-from .classification import interval
 from .picture import Bars, Points
 from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
