@@ -2,7 +2,7 @@
 
 from . import heat_map
 from .pages import write_files
-from .rows import markdown, plain
+from .rows import markdown, p_cell, plain
 
 SHOWN = 5  # heads at each end of the table
 _NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
@@ -92,11 +92,7 @@ def _cells(test, digits):
     if test is None:
         return ["-", "-", "-"]
     mark = "*" if test["significant"] else ""
-    return [f"{test['change']:+.{digits}f}{mark}", _p(test["p"]), _p(test["p_holm"])]
-
-
-def _p(value):
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+    return [f"{test['change']:+.{digits}f}{mark}", p_cell(test["p"]), p_cell(test["p_holm"])]
 
 
 def notes(record):
