@@ -30,7 +30,6 @@ from .session import Session
 from .significance import LEVEL, TESTS, halves, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
-METRICS = tuple(TESTS)
 GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a change for the worse
 BLEU = ("all", "extremes", "none")
 

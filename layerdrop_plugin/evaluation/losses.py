@@ -23,11 +23,15 @@ class Measured(NamedTuple):
         losses: nats, in double precision.
         tokens: target tokens; of a classification 1.
         correct: whether the answer is right; None of what is no classification.
+        predictions, targets: of a classification numbers of classes, of a regression (examples,) or, where a model
+            gives several numbers, (examples, numbers); else None.
     """
 
     losses: np.ndarray
     tokens: np.ndarray
     correct: np.ndarray | None = None
+    predictions: np.ndarray | None = None
+    targets: np.ndarray | None = None
 
     def at(self, places: np.ndarray) -> "Measured":
         """Of the examples at *places* only."""
@@ -99,11 +103,13 @@ def _of_answers(session: Session, sample: dict) -> Measured:
     head = session.task.cfg.classification_head_name
     logits, _ = session.model(**sample["net_input"], features_only=True, classification_head_name=head)
     if session.kind == "regression":
-        errors = (logits.view(-1).double() - sample["target"].view(-1).double()).square().view(len(logits), -1).sum(1)
-        return _measured(errors, torch.ones_like(errors))
-    targets = sample["target"].view(-1)
+        targets = sample["target"].view(len(logits), -1).double()
+        predictions = logits.view(len(logits), -1).double()
+        errors = (predictions - targets).square().sum(1)
+        return _measured(errors, torch.ones_like(errors), None, predictions.squeeze(1), targets.squeeze(1))
+    targets, predictions = sample["target"].view(-1), logits.argmax(1)
     losses = F.cross_entropy(logits.float(), targets, reduction="none")
-    return _measured(losses, torch.ones_like(losses), logits.argmax(1).eq(targets))
+    return _measured(losses, torch.ones_like(losses), predictions.eq(targets), predictions, targets)
 
 
 def _of_masked_tokens(session: Session, sample: dict) -> Measured:
@@ -159,9 +165,6 @@ def _adaptive(softmax, x: Tensor, targets: Tensor) -> Tensor:
     return losses
 
 
-def _measured(losses: Tensor, tokens: Tensor, correct: Tensor | None = None) -> Measured:
-    return Measured(
-        losses.double().cpu().numpy(),
-        tokens.long().cpu().numpy(),
-        None if correct is None else correct.cpu().numpy(),
-    )
+def _measured(losses: Tensor, tokens: Tensor, *answers: Tensor | None) -> Measured:
+    numbers = (None if answer is None else answer.cpu().numpy() for answer in answers)
+    return Measured(losses.double().cpu().numpy(), tokens.long().cpu().numpy(), *numbers)

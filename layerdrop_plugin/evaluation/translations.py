@@ -7,18 +7,21 @@ import numpy as np
 
 from ..errors import LayerdropError
 from ..provenance import quiet
-from ..reports.translation import RESAMPLES, read_sentences
+from ..reports.translation import read_sentences
 from .batches import Batches
 from .session import Session
+from .significance import RESAMPLES
 
 Translate = Callable[[], list[str]]
 
 
 class Examples(NamedTuple):
-    """Sentences to translate: in batches, and what they should become, in the order of their numbers."""
+    """Sentences to translate: in batches, what they should become, in the order of their numbers, and where that is
+    from: "raw text" (of the data folder) or "tokenised", the binarised text put together."""
 
     batches: Batches
     references: list[str]
+    origin: str
 
 
 def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
@@ -35,14 +38,14 @@ def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
     text = split.text(split.languages[1])
     if text.is_file() and len(split.prefixes) == 1:
         lines = read_sentences(text, len(session.dataset(subset)))
-        return Examples(batches, [lines[number] for number in numbers])
+        return Examples(batches, [lines[number] for number in numbers], "raw text")
     words = session.task.target_dictionary
     targets = {
-        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), _pieces(words), True)
+        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), post_process(words), True)
         for sample in batches
         for number, target in zip(sample["id"], sample["target"], strict=True)
     }
-    return Examples(batches, [targets[number] for number in numbers])
+    return Examples(batches, [targets[number] for number in numbers], "tokenised")
 
 
 def translator(session: Session, batches: Iterable[dict], beam: int) -> Translate:
@@ -55,7 +58,7 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
     generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
     generator = session.task.build_generator([session.model], generation)
     words = session.task.target_dictionary
-    pieces, strip = _pieces(words), {words.eos(), words.bos(), words.pad()}
+    pieces, strip = post_process(words), {words.eos(), words.bos(), words.pad()}
 
     def translate() -> list[str]:
         found = {}
@@ -95,8 +98,8 @@ def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tu
     return found, str(signatures["BLEU"])
 
 
-def _pieces(dictionary) -> str | None:
-    """How the words of *dictionary* were cut into pieces, as fairseq calls it."""
+def post_process(dictionary) -> str | None:
+    """How the words of *dictionary* were cut into pieces, as fairseq's --post-process calls it."""
     if any(symbol.startswith("\u2581") for symbol in dictionary.symbols):
         return "sentencepiece"
     return "subword_nmt" if any(symbol.endswith("@@") for symbol in dictionary.symbols) else None

@@ -3,7 +3,7 @@
 from ..evaluation.significance import LEAST
 from . import heat_map
 from .page import examples, write_files
-from .rows import markdown, plain
+from .rows import markdown, p_cell, plain
 
 SHOWN = 5  # heads at each end of the table
 _NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
@@ -99,11 +99,7 @@ def _cells(test, digits):
     if test is None:
         return ["-", "-", "-"]
     mark = "*" if test["significant"] else ""
-    return [f"{test['change']:+.{digits}f}{mark}", _p(test["p"]), _p(test["p_holm"])]
-
-
-def _p(value):
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+    return [f"{test['change']:+.{digits}f}{mark}", p_cell(test["p"]), p_cell(test["p_holm"])]
 
 
 def notes(record):

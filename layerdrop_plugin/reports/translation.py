@@ -8,23 +8,21 @@ loss.py. Beside what every result has (results.py):
     references         "raw text" (of the data folder), "given file", or "tokenised": the binarised text, put together
     references_sha256  over their lines
     hypotheses         {"source": "generated" or "copy of the source", "sha256", "beam": beam's size or null}
+    answers            hypothesis and reference: the sentences in the split's order (see evaluation/metrics.py)
 """
 
 import hashlib
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
-from sacrebleu.metrics import BLEU, CHRF
-
 from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
+from ..evaluation.metrics import bleu_and_chrf
 from . import results
 from .fairseq_log import FairseqLog
 from .loss import read_loss
 
-RESAMPLES = 1000
 _LINE = re.compile(r"([DHT])-(\d+)\t(.*)", re.DOTALL)
 _FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
 _PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
@@ -87,16 +85,7 @@ def copy_source(subject, references=None):
 
 def measure(hypotheses, references, origin, source, beam=None):
     """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
-    values, intervals, signatures = {}, {}, {}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        found = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
-        signatures[name] = str(metric.get_signature())
-        told = json.loads(found.format(width=6, is_json=True, signature=signatures[name]))
-        values[name] = float(found.score)
-        intervals[name] = None
-        if "confidence_mean" in told:  # sacrebleu has none at a score of 0
-            middle, reach = told["confidence_mean"], told["confidence_var"]
-            intervals[name] = [middle - reach, middle + reach]
+    values, intervals, signatures = bleu_and_chrf(hypotheses, references)
     return {
         "examples": len(hypotheses),
         "metric": {"name": "bleu", "value": values["bleu"]},
@@ -108,6 +97,7 @@ def measure(hypotheses, references, origin, source, beam=None):
         "references": origin,
         "references_sha256": _sha256(references),
         "hypotheses": {"source": source, "sha256": _sha256(hypotheses), "beam": beam},
+        "answers": {"hypothesis": hypotheses, "reference": references},
     }
 
 
