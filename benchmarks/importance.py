@@ -113,15 +113,15 @@ class Runs:
         gates = gates_of(self._model)[HEADS]
         total = 0.0
         for gate in gates:
-            gate.scale = torch.ones(gate.parts, device=self._args.device, requires_grad=True)
+            gate.value = torch.ones(gate.parts, device=self._args.device, requires_grad=True)
         for row in range(sample["nsentences"]):
             self._loss(alone(sample, row)).backward()
-            total = total + torch.stack([gate.scale.grad.abs() for gate in gates])
+            total = total + torch.stack([gate.value.grad.abs() for gate in gates])
             self._model.zero_grad()
             for gate in gates:
-                gate.scale.grad = None
+                gate.value.grad = None
         for gate in gates:
-            gate.scale = None
+            gate.value = None
         return total.cpu() / sample["nsentences"]
 
 

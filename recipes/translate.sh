@@ -73,7 +73,7 @@ given --data --src-lang --tgt-lang --seed
 step "train a translation model with LayerDrop"
 recipe train_nmt.sh "${GIVEN[@]}" --out "$OUT/parent"
 PARENT=$OUT/parent/checkpoint_best.pt
-EARLY=$("$PYTHON" "$RECIPES/lib/checkpoints.py" first "$OUT/parent")
+EARLY=$("$PYTHON" "$RECIPES/lib/training_checkpoints.py" first "$OUT/parent")
 if has --parent-only; then exit; fi
 
 step "prune: layers of the decoder, of the encoder, of both"

@@ -71,7 +71,7 @@ train() {
     mkdir -p -- "$dir"
     exec 9>"$dir/.lock"
     flock -n 9 || die "another run is still training into $dir" 2
-    "$PYTHON" "$RECIPES/lib/checkpoints.py" repair "$dir" || exit
+    "$PYTHON" "$RECIPES/lib/training_checkpoints.py" repair "$dir" || exit
     printf '%s\n' "$made" >"$dir/settings.txt"
     # Killed between fairseq's last word and our mark: a second start would train one update too many.
     if [[ ! -f $dir/checkpoint_last.pt ]] || ! tail -n 5 -- "$log" 2>/dev/null | grep -q 'done training in'; then

@@ -14,10 +14,10 @@ from .conftest import RECIPES
 sys.path.insert(0, str(RECIPES / "lib"))
 sys.path.insert(0, str(RECIPES / "data"))
 from batches import share
-from checkpoints import first, repair
 from data_folder import count_examples, finetuning_options, language_pair
 from installed import is_installed
 from shape import layers, options
+from training_checkpoints import first, repair
 
 # ---------------------------------------------------------------- batches
 
