@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from . import __version__, checkpoint
+from .anatomy import FFN_UNITS, HEADS
 from .pruning.parent import learned_weights, shape_of
-from .pruning.plan import STACKS
-from .pruning.surgery import origin_of, size_options
+from .pruning.surgery import origin_of
 
 
 def describe_checkpoint(path):
@@ -33,7 +33,6 @@ def describe_checkpoint(path):
     """
     state = checkpoint.read(path)
     tensors, shape, task = learned_weights(state), shape_of(state), state["cfg"].get("task") or {}
-    sizes = [(kind, of) for stack in STACKS for kind, of in getattr(getattr(shape, stack), "sizes", {}).items()]
     languages = [task.get("source_lang"), task.get("target_lang")]
     return {
         "path": str(path),
@@ -41,9 +40,9 @@ def describe_checkpoint(path):
         "bytes": Path(path).stat().st_size,
         "encoder_layers": shape.encoder and shape.encoder.layers,
         "decoder_layers": shape.decoder and shape.decoder.layers,
-        "heads": sum(size or 0 for kind, of in sizes if kind != "ffn" for size in of),
-        "ffn_units": sum(size or 0 for kind, of in sizes if kind == "ffn" for size in of),
-        "uniform": not any(size_options(shape).values()),
+        "heads": shape.count(HEADS),
+        "ffn_units": shape.count(FFN_UNITS),
+        "uniform": shape.uniform,
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "languages": languages if all(languages) else None,

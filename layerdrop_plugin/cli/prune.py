@@ -11,11 +11,12 @@ without its parent or any override; one that only lost whole layers loads withou
 """
 
 from .. import checkpoint
+from ..anatomy import PARTS, STACKS
 from ..errors import LayerdropError
 from ..pruning import layer_rules, ranking, surgery
 from ..pruning.describe import LONG_PLAN, describe_kept
 from ..pruning.parent import count_parameters, current_weights, shape_of
-from ..pruning.plan import STACKS, Plan
+from ..pruning.plan import Plan
 from ..pruning.scores import fingerprint
 
 HELP = "cut a smaller model out of a checkpoint"
@@ -30,8 +31,8 @@ def add_arguments(parser) -> None:
             f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {layer_rules.SPEC_HELP}"
         )
     parser.add_argument("--plan", metavar="FILE", help="JSON file of the plan, instead of SPEC")
-    for name, what in ranking.NAMES.items():
-        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{what} to remove: {layer_rules.PART_HELP}")
+    for name, part in PARTS.items():
+        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{part.many} to remove: {layer_rules.PART_HELP}")
     parser.add_argument("--ranking", choices=ranking.RANKINGS, default=ranking.RANKINGS[0], help=ranking.RANKING_HELP)
     parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=layer_rules.MIN_HEADS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")

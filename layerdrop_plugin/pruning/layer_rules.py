@@ -8,9 +8,10 @@ A new rule is one function ``(layers of the parent, argument) -> layers kept`` a
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..anatomy import PARTS, Part
 from ..errors import LayerdropError
-from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
-from .ranking import NAMES, RANKINGS, check_any_left, prune_by_importance, share
+from .plan import ModelShape, Plan, StackPlan, StackShape
+from .ranking import RANKINGS, check_any_left, prune_by_importance, share
 from .scores import Importance
 
 
@@ -177,36 +178,28 @@ def plan_from_options(
         plan = Plan.load(plan_file)
     else:
         for stack in specs:
-            if getattr(shape, stack) is None:
+            if shape.get(stack) is None:
                 raise LayerdropError(f"the parent has no {stack} to prune")
-        plan = Plan(**{stack: stack_plan(spec, getattr(shape, stack), stack) for stack, spec in specs.items()})
+        plan = Plan(**{stack: stack_plan(spec, shape.get(stack), stack) for stack, spec in specs.items()})
     plan.validate(shape)
-    for what in NAMES:
-        if getattr(parts, what):
-            plan = _without_parts(plan, shape, what, parts, model)
+    for part, spec in ((PARTS["heads"], parts.heads), (PARTS["ffn"], parts.ffn)):
+        if spec:
+            plan = _without_parts(plan, shape, part, spec, parts, model)
     return plan
 
 
-def _without_parts(plan: Plan, shape: ModelShape, what: str, rules: PartRules, model: str | None) -> Plan:
-    """*plan* without the *what* (heads or FFN units) that their rule removes."""
-    spec = getattr(rules, what)
+def _without_parts(plan: Plan, shape: ModelShape, part: Part, spec: str, rules: PartRules, model: str | None) -> Plan:
+    """*plan* without the heads or FFN units that their rule *spec* removes."""
     file, colon, rate = spec.rpartition(":")
     if not file:
         raise LayerdropError(f"{spec}: want FILE:RATE, such as importance.json:0.4")
-    if _names(plan, what):
-        raise LayerdropError(f"the plan's file names {NAMES[what]} already: leave out the rule {spec} for them")
-    check_any_left(plan, shape, what)
+    if plan.names(part):
+        raise LayerdropError(f"the plan's file names {part.many} already: leave out the rule {spec} for them")
+    check_any_left(plan, shape, part)
     try:
         rate = share(rate)  # before a large file is read
         importance = Importance.load(file)
         importance.check(shape, model, "the file")
-        return prune_by_importance(plan, shape, importance, what, rate, rules.ranking, rules.min_heads)
+        return prune_by_importance(plan, shape, importance, part, rate, rules.ranking, rules.min_heads)
     except LayerdropError as error:
-        raise LayerdropError(f"{NAMES[what]} by {spec}: {error}") from None
-
-
-def _names(plan: Plan, what: str) -> bool:
-    """Whether *plan* says of any sublayer made of *what* which parts it keeps."""
-    kinds = ("ffn",) if what == "ffn" else ("self_attn", "encoder_attn")
-    stacks = [getattr(plan, stack) for stack in STACKS if getattr(plan, stack) is not None]
-    return any(stack.kept(kind) for stack in stacks for kind in kinds)
+        raise LayerdropError(f"{part.many} by {spec}: {error}") from None

@@ -2,9 +2,9 @@
 
 import re
 
+from ..anatomy import SUBLAYERS, kinds_of_stack
 from ..checkpoint import place_in_memory
 from ..errors import LayerdropError
-from ..modules.layer_sizes import OPTIONS, kinds_of
 from .families import Family, family_of
 from .plan import ModelShape, StackShape
 from .weights import LAYER, layers_of
@@ -54,7 +54,7 @@ def shape_of(state: dict) -> ModelShape:
 
 def _stack_shape(state: dict, weights: dict, family: Family, stack: str) -> StackShape:
     options, numbers = state["cfg"]["model"], layers_of(weights, stack)
-    sized = any(options.get(f"{stack}_{option}") for option in OPTIONS.values())
+    sized = any(options.get(f"{stack}_{kind.size_option}") for kind in SUBLAYERS.values())
     layers = int(options[f"{stack}_layers"]) if sized else len(numbers)  # a layer may have lost all its weights
     if not (layers and numbers <= set(range(layers)) and (sized or len(numbers) == layers)):
         raise LayerdropError(
@@ -68,10 +68,9 @@ def _stack_shape(state: dict, weights: dict, family: Family, stack: str) -> Stac
     width = width or int(options[f"{stack}_embed_dim"])
     heads = int(options.get(f"{stack}_attention_heads") or 12)
     sizes = {}
-    for kind in kinds_of(stack):
-        inside = {"self_attn": "self_attn.out_proj", "encoder_attn": "encoder_attn.out_proj", "ffn": "fc2"}[kind]
-        names = [f"{stack}{inner}.layers.{layer}.{inside}" for layer in range(layers)]
-        sizes[kind] = tuple(_parts(weights, name, 1 if kind == "ffn" else width // heads) for name in names)
+    for kind in kinds_of_stack(stack):
+        names = [f"{stack}{inner}.layers.{layer}.{kind.output}" for layer in range(layers)]
+        sizes[kind.name] = tuple(_parts(weights, name, kind.width(width, heads)) for name in names)
     if stack == "decoder" and "decoder_encoder_attn_heads" not in options and not any(sizes["encoder_attn"]):
         del sizes["encoder_attn"]
     units = [size for size in sizes["ffn"] if size is not None]

@@ -17,6 +17,7 @@ from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
+from ..anatomy import STACKS
 from ..errors import LayerdropError
 from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
@@ -24,7 +25,7 @@ from ..pruning import layer_rules, surgery
 from ..pruning.describe import describe_kept
 from ..pruning.families import OURS, family_of, registered_model
 from ..pruning.parent import current_weights, max_positions, shape_of, vocabulary_size
-from ..pruning.plan import STACKS, ModelShape, Plan
+from ..pruning.plan import ModelShape, Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.scores import fingerprint
 from .estimate import EstimateOnly, EstimateOptions
@@ -175,8 +176,7 @@ class PruningTask:
             for name in family.options:
                 if name in parent:
                     setattr(cfg, name, parent[name])
-            for stack in family.stacks:
-                of = getattr(shape, stack)
+            for stack, of in shape.items():
                 setattr(cfg, f"{stack}_layers", of.layers)
                 setattr(cfg, f"{stack}_ffn_embed_dim", of.ffn)
                 setattr(cfg, f"{stack}_attention_heads", of.heads)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_plans import importance_of
 
+from layerdrop_plugin.anatomy import FFN_UNITS, HEADS
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.layer_rules import RULES, PartRules, plan_from_options, stack_plan
 from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
@@ -133,8 +134,8 @@ def test_layers_first_then_heads_and_units_among_those_kept(scores):
     parts = PartRules(f"{scores}:1/2", f"{scores}:0.25", "per-layer")
     plan = plan_from_options(SHAPE, {"encoder": "keep:1,3"}, None, parts, "a1")
     importance, expected = Importance.load(scores), Plan(StackPlan((1, 3)))
-    expected = prune_by_importance(expected, SHAPE, importance, "heads", 0.5, "per-layer")
-    assert plan == prune_by_importance(expected, SHAPE, importance, "ffn", 0.25, "per-layer")
+    expected = prune_by_importance(expected, SHAPE, importance, HEADS, 0.5, "per-layer")
+    assert plan == prune_by_importance(expected, SHAPE, importance, FFN_UNITS, 0.25, "per-layer")
     assert plan.cut(SHAPE).encoder.sizes == {"self_attn": (2, 2), "ffn": (4, 4)}
 
 

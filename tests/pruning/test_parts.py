@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from test_two_stacks import step_by_step
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.anatomy import KINDS
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated, gates_of, model_shape
 from layerdrop_plugin.pruning.parent import count_parameters, shape_of
-from layerdrop_plugin.pruning.plan import KINDS, ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
 
 FAMILIES = ["roberta", "transformer", "transformer_lm"]
 LAYERS, HEADS, UNITS = 3, 4, 6
@@ -124,7 +125,7 @@ def test_a_child_that_is_stock_in_shape_is_stock(name):
     """Law 3: whole layers, or FFNs that are narrower by the same number everywhere, need no plugin."""
     parent = builders.build(f"layerdrop_{name}", **SIZES)
     for stack in ("encoder", "decoder"):
-        if getattr(model_shape(parent), stack) is not None:
+        if model_shape(parent).get(stack) is not None:
             even = StackPlan((0, 2), ffn={0: (0, 1, 5), 2: (2, 3, 4)})
             child, state = builders.child_and_state(parent, Plan(**{stack: even}), f"layerdrop_{name}")
             assert type(child).__module__.startswith("fairseq")
