@@ -6,11 +6,10 @@ import os
 
 from tabulate import tabulate
 
-from .. import checkpoint
 from ..anatomy import KINDS, PARTS, STACKS, SUBLAYERS, kinds_of_part
 from ..modules.layer_sizes import format_row
-from ..pruning import families
-from ..pruning.parent import count_parameters, max_positions, shape_of, vocabulary_size
+from ..pruning.families import registered_model
+from ..pruning.parent import Parent
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.surgery import origin_of
 
@@ -29,23 +28,21 @@ def describe(path) -> dict:
     Raises:
         LayerdropError: *path* is no checkpoint of a model that this plugin knows.
     """
-    state = checkpoint.read(path)
-    model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
-    shape, family = shape_of(state), families.family_of(model)
+    parent = Parent.load(path)
     return {
         "file": str(path),
-        "architecture": model.get("_name") or model.get("arch"),
-        "family": families.registered_model(model),
-        "task": task.get("_name"),
-        **dataclasses.asdict(shape),
-        "vocabulary": vocabulary_size(state),
-        "target_vocabulary": vocabulary_size(state, "target"),
-        "max_positions": max_positions(state),
-        "parameters": count_parameters(state),
+        "architecture": parent.architecture,
+        "family": registered_model(parent.options),
+        "task": (parent.cfg.get("task") or {}).get("_name"),
+        **dataclasses.asdict(parent.shape),
+        "vocabulary": parent.vocabulary_size(),
+        "target_vocabulary": parent.vocabulary_size("target"),
+        "max_positions": parent.positions,
+        "parameters": parent.parameters,
         "bytes": os.path.getsize(path),
-        "updates": state["optimizer_history"][-1].get("num_updates"),
-        "provenance": origin_of(state["cfg"]),
-        "options": {name: model[name] for name in family.options if name in model},
+        "updates": parent.state["optimizer_history"][-1].get("num_updates"),
+        "provenance": origin_of(parent.cfg),
+        "options": {name: parent.options[name] for name in parent.family.options if name in parent.options},
     }
 
 

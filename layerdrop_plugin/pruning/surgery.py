@@ -10,8 +10,8 @@ from ..anatomy import FFN_UNITS, HEADS, STACKS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
 from ..modules.layer_sizes import format_sizes
 from ..modules.structured_dropout import RATES
-from .families import OURS, Family, family_of
-from .parent import current_weights, max_positions, shape_of
+from .families import OURS, Family
+from .parent import Parent
 from .plan import ModelShape, Plan, StackShape
 from .weights import prune_weights
 
@@ -25,8 +25,8 @@ FIXED = {
 }
 
 
-def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
-    """A copy of a checkpoint's *cfg* that says the *shape* itself and names fairseq's own task.
+def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | None) -> dict:
+    """A copy of the *cfg* of a model of *family* that says the *shape* itself and names fairseq's own task.
 
     A model whose layers are all alike names fairseq's own model too, and nothing in it asks for this plugin. Another
     one, of which heads, FFN units or sublayers are gone from some layers, names our model of the family.
@@ -35,7 +35,6 @@ def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
         LayerdropError: we have no model for the latter.
     """
     cfg = copy.deepcopy(cfg)
-    family = family_of(cfg["model"])
     options = size_options(shape)
     name = family.stock if not any(options.values()) else our_model(family)
     model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
@@ -86,30 +85,26 @@ def _stock_task(name):
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
-def prune_state(state: dict, plan: Plan, origin: dict) -> dict:
-    """The child's checkpoint: what *plan* keeps of the parent *state*, ready for any fairseq command.
+def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
+    """The child's checkpoint: what a valid *plan* keeps of *parent*, ready for any fairseq command.
 
     Args:
-        state: the parent, as :func:`layerdrop_plugin.checkpoint.read` gives it; not changed.
-        plan: what to keep.
-        origin: how to name the parent in the child, such as ``{"file": ..., "sha256": ...}``.
+        shape: the child's, as :func:`child_shape` gives it.
 
     Returns:
         dict: tensors and plain containers only, without optimizer state, training not yet begun.
 
     Raises:
-        LayerdropError: the parent cannot be pruned, or not by this plan.
+        LayerdropError: of such a parent only other parts can be pruned.
     """
-    shape = shape_of(state)
-    plan.validate(shape)
-    _refuse_fixed_parts(state["cfg"]["model"], plan)
-    cfg = child_config(state["cfg"], child_shape(shape, plan), max_positions(state))
-    for stack in family_of(state["cfg"]["model"]).stacks:
+    _refuse_fixed_parts(parent.options, plan)
+    cfg = child_config(parent.cfg, parent.family, shape, parent.positions)
+    for stack, _ in parent.shape.items():
         cfg["model"][f"{stack}_layerdrop"] = 0.0
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
-    cfg[checkpoint.PROVENANCE] = provenance(state, plan, shape, origin)
-    return checkpoint.untrained(state, cfg, prune_weights(current_weights(state), plan, shape))
+    cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
+    return checkpoint.untrained(parent.state, cfg, prune_weights(parent.weights, plan, parent.shape))
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
@@ -144,18 +139,18 @@ def _aligned(layer: int, plan: Plan) -> int:
     return plan.decoder.layers.index(layer)
 
 
-def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict:
+def provenance(parent: Parent, plan: Plan) -> dict:
     """Where a child came from: its ancestors, oldest first, and what its plan in the oldest one's numbers hashes to.
 
     Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
     """
-    before = state["cfg"].get(checkpoint.PROVENANCE) or {}
+    before = parent.cfg.get(checkpoint.PROVENANCE) or {}
     ancestor = {
-        "file": os.path.basename(str(origin.get("file", ""))),
-        "sha256": origin.get("sha256"),
-        "architecture": state["cfg"]["model"].get("_name") or state["cfg"]["model"].get("arch"),
-        **{f"{stack}_layers": of.layers for stack, of in shape.items()},
-        "shape": asdict(shape),
+        "file": os.path.basename(str(parent.path or "")),
+        "sha256": parent.sha256,
+        "architecture": parent.architecture,
+        **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
+        "shape": asdict(parent.shape),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}

@@ -12,8 +12,9 @@ from layerdrop_plugin.anatomy import KINDS
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated, gates_of, model_shape
-from layerdrop_plugin.pruning.parent import count_parameters, shape_of
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.prune import prune
 
 FAMILIES = ["roberta", "transformer", "transformer_lm"]
 LAYERS, HEADS, UNITS = 3, 4, 6
@@ -68,7 +69,7 @@ def test_gating_is_surgery(name, norms, training, data):
     parent = builders.build(f"layerdrop_{name}", **SIZES, **norms)
     first = data.draw(plans(model_shape(parent)))
     child, state = builders.child_and_state(parent, first, f"layerdrop_{name}")
-    shape = shape_of(state)
+    shape = Parent(state).shape
     assert shape == surgery.child_shape(model_shape(parent), first)
     second = data.draw(plans(shape))
     inputs = builders.inputs(name)
@@ -107,7 +108,7 @@ def test_every_parameter_of_a_child_has_a_gradient(name, norms, data):
         return
     child.train()(**builders.inputs(name))[0].sum().backward()
     assert [key for key, parameter in child.named_parameters() if parameter.grad is None] == []
-    assert sum(p.numel() for p in child.parameters()) == count_parameters(state)
+    assert sum(p.numel() for p in child.parameters()) == Parent(state).parameters
 
 
 @given(data=st.data(), beam=st.integers(1, 3))
@@ -163,17 +164,17 @@ def test_parts_that_belong_together_are_refused(options, plan, message):
     state = builders.state_of(builders.build("layerdrop_transformer", **SIZES), "layerdrop_transformer")
     state["cfg"]["model"] |= options
     with pytest.raises(LayerdropError, match=message):
-        surgery.prune_state(state, Plan(decoder=plan), {})
+        prune(Parent(state), Plan(decoder=plan))
     whole = StackPlan((0, 2), **{kind: {0: None} for kind in KINDS[:2]})
-    assert surgery.prune_state(state, Plan(decoder=whole), {})["cfg"]["model"]["decoder_layers"] == 2
+    assert prune(Parent(state), Plan(decoder=whole)).state["cfg"]["model"]["decoder_layers"] == 2
 
 
 def test_a_family_of_which_we_have_no_model_loses_whole_layers_only():
     state = builders.state_of(builders.build("layerdrop_transformer", **SIZES), "layerdrop_transformer")
     state["cfg"]["model"] |= {"_name": "transformer_align", "arch": "transformer_align", "alignment_layer": 2}
-    surgery.prune_state(state, Plan(decoder=StackPlan((0, 2))), {})
+    prune(Parent(state), Plan(decoder=StackPlan((0, 2))))
     with pytest.raises(LayerdropError, match="only whole layers"):
-        surgery.prune_state(state, Plan(decoder=StackPlan((0, 2), {0: (1,)})), {})
+        prune(Parent(state), Plan(decoder=StackPlan((0, 2), {0: (1,)})))
 
 
 def test_attention_that_cannot_be_pruned_stays_fairseqs():
@@ -196,8 +197,8 @@ def test_pruning_again_is_pruning_once():
     state = builders.state_of(parent, "layerdrop_transformer")
     first = Plan(StackPlan((0, 2), {0: (1, 3), 2: ()}, {}, {2: None}), StackPlan((0, 1, 2), {}, {1: (0, 1)}))
     second = Plan(StackPlan((0, 1), {0: (1,)}), StackPlan((1, 2), {}, {1: (1,), 2: None}))
-    twice = surgery.prune_state(surgery.prune_state(state, first, {}), second, {})
-    once = surgery.prune_state(state, second.after(first), {})
+    twice = prune(prune(Parent(state), first), second).state
+    once = prune(Parent(state), second.after(first)).state
     assert twice["model"].keys() == once["model"].keys()
     assert all(torch.equal(value, once["model"][name]) for name, value in twice["model"].items())
     assert surgery.whole_plan(twice["cfg"][checkpoint.PROVENANCE]) == second.after(first)
