@@ -22,9 +22,10 @@ from ..anatomy import HEADS, LAYERS, PARTS
 from ..errors import LayerdropError
 from ..importance import methods
 from ..pruning.gates import gated, model_shape
-from ..pruning.plan import ModelShape, Plan
+from ..pruning.plan import Plan
 from ..pruning.ranking import prune_by_importance
 from ..pruning.scores import Importance
+from ..pruning.shape import ModelShape
 from .losses import measure_all
 from .points import Points
 from .session import Session

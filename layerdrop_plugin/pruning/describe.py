@@ -2,7 +2,8 @@
 
 from ..anatomy import PARTS
 from ..modules.layer_sizes import format_row
-from .plan import ModelShape, Plan
+from .plan import Plan
+from .shape import ModelShape
 
 LONG_PLAN = 2000  # characters of JSON that nobody reads any more, such as of many FFN units
 

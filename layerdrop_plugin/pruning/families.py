@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from ..anatomy import STACKS
 from ..errors import LayerdropError
 
 # Options of any Transformer that change what its weights compute: a child takes them from its parent.
@@ -61,7 +62,7 @@ class Family:
 
 
 _TRANSFORMER_OPTIONS = (
-    *_of("encoder", "decoder"),
+    *_of(*STACKS),
     *_COMMON,
     *_OF_OUTPUT,
     "target_dictionary_sha256",
@@ -94,10 +95,10 @@ FAMILIES = {
             ),
             beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it has to be there
         ),
-        Family(stock="transformer", stacks=("encoder", "decoder"), options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
+        Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
         Family(
             stock="transformer_align",
-            stacks=("encoder", "decoder"),
+            stacks=STACKS,
             options=(*_TRANSFORMER_OPTIONS, "alignment_layer", "alignment_heads", "full_context_alignment"),
             **_EMBEDDINGS,
         ),

@@ -10,7 +10,8 @@ from ..errors import LayerdropError
 from ..modules.gate import Gate
 from ..modules.layer_stack import LayerStack
 from ..modules.sublayers import Sublayers
-from .plan import ModelShape, Plan, StackPlan, StackShape
+from .plan import Plan, StackPlan
+from .shape import ModelShape, StackShape
 
 
 def stacks_of(model) -> dict[str, LayerStack]:

@@ -8,7 +8,8 @@ A new rule is one function ``(layers of the parent, argument) -> layers kept`` a
 from fractions import Fraction
 
 from ..errors import LayerdropError
-from .plan import StackPlan, StackShape
+from .plan import StackPlan
+from .shape import StackShape
 
 
 def every_other(layers: int, argument: str) -> list[int]:

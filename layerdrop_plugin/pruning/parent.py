@@ -9,8 +9,8 @@ from .. import checkpoint
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 from .families import Family, architecture_of, family_of
-from .plan import ModelShape, StackShape
 from .scores import fingerprint
+from .shape import ModelShape, StackShape
 from .weights import LAYER
 
 # What fairseq registers as buffers: a format number and a device probe.

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 from ..anatomy import HEADS, KEYS, Part
 from ..errors import LayerdropError
-from .plan import ModelShape, Plan, StackPlan
+from .plan import Plan, StackPlan
 from .scores import Importance
+from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
 RANKING_HELP = (

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from ..anatomy import FFN_UNITS, HEADS, STACKS, Part
 from ..errors import LayerdropError
 from .layer_rules import stack_plan
-from .plan import ModelShape, Plan
+from .plan import Plan
 from .ranking import RANKINGS, check_any_left, prune_by_importance, share
 from .scores import Importance
+from .shape import ModelShape
 
 PART_HELP = "FILE:RATE, such as importance.json:0.4: the share of them that goes, lowest scores first"
 MIN_HEADS_HELP = "heads that every attention keeps at least, the next lowest going instead (default: none)"

@@ -17,7 +17,7 @@ import torch
 from .. import checkpoint
 from ..anatomy import KEYS, LAYERS, STACKS, SUBLAYERS
 from ..errors import LayerdropError
-from .plan import ModelShape
+from .shape import ModelShape
 from .weights import LAYER
 
 VERSION = 1

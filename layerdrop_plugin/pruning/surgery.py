@@ -12,7 +12,8 @@ from ..modules.layer_sizes import format_sizes
 from ..modules.structured_dropout import RATES
 from .families import OURS, Family
 from .parent import Parent
-from .plan import ModelShape, Plan, StackShape
+from .plan import Plan
+from .shape import ModelShape, StackShape
 from .weights import prune_weights
 
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this

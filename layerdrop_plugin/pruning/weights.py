@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..anatomy import STACKS, SUBLAYERS
-from .plan import ModelShape, Plan, StackPlan, StackShape
+from .plan import Plan, StackPlan
+from .shape import ModelShape, StackShape
 
 LAYER = re.compile(
     rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.layer_rules import RULES, stack_plan
-from layerdrop_plugin.pruning.plan import StackShape
+from layerdrop_plugin.pruning.shape import StackShape
 
 
 def kept(spec: str, layers: int) -> list[int]:

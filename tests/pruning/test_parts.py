@@ -13,8 +13,9 @@ from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated, gates_of, model_shape
 from layerdrop_plugin.pruning.parent import Parent
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 FAMILIES = ["roberta", "transformer", "transformer_lm"]
 LAYERS, HEADS, UNITS = 3, 4, 6

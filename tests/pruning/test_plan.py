@@ -8,7 +8,8 @@ from random_plans import apply, parts_of, plans, shapes, sizes_of, stack_shapes
 
 from layerdrop_plugin.anatomy import KINDS
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SHAPE = ModelShape(
     encoder=StackShape(

@@ -8,9 +8,10 @@ from random_plans import apply, importance_of, parts_of, plans, shapes
 
 from layerdrop_plugin.anatomy import FFN_UNITS, HEADS, KEYS, Part
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS, check_any_left, prune_by_importance, share
 from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 KINDS = {HEADS: ("self_attn", "encoder_attn"), FFN_UNITS: ("ffn",)}
 WHATS = st.sampled_from(list(KINDS))

@@ -6,10 +6,11 @@ from random_plans import importance_of
 
 from layerdrop_plugin.anatomy import FFN_UNITS, HEADS
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS, prune_by_importance
 from layerdrop_plugin.pruning.rules import Rules
 from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SHAPE = ModelShape(StackShape(4, heads=4, ffn=6, embed_dim=16))
 

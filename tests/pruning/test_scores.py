@@ -13,8 +13,8 @@ from random_plans import importance_of, shapes
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.parent import Parent
-from layerdrop_plugin.pruning.plan import ModelShape, StackShape
 from layerdrop_plugin.pruning.scores import Importance, fingerprint
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SCORES = {"encoder.self_attn": [[3.0, 4.0], []], "encoder.ffn": [[0.0, 0.0], [1.0, -1.0]], "encoder.layers": [6.0, 8.0]}
 SHAPE = ModelShape(StackShape(2, heads=2, ffn=2, embed_dim=4, sizes={"self_attn": (2, None), "ffn": (2, 2)}))
