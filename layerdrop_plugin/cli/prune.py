@@ -47,10 +47,11 @@ def run(args) -> None:
             " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
         )
     checkpoint.refuse_same_file(args.parent, args.child)
-    child = prune(Parent.load(args.parent), rules)
+    parent = Parent.load(args.parent)
+    child = prune(parent, rules)
     print(_printable(child.plan))
     print("\n".join(child.describe()))
-    print(f"parameters: {child.parameters:,} of {child.parent.parameters:,}")
+    print(f"parameters: {child.parameters:,} of {parent.parameters:,}")
     if args.dry_run:
         print("dry run: nothing written")
         return

@@ -11,19 +11,19 @@ class Child(Parent):
     """What pruning makes: a checkpoint whose training has not begun, and which may be a parent again.
 
     Attributes:
-        parent: what it was cut out of.
-        plan: what it keeps of that.
+        plan: what it keeps of its parent.
+        parent_shape: the parent's; the parent itself, its optimizer's state included, need not stay in memory.
     """
 
     def __init__(self, parent: Parent, plan: Plan):
         shape = surgery.child_shape(parent.shape, plan)
         super().__init__(surgery.child_state(parent, plan, shape))
-        self.parent, self.plan = parent, plan
+        self.plan, self.parent_shape = plan, parent.shape
         self.family, self.shape = parent.family, shape  # known already: not read from the child's own state
 
     def describe(self) -> list[str]:
         """Lines that say how many layers, heads and FFN units are kept; none where all are."""
-        return describe_kept(self.plan, self.parent.shape)
+        return describe_kept(self.plan, self.parent_shape)
 
 
 def prune(parent: Parent, rules: Rules | Plan) -> Child:

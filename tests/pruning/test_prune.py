@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections import Counter
 
 import builders
@@ -33,7 +35,16 @@ def test_a_childs_shape_is_what_its_plan_keeps(data, parent):
     assert (read.shape, read.family, read.parameters) == (child.shape, child.family, child.parameters)
     for part in (HEADS, FFN_UNITS):
         assert child.shape.sizes(part) == child.plan.cut(parent.shape).sizes(part)
-    assert child.parent is parent and child.parameters <= parent.parameters
+    assert child.parameters <= parent.parameters
+
+
+def test_a_child_does_not_keep_its_parent_in_memory():
+    state = builders.state_of(builders.build("layerdrop_roberta"))
+    parent = Parent(state)
+    child, gone = prune(parent, Plan(encoder=StackPlan((1,)))), weakref.ref(parent)
+    del parent
+    gc.collect()
+    assert gone() is None and child.describe() == ["encoder: 1 of 4 layers kept, 0.750 of them dropped"]
 
 
 def test_rules_make_the_plan_that_a_child_keeps(parent, tmp_path):
