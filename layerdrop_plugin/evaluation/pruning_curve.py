@@ -18,17 +18,18 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
+from ..anatomy import HEADS, LAYERS, PARTS
 from ..errors import LayerdropError
 from ..importance import methods
 from ..pruning.gates import gated, model_shape
-from ..pruning.plan import STACKS, ModelShape, Plan
-from ..pruning.ranking import NAMES, prune_by_importance
-from ..pruning.scores import LAYERS, Importance
+from ..pruning.plan import Plan
+from ..pruning.ranking import prune_by_importance
+from ..pruning.scores import Importance
+from ..pruning.shape import ModelShape
 from .losses import measure_all
 from .points import Points
 from .session import Session
 
-HEADS, FFN = "heads", "ffn"
 TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # points, points, nats: what may be lost
 Scorer = Callable[[str, int | None], Importance]  # of (method, seed) on the model as it is then
 
@@ -44,7 +45,7 @@ class Sweep:
         re_estimate: score again after each step, where scores depend on what the model computes.
     """
 
-    what: str = HEADS
+    what: str = HEADS.name
     step: Fraction = Fraction(1, 10)
     ranking: str = "global"
     re_estimate: bool = False
@@ -61,19 +62,11 @@ class Sweep:
 
     def plan(self, shape: ModelShape, before: Plan, scores: Importance, rate: Fraction) -> Plan:
         """The plan without the share *rate* of all parts, those that *before* has removed among them."""
-        return prune_by_importance(Plan(), shape, _last(scores, shape, before), self.what, rate, self.ranking)
+        return prune_by_importance(Plan(), shape, _last(scores, shape, before), PARTS[self.what], rate, self.ranking)
 
     def count(self, shape: ModelShape, plan: Plan) -> int:
         """Parts that *plan* keeps."""
-        kept = plan.cut(shape)
-        stacks = [getattr(kept, stack) for stack in STACKS if getattr(kept, stack) is not None]
-        return sum(
-            size or 0
-            for stack in stacks
-            for kind, sizes in stack.sizes.items()
-            if (kind == FFN) == (self.what == FFN)
-            for size in sizes
-        )
+        return plan.cut(shape).count(PARTS[self.what])
 
 
 def draw_curves(
@@ -96,7 +89,7 @@ def draw_curves(
     shape, lines, rates = model_shape(session.model), list(lines), sweep.rates()
     parts = sweep.count(shape, Plan())
     if not parts:
-        raise LayerdropError(f"the model has no {NAMES[sweep.what]} left to remove")
+        raise LayerdropError(f"the model has no {PARTS[sweep.what].many} left to remove")
     with tqdm(total=1 + len(lines) * len(rates), desc="curve", unit="point") as progress:
         if not points.find(None, None, 0.0):
             none = {"method": None, "seed": None, "rate": 0.0, "removed": 0, "parts": parts}
@@ -178,7 +171,7 @@ def _last(scores: Importance, shape: ModelShape, before: Plan) -> Importance:
     normalized = dict(scores.normalized)
     for key, rows in scores.normalized.items():
         stack, kind = key.split(".")
-        plan = getattr(before, stack)
+        plan = before.get(stack)
         if plan is None or kind == LAYERS:
             continue
         kept = {layer: set(plan.kept(kind).get(layer, range(len(row)))) for layer, row in enumerate(rows)}

@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .. import checkpoint
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
 from ..provenance import quiet, versions
-from ..pruning.families import family_of
-from ..pruning.parent import current_weights
-from ..pruning.scores import fingerprint
+from ..pruning.parent import Parent
 from .batches import Batches
 from .shards import load_dataset
 
@@ -242,10 +239,10 @@ def load(
     for folder in folders(data):
         if not folder.is_dir():
             raise LayerdropError(f"the data folder {folder} does not exist: check the path")
-    state = checkpoint.read(path)
-    cfg = _on_our_classes(state["cfg"], path, data, seed)
-    kind = _kind(cfg, state["model"], path)
-    ours = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
+    parent = Parent.load(path)
+    cfg = _on_our_classes(parent, data, seed)
+    kind = _kind(cfg, parent.state["model"], path)
+    ours = parent.state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
     try:
         with quiet():
             (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=ours)
@@ -261,21 +258,21 @@ def load(
         task=task,
         cfg=cfg,
         kind=kind,
-        sha256=checkpoint.sha256(path),
-        fingerprint=fingerprint(current_weights(state)),
+        sha256=parent.sha256,
+        fingerprint=parent.fingerprint,
         batch_size=batch_size,
         max_tokens=max_tokens,
         seed=seed,
     )
 
 
-def _on_our_classes(cfg: dict, path, data, seed: int) -> dict:
-    """A checkpoint's *cfg* that names our model of its family and the folder *data*."""
+def _on_our_classes(parent: Parent, data, seed: int) -> dict:
+    """A checkpoint's configuration that names our model of its family and the folder *data*."""
     from fairseq.models import MODEL_REGISTRY
 
-    ours = f"layerdrop_{family_of(cfg['model']).stock}"
+    cfg, path, ours = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"
     if ours not in MODEL_REGISTRY:
-        raise LayerdropError(f"{path} is a {family_of(cfg['model']).stock}, whose parts cannot be gated")
+        raise LayerdropError(f"{path} is a {parent.family.stock}, whose parts cannot be gated")
     name = str((cfg.get("task") or {}).get("_name")).removeprefix("pruning_")
     if name not in TASKS:
         raise LayerdropError(f"{path} was trained for the task {name!r}: it must be one of {', '.join(TASKS)}")

@@ -1,7 +1,7 @@
 """fairseq's own ``--encoder-layers-to-keep`` and ``--decoder-layers-to-keep``, in training, resuming and overrides."""
 
+from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
-from ..modules.layer_sizes import OPTIONS, kinds_of
 from ..modules.scriptable import Scriptable
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.weights import layers_of, prune_weights
@@ -86,8 +86,8 @@ class LayersToKeep(Scriptable):
 
 def _keep_sizes(args, stack: str, layers: tuple[int, ...]) -> None:
     """Leave in our options of sizes those of the *layers* that are kept."""
-    for kind in kinds_of(stack):
-        option = f"{stack}_{OPTIONS[kind]}"
+    for kind in kinds_of_stack(stack):
+        option = f"{stack}_{kind.size_option}"
         sizes = str(getattr(args, option, None) or "").split(",")
         if len(sizes) == getattr(args, f"{stack}_layers"):
             setattr(args, option, ",".join(sizes[layer] for layer in layers))

@@ -5,9 +5,10 @@ import contextlib
 from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
+from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES, drop_rate
-from ..modules.layer_sizes import OPTIONS, kinds_of, layer_sizes
+from ..modules.layer_sizes import layer_sizes
 from ..modules.structured_dropout import CHUNKS, RATES
 
 DROPPED = {"headdrop": "each attention head", "ffndrop": "each chunk of FFN units", "sublayerdrop": "each sublayer"}
@@ -35,9 +36,9 @@ def add_layerdrop_args(parser, *stacks: str) -> None:
     """Add our options of each of *stacks*; make fairseq's ``--STACK-layerdrop`` check its value."""
     for stack in stacks:
         refine_layerdrop_arg(parser, stack)
-        for kind in kinds_of(stack):
-            name = f"--{stack}-{OPTIONS[kind].replace('_', '-')}"
-            parser.add_argument(name, metavar="N,N,...", help=size_help(stack, kind))
+        for kind in kinds_of_stack(stack):
+            name = f"--{stack}-{kind.size_option.replace('_', '-')}"
+            parser.add_argument(name, metavar="N,N,...", help=size_help(stack, kind.name))
         for rate in RATES:
             parser.add_argument(f"--{stack}-{rate}", type=float, metavar="P", help=drop_help(stack, rate))
         parser.add_argument(f"--{stack}-ffndrop-chunks", type=int, metavar="N", help=chunks_help(stack))

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# One number per stack of a model and per kind of structure, so that they draw independently.
-STACKS = {"encoder": 0, "decoder": 1}
-STRUCTURES = ("layers", "self_attn", "encoder_attn", "ffn", "sublayers")
+from ..anatomy import KINDS, LAYERS, STACKS
+
+# Stacks and structures draw independently: their places in these rows are part of the seed and must not move.
+STRUCTURES = (LAYERS, *KINDS, "sublayers")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Draw:
 
     def uniform(self, structure: str, *shape: int) -> np.ndarray:
         """Numbers in [0, 1) of *shape* that decide about a kind of structure, one of STRUCTURES."""
-        entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS[self.stack]]
-        if structure != "layers":  # whose draws need no further number
+        entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS.index(self.stack)]
+        if structure != LAYERS:  # whose draws need no further number
             entropy.append(STRUCTURES.index(structure))
         return np.random.default_rng(np.random.SeedSequence(entropy)).random(shape)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..anatomy import HEADS, KINDS, kinds_of_part
 from ..errors import LayerdropError
 from .drop_rates import drop_rate
 from .drop_seed import Draw
-from .sublayers import KINDS, Sublayers
+from .sublayers import Sublayers
 
 CHUNKS = 8  # groups of FFN units, unless an option says otherwise
 RATES = ("headdrop", "ffndrop", "sublayerdrop")  # the options, behind the stack's name
@@ -67,7 +68,7 @@ class StructuredDropout:
         It stays told until the next forward, so that activation checkpointing recomputes the same.
         """
         layers = [layer for layer in layers if isinstance(layer, Sublayers)]
-        for kind in ("self_attn", "encoder_attn"):
+        for kind in kinds_of_part(HEADS):
             gates = [layer.head_gate(kind) for layer in layers]
             most = max((gate.parts for gate in gates if gate), default=0)
             kept = _kept(draw, kind, self.headdrop * factor, len(layers), most)
@@ -87,7 +88,7 @@ class StructuredDropout:
 
 def _heads(layer: Sublayers) -> list[int | None]:
     """How many there are in each attention of *layer*; None where they cannot be told apart."""
-    gates = [layer.head_gate(kind) for kind in ("self_attn", "encoder_attn") if layer.sublayer(kind) is not None]
+    gates = [layer.head_gate(kind) for kind in kinds_of_part(HEADS) if layer.sublayer(kind) is not None]
     return [gate and gate.parts for gate in gates]
 
 
