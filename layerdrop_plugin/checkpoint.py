@@ -1,4 +1,7 @@
-"""Checkpoint files: read them safely, write them atomically, say where a child came from."""
+"""Checkpoint files: read them safely, write them atomically, say where a child came from.
+
+Importing this module imports neither torch nor fairseq: whether a file is whole is known without them.
+"""
 
 import argparse
 import contextlib
@@ -9,12 +12,11 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-import torch
 
 from . import legacy_checkpoint
 from .errors import LayerdropError
@@ -24,43 +26,33 @@ PROVENANCE = "layerdrop"
 LAST = "checkpoint_last.pt"  # what fairseq takes from the save folder unless --restore-file names another one
 
 
-def allow_fairseq_classes() -> None:
-    """Allow-list exactly the classes that fairseq's checkpoints need under torch's ``weights_only`` loading.
+def safe_classes() -> list:
+    """The classes, beside tensors and plain containers, in fairseq's checkpoints; in torch's form for an allow-list.
 
     ``argparse.Namespace`` holds legacy models' options; numpy arrays, scalars and dtypes come in with validation
     scores (``--eval-bleu``, correlations) and learning-rate schedulers. Their old module names are for files
     pickled under numpy 1.
     """
+    import numpy as np
+
     reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
     # numpy's dtype classes have no public list; these are the plain numbers, booleans and strings.
     dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"}
-    torch.serialization.add_safe_globals(
-        [
-            argparse.Namespace,
-            np.ndarray,
-            np.dtype,
-            reconstruct,
-            scalar,
-            (reconstruct, "numpy.core.multiarray._reconstruct"),
-            (scalar, "numpy.core.multiarray.scalar"),
-            *dtypes,
-        ]
-    )
+    return [
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        reconstruct,
+        scalar,
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        *dtypes,
+    ]
 
 
 @contextlib.contextmanager
-def safe_loading(path):
-    """Within this block ``torch.load`` executes nothing, and its failures on *path* are one-line errors.
-
-    Newer fairseq passes ``weights_only=False`` itself; torch's own environment variable overrules that.
-
-    Raises:
-        LayerdropError: the file is missing, unreadable, incomplete, not a checkpoint, or holds a class that is
-            not on the allow-list.
-    """
-    force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = {name: os.environ.pop(name, None) for name in (force, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
-    os.environ[force] = "1"
+def loading_errors(path) -> Iterator[None]:
+    """Within this block the failures of ``torch.load(path, weights_only=True)`` become one-line LayerdropErrors."""
     try:
         yield
     except FileNotFoundError:
@@ -80,9 +72,6 @@ def safe_loading(path):
         if is_whole(path):
             raise  # a good file and another kind of failure: do not hide it
         raise LayerdropError(_not_whole(path)) from error
-    finally:
-        del os.environ[force]
-        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _refused_class(message: str) -> str:
@@ -115,7 +104,7 @@ def is_whole(path) -> bool:
 
 def check_whole(path) -> None:
     """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint (:func:`is_whole`)."""
-    with safe_loading(path):
+    with loading_errors(path):
         open(path, "rb").close()
     if not is_whole(path):
         raise LayerdropError(_not_whole(path))
@@ -123,17 +112,16 @@ def check_whole(path) -> None:
 
 def plain(value):
     """*value* with configurations and namespaces turned into plain containers; tensors stay as they are."""
-    from omegaconf import OmegaConf
-
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    omegaconf, numpy = (sys.modules.get(name) for name in ("omegaconf", "numpy"))  # not imported: none of their values
+    if omegaconf and omegaconf.OmegaConf.is_config(value):
+        value = omegaconf.OmegaConf.to_container(value, resolve=True, enum_to_str=True)
     if isinstance(value, argparse.Namespace):
         value = vars(value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
+    if numpy and isinstance(value, numpy.generic):
         return value.item()
     if isinstance(value, enum.Enum):
         return value.value
@@ -143,25 +131,62 @@ def plain(value):
 
 
 def read(path) -> dict:
-    """The fairseq checkpoint *path* on the CPU, upgraded by fairseq, its ``cfg`` as plain dicts and lists.
+    """The fairseq checkpoint *path* on the CPU, its ``cfg`` as plain dicts and lists.
+
+    Nothing in the file is executed. A file of an older fairseq is upgraded by the installed one, which is imported only
+    then.
 
     Returns:
         dict: ``model`` (name -> tensor), ``cfg`` and whatever else the file holds.
 
     Raises:
-        LayerdropError: as :func:`safe_loading`, or the file is no fairseq checkpoint.
+        LayerdropError: as :func:`loading_errors`, or the file is no fairseq checkpoint.
     """
+    import torch
+
+    with loading_errors(path), torch.serialization.safe_globals(safe_classes()):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not _is_of_today(state):
+        del state  # the same weights are about to be read again
+        state = _read_upgraded(path)
+    state["cfg"] = plain(state["cfg"])
+    return state
+
+
+def _is_of_today(state) -> bool:
+    """Whether *state* is what fairseq saves since 2021, of which its ``_upgrade_state_dict`` would change nothing."""
+    if not isinstance(state, dict) or state.get("args") is not None or "model" not in state:
+        return False
+    cfg, history = state.get("cfg"), state.get("optimizer_history")
+    if (
+        not isinstance(cfg, dict)
+        or "model" not in cfg
+        or not history
+        or "train_iterator" not in (state.get("extra_state") or {})
+    ):
+        return False
+    generation = cfg.get("generation") or {}
+    return (
+        {"optimizer_name", "lr_scheduler_state", "num_updates"} <= history[-1].keys()
+        and "optimizer" not in history[-1]
+        and not isinstance(generation.get("print_alignment"), bool)
+    )
+
+
+def _read_upgraded(path) -> dict:
+    """The checkpoint *path* as fairseq loads and upgrades it."""
+    from . import register
+
+    register()  # which makes its loading safe
     from fairseq import checkpoint_utils
 
     try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # fairseq_patches.py has made it safe
-        whole = "model" in state and state["cfg"] is not None
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        if "model" in state and state["cfg"] is not None:
+            return state
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
-        whole = False
-    if not whole:
-        raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
-    state["cfg"] = plain(state["cfg"])
-    return state
+        pass
+    raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
 
 
 def restored_file(begin) -> str | None:
@@ -251,6 +276,8 @@ def write(state: dict, path) -> None:
     Raises:
         LayerdropError: as :func:`atomic_path`.
     """
+    import torch
+
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
@@ -275,6 +302,8 @@ def convert_trusted(source, target) -> None:
     Raises:
         LayerdropError: *source* cannot be read, or still holds a class when its configuration is made plain.
     """
+    import torch
+
     check_whole(source)
     try:
         state = torch.load(source, map_location="cpu", weights_only=False)
@@ -283,7 +312,8 @@ def convert_trusted(source, target) -> None:
     with atomic_path(target) as temporary:
         torch.save(plain(state), temporary)
         try:
-            torch.load(temporary, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(safe_classes()):
+                torch.load(temporary, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise LayerdropError(
                 f"cannot convert {source}: it holds {_refused_class(str(error))}, which has no plain form"
