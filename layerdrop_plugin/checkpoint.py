@@ -50,6 +50,14 @@ def safe_classes() -> list:
     ]
 
 
+def _accepting_safe_classes() -> contextlib.AbstractContextManager:
+    """A context in which ``torch.load(weights_only=True)`` accepts :func:`safe_classes`."""
+    from torch.serialization import get_safe_globals, safe_globals
+
+    # At its end torch forgets what it is given here, also if that had been accepted before.
+    return safe_globals([kind for kind in safe_classes() if kind not in get_safe_globals()])
+
+
 @contextlib.contextmanager
 def loading_errors(path) -> Iterator[None]:
     """Within this block the failures of ``torch.load(path, weights_only=True)`` become one-line LayerdropErrors."""
@@ -144,7 +152,7 @@ def read(path) -> dict:
     """
     import torch
 
-    with loading_errors(path), torch.serialization.safe_globals(safe_classes()):
+    with loading_errors(path), _accepting_safe_classes():
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not _is_of_today(state):
         del state  # the same weights are about to be read again
@@ -312,7 +320,7 @@ def convert_trusted(source, target) -> None:
     with atomic_path(target) as temporary:
         torch.save(plain(state), temporary)
         try:
-            with torch.serialization.safe_globals(safe_classes()):
+            with _accepting_safe_classes():
                 torch.load(temporary, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise LayerdropError(

@@ -4,16 +4,12 @@ import dataclasses
 import json
 import os
 
-from tabulate import tabulate
-
 from .. import checkpoint
 from ..modules.layer_sizes import ABSENT
-from ..pruning import families
 from ..pruning.describe import MADE_OF, format_row
-from ..pruning.parent import count_parameters, max_positions, shape_of, vocabulary_size
 from ..pruning.plan import KINDS, STACKS, Plan, StackPlan
-from ..pruning.surgery import origin_of
 
+WITHOUT_FAIRSEQ = True  # unless the file is an old one, see checkpoint.read
 HELP = "show a checkpoint's shape, size and origin"
 
 
@@ -29,6 +25,10 @@ def describe(path) -> dict:
     Raises:
         LayerdropError: *path* is no checkpoint of a model that this plugin knows.
     """
+    from ..pruning import families
+    from ..pruning.parent import count_parameters, max_positions, shape_of, vocabulary_size
+    from ..pruning.surgery import origin_of
+
     state = checkpoint.read(path)
     model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
     shape, family = shape_of(state), families.family_of(model)
@@ -51,6 +51,8 @@ def describe(path) -> dict:
 
 def run(args) -> None:
     """Print the description of one checkpoint."""
+    from tabulate import tabulate
+
     found = describe(args.checkpoint)
     if args.json:
         print(json.dumps(found, indent=2))

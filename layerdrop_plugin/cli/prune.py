@@ -12,9 +12,8 @@ without its parent or any override; one that only lost whole layers loads withou
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning import layer_rules, ranking, surgery
+from ..pruning import layer_rules, ranking
 from ..pruning.describe import LONG_PLAN, describe_kept
-from ..pruning.parent import count_parameters, current_weights, shape_of
 from ..pruning.plan import STACKS, Plan
 from ..pruning.scores import fingerprint
 
@@ -39,6 +38,9 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Prune, saying what was kept and the rate that was reached."""
+    from ..pruning import surgery
+    from ..pruning.parent import count_parameters, current_weights, shape_of
+
     rules = {stack: getattr(args, f"{stack}_layers") for stack in STACKS}
     parts = layer_rules.PartRules(args.heads, args.ffn, args.ranking, args.min_heads)
     if not any(rules.values()) and not args.plan and not parts:

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerdropError
-from .drop_rates import drop_rate
+from .drop_rates import RATES, drop_rate
 from .drop_seed import Draw
 from .sublayers import KINDS, Sublayers
 
 CHUNKS = 8  # groups of FFN units, unless an option says otherwise
-RATES = ("headdrop", "ffndrop", "sublayerdrop")  # the options, behind the stack's name
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from ..anatomy import KINDS
 from ..errors import LayerdropError
-from ..modules.sublayers import KINDS
 from .ranges import format_ranges, parse_ranges
 
 VERSION = 1

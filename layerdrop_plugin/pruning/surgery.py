@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from ..modules.drop_rates import RATES
 from ..modules.layer_sizes import OPTIONS, format_sizes
-from ..modules.structured_dropout import RATES
 from .families import OURS, Family, family_of
 from .parent import current_weights, max_positions, shape_of
 from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..modules.sublayers import NORMS, WEIGHTS
-from .plan import KINDS, ModelShape, Plan, StackPlan, StackShape
+from ..anatomy import SUBLAYERS
+from .plan import ModelShape, Plan, StackPlan, StackShape
 
 LAYER = re.compile(r"^(?P<stack>encoder|decoder)(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$")
 # Beginning of a weight's name within its layer -> the kind of sublayer that it goes away with.
-_KIND = {f"{name}.": kind for kind in KINDS for name in (*WEIGHTS[kind], NORMS[kind])}
+_KIND = {f"{name}.": kind.name for kind in SUBLAYERS.values() for name in (*kind.weights, kind.norm)}
 # The weights that have a row, or a column, for each part (head's width or FFN unit); out of all others nothing is cut.
 _ROWS = re.compile(r"(?P<attention>self_attn|encoder_attn)\.[qkv]_proj\.(weight|bias)|fc1\.(weight|bias)")
 _COLUMNS = re.compile(r"(?P<attention>self_attn|encoder_attn)\.out_proj\.weight|fc2\.weight")

@@ -13,11 +13,10 @@ import math
 
 from ..errors import LayerdropError
 from . import results
+from .fairseq_log import CLASSIFICATION_METRICS as METRICS
 from .fairseq_log import FairseqLog
 
 CONFIDENCE = 0.95
-# What the log may report, the best headline first.
-METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
 
 
 def score(log, subject, metric=None):
