@@ -17,9 +17,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import legacy_checkpoint
 from .errors import LayerdropError
+
+if TYPE_CHECKING:
+    import torch
+    from omegaconf import DictConfig
 
 # Where a child says what it came from: fairseq ignores unknown groups of a checkpoint's configuration.
 PROVENANCE = "layerdrop"
@@ -59,7 +64,7 @@ def _accepting_safe_classes() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def loading_errors(path) -> Iterator[None]:
+def loading_errors(path: str | os.PathLike) -> Iterator[None]:
     """Within this block the failures of ``torch.load(path, weights_only=True)`` become one-line LayerdropErrors."""
     try:
         yield
@@ -97,7 +102,7 @@ def _not_whole(path) -> str:
     return f"checkpoint {path} is not a whole PyTorch file (empty, truncated or something else): copy or train it again"
 
 
-def is_whole(path) -> bool:
+def is_whole(path: str | os.PathLike) -> bool:
     """Whether *path* is a complete checkpoint: an archive, or a file in PyTorch's format before 2020.
 
     Cheap: reads the archive's directory, which is at its end; of an older file all but the weights, which say how long
@@ -110,7 +115,7 @@ def is_whole(path) -> bool:
         return legacy_checkpoint.is_whole(path)
 
 
-def check_whole(path) -> None:
+def check_whole(path: str | os.PathLike) -> None:
     """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint (:func:`is_whole`)."""
     with loading_errors(path):
         open(path, "rb").close()
@@ -118,7 +123,7 @@ def check_whole(path) -> None:
         raise LayerdropError(_not_whole(path))
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """*value* with configurations and namespaces turned into plain containers; tensors stay as they are."""
     omegaconf, numpy = (sys.modules.get(name) for name in ("omegaconf", "numpy"))  # not imported: none of their values
     if omegaconf and omegaconf.OmegaConf.is_config(value):
@@ -138,7 +143,7 @@ def plain(value):
     return value
 
 
-def read(path) -> dict:
+def read(path: str | os.PathLike) -> dict:
     """The fairseq checkpoint *path* on the CPU, its ``cfg`` as plain dicts and lists.
 
     Nothing in the file is executed. A file of an older fairseq is upgraded by the installed one, which is imported only
@@ -197,7 +202,7 @@ def _read_upgraded(path) -> dict:
     raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
 
 
-def restored_file(begin) -> str | None:
+def restored_file(begin: "DictConfig") -> str | None:
     """The checkpoint that fairseq-train will go on from, None on a first start.
 
     Args:
@@ -210,7 +215,7 @@ def restored_file(begin) -> str | None:
     return path if path and os.path.isfile(path) else None
 
 
-def place_in_memory(tensor) -> tuple:
+def place_in_memory(tensor: "torch.Tensor") -> tuple:
     """What two names of one (tied) weight have in common, and two weights have not."""
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
 
@@ -241,7 +246,7 @@ def untrained(state: dict, cfg: dict, weights: dict) -> dict:
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.
 
     Raises:
@@ -278,7 +283,7 @@ def _reason(error: Exception, folder: Path) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-def write(state: dict, path) -> None:
+def write(state: dict, path: str | os.PathLike) -> None:
     """Save *state* (tensors and plain containers) as *path*: whole or not at all.
 
     Raises:
@@ -290,19 +295,19 @@ def write(state: dict, path) -> None:
         torch.save(state, temporary)
 
 
-def write_text_atomic(path, text: str) -> None:
+def write_text_atomic(path: str | os.PathLike, text: str) -> None:
     """Save *text* (UTF-8) as *path*: whole or not at all."""
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
-def sha256(path) -> str:
+def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of the file *path*, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def convert_trusted(source, target) -> None:
+def convert_trusted(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Read *source* by executing whatever its pickle says, and write *target* with plain containers only.
 
     Only for files whose maker you trust; it is what ``layerdrop convert --trust`` does.
@@ -328,7 +333,7 @@ def convert_trusted(source, target) -> None:
             ) from None
 
 
-def refuse_same_file(source, target) -> None:
+def refuse_same_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Raise LayerdropError if *source* and *target* are the same file, under whatever names."""
     same = os.path.realpath(source) == os.path.realpath(target)
     if same or (os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target)):

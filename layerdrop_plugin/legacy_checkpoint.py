@@ -32,7 +32,7 @@ BYTES_PER_ELEMENT = {
 }
 
 
-def is_whole(path) -> bool:
+def is_whole(path: str | os.PathLike) -> bool:
     """Whether *path* is a complete file of that format. Cheap, and nothing in it is executed."""
     try:
         with open(path, "rb") as file:
@@ -48,7 +48,7 @@ def is_whole(path) -> bool:
         return False
 
 
-def is_tar(path) -> bool:
+def is_tar(path: str | os.PathLike) -> bool:
     """Whether *path* is of the format before that one (until 2017): a tar archive of ``storages`` and more."""
     try:
         with tarfile.open(path, "r:") as archive:

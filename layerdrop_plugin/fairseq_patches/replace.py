@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 
 
-def replaces(owner, name: str) -> Callable:
+def replaces(owner: object, name: str) -> Callable:
     """Decorator: the function, called with the original as its first argument, takes the place of *owner*'s *name*."""
     original = getattr(owner, name)
 
