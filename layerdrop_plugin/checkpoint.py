@@ -1,4 +1,7 @@
-"""Checkpoint files: read them safely, write them atomically, say where a child came from."""
+"""Checkpoint files: read them safely, write them atomically, say where a child came from.
+
+Importing this module imports neither torch nor fairseq: whether a file is whole is known without them.
+"""
 
 import argparse
 import contextlib
@@ -9,58 +12,60 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from . import legacy_checkpoint
 from .errors import LayerdropError
+
+if TYPE_CHECKING:
+    import torch
+    from omegaconf import DictConfig
 
 # Where a child says what it came from: fairseq ignores unknown groups of a checkpoint's configuration.
 PROVENANCE = "layerdrop"
 LAST = "checkpoint_last.pt"  # what fairseq takes from the save folder unless --restore-file names another one
 
 
-def allow_fairseq_classes() -> None:
-    """Allow-list exactly the classes that fairseq's checkpoints need under torch's ``weights_only`` loading.
+def safe_classes() -> list:
+    """The classes, beside tensors and plain containers, in fairseq's checkpoints; in torch's form for an allow-list.
 
     ``argparse.Namespace`` holds legacy models' options; numpy arrays, scalars and dtypes come in with validation
     scores (``--eval-bleu``, correlations) and learning-rate schedulers. Their old module names are for files
     pickled under numpy 1.
     """
+    import numpy as np
+
     reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
     # numpy's dtype classes have no public list; these are the plain numbers, booleans and strings.
     dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"}
-    torch.serialization.add_safe_globals(
-        [
-            argparse.Namespace,
-            np.ndarray,
-            np.dtype,
-            reconstruct,
-            scalar,
-            (reconstruct, "numpy.core.multiarray._reconstruct"),
-            (scalar, "numpy.core.multiarray.scalar"),
-            *dtypes,
-        ]
-    )
+    return [
+        argparse.Namespace,
+        np.ndarray,
+        np.dtype,
+        reconstruct,
+        scalar,
+        (reconstruct, "numpy.core.multiarray._reconstruct"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        *dtypes,
+    ]
+
+
+def _accepting_safe_classes() -> contextlib.AbstractContextManager:
+    """A context in which ``torch.load(weights_only=True)`` accepts :func:`safe_classes`."""
+    from torch.serialization import get_safe_globals, safe_globals
+
+    # At its end torch forgets what it is given here, also if that had been accepted before.
+    return safe_globals([kind for kind in safe_classes() if kind not in get_safe_globals()])
 
 
 @contextlib.contextmanager
-def safe_loading(path):
-    """Within this block ``torch.load`` executes nothing, and its failures on *path* are one-line errors.
-
-    Newer fairseq passes ``weights_only=False`` itself; torch's own environment variable overrules that.
-
-    Raises:
-        LayerdropError: the file is missing, unreadable, incomplete, not a checkpoint, or holds a class that is
-            not on the allow-list.
-    """
-    force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = {name: os.environ.pop(name, None) for name in (force, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
-    os.environ[force] = "1"
+def loading_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Within this block the failures of ``torch.load(path, weights_only=True)`` become one-line LayerdropErrors."""
     try:
         yield
     except FileNotFoundError:
@@ -80,9 +85,6 @@ def safe_loading(path):
         if is_whole(path):
             raise  # a good file and another kind of failure: do not hide it
         raise LayerdropError(_not_whole(path)) from error
-    finally:
-        del os.environ[force]
-        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _refused_class(message: str) -> str:
@@ -100,7 +102,7 @@ def _not_whole(path) -> str:
     return f"checkpoint {path} is not a whole PyTorch file (empty, truncated or something else): copy or train it again"
 
 
-def is_whole(path) -> bool:
+def is_whole(path: str | os.PathLike) -> bool:
     """Whether *path* is a complete checkpoint: an archive, or a file in PyTorch's format before 2020.
 
     Cheap: reads the archive's directory, which is at its end; of an older file all but the weights, which say how long
@@ -113,27 +115,26 @@ def is_whole(path) -> bool:
         return legacy_checkpoint.is_whole(path)
 
 
-def check_whole(path) -> None:
+def check_whole(path: str | os.PathLike) -> None:
     """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint (:func:`is_whole`)."""
-    with safe_loading(path):
+    with loading_errors(path):
         open(path, "rb").close()
     if not is_whole(path):
         raise LayerdropError(_not_whole(path))
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """*value* with configurations and namespaces turned into plain containers; tensors stay as they are."""
-    from omegaconf import OmegaConf
-
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    omegaconf, numpy = (sys.modules.get(name) for name in ("omegaconf", "numpy"))  # not imported: none of their values
+    if omegaconf and omegaconf.OmegaConf.is_config(value):
+        value = omegaconf.OmegaConf.to_container(value, resolve=True, enum_to_str=True)
     if isinstance(value, argparse.Namespace):
         value = vars(value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
+    if numpy and isinstance(value, numpy.generic):
         return value.item()
     if isinstance(value, enum.Enum):
         return value.value
@@ -142,29 +143,66 @@ def plain(value):
     return value
 
 
-def read(path) -> dict:
-    """The fairseq checkpoint *path* on the CPU, upgraded by fairseq, its ``cfg`` as plain dicts and lists.
+def read(path: str | os.PathLike) -> dict:
+    """The fairseq checkpoint *path* on the CPU, its ``cfg`` as plain dicts and lists.
+
+    Nothing in the file is executed. A file of an older fairseq is upgraded by the installed one, which is imported only
+    then.
 
     Returns:
         dict: ``model`` (name -> tensor), ``cfg`` and whatever else the file holds.
 
     Raises:
-        LayerdropError: as :func:`safe_loading`, or the file is no fairseq checkpoint.
+        LayerdropError: as :func:`loading_errors`, or the file is no fairseq checkpoint.
     """
-    from fairseq import checkpoint_utils
+    import torch
 
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # fairseq_patches.py has made it safe
-        whole = "model" in state and state["cfg"] is not None
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
-        whole = False
-    if not whole:
-        raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
+    with loading_errors(path), _accepting_safe_classes():
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not _is_of_today(state):
+        del state  # the same weights are about to be read again
+        state = _read_upgraded(path)
     state["cfg"] = plain(state["cfg"])
     return state
 
 
-def restored_file(begin) -> str | None:
+def _is_of_today(state) -> bool:
+    """Whether *state* is what fairseq saves since 2021, of which its ``_upgrade_state_dict`` would change nothing."""
+    if not isinstance(state, dict) or state.get("args") is not None or "model" not in state:
+        return False
+    cfg, history = state.get("cfg"), state.get("optimizer_history")
+    if (
+        not isinstance(cfg, dict)
+        or "model" not in cfg
+        or not history
+        or "train_iterator" not in (state.get("extra_state") or {})
+    ):
+        return False
+    generation = cfg.get("generation") or {}
+    return (
+        {"optimizer_name", "lr_scheduler_state", "num_updates"} <= history[-1].keys()
+        and "optimizer" not in history[-1]
+        and not isinstance(generation.get("print_alignment"), bool)
+    )
+
+
+def _read_upgraded(path) -> dict:
+    """The checkpoint *path* as fairseq loads and upgrades it."""
+    from . import register
+
+    register()  # which makes its loading safe
+    from fairseq import checkpoint_utils
+
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        if "model" in state and state["cfg"] is not None:
+            return state
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
+        pass
+    raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
+
+
+def restored_file(begin: "DictConfig") -> str | None:
     """The checkpoint that fairseq-train will go on from, None on a first start.
 
     Args:
@@ -177,7 +215,7 @@ def restored_file(begin) -> str | None:
     return path if path and os.path.isfile(path) else None
 
 
-def place_in_memory(tensor) -> tuple:
+def place_in_memory(tensor: "torch.Tensor") -> tuple:
     """What two names of one (tied) weight have in common, and two weights have not."""
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
 
@@ -208,7 +246,7 @@ def untrained(state: dict, cfg: dict, weights: dict) -> dict:
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.
 
     Raises:
@@ -245,29 +283,31 @@ def _reason(error: Exception, folder: Path) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-def write(state: dict, path) -> None:
+def write(state: dict, path: str | os.PathLike) -> None:
     """Save *state* (tensors and plain containers) as *path*: whole or not at all.
 
     Raises:
         LayerdropError: as :func:`atomic_path`.
     """
+    import torch
+
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
 
-def write_text_atomic(path, text: str) -> None:
+def write_text_atomic(path: str | os.PathLike, text: str) -> None:
     """Save *text* (UTF-8) as *path*: whole or not at all."""
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
 
 
-def sha256(path) -> str:
+def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of the file *path*, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def convert_trusted(source, target) -> None:
+def convert_trusted(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Read *source* by executing whatever its pickle says, and write *target* with plain containers only.
 
     Only for files whose maker you trust; it is what ``layerdrop convert --trust`` does.
@@ -275,6 +315,8 @@ def convert_trusted(source, target) -> None:
     Raises:
         LayerdropError: *source* cannot be read, or still holds a class when its configuration is made plain.
     """
+    import torch
+
     check_whole(source)
     try:
         state = torch.load(source, map_location="cpu", weights_only=False)
@@ -283,14 +325,15 @@ def convert_trusted(source, target) -> None:
     with atomic_path(target) as temporary:
         torch.save(plain(state), temporary)
         try:
-            torch.load(temporary, map_location="cpu", weights_only=True)
+            with _accepting_safe_classes():
+                torch.load(temporary, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise LayerdropError(
                 f"cannot convert {source}: it holds {_refused_class(str(error))}, which has no plain form"
             ) from None
 
 
-def refuse_same_file(source, target) -> None:
+def refuse_same_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Raise LayerdropError if *source* and *target* are the same file, under whatever names."""
     same = os.path.realpath(source) == os.path.realpath(target)
     if same or (os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target)):

@@ -1,7 +1,5 @@
 """Errors that a user can mend: always one line that says what is wrong and what to do."""
 
-import sys
-
 
 class LayerdropError(Exception):
     """Wrong input or a wrong environment. Its text is one line, shown without a traceback on the command line.
@@ -23,17 +21,3 @@ def find_layerdrop_error(error: BaseException | None) -> LayerdropError | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
-
-
-def install_excepthook() -> None:
-    """Let fairseq's own commands end with our one line instead of a traceback (exit status 1 either way)."""
-    previous = sys.excepthook
-
-    def excepthook(kind, error, traceback):
-        ours = find_layerdrop_error(error)
-        if ours is None:
-            previous(kind, error, traceback)
-        else:
-            print(f"layerdrop_plugin: error: {ours}", file=sys.stderr)
-
-    sys.excepthook = excepthook

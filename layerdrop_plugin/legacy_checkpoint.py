@@ -9,12 +9,30 @@ import os
 import pickle
 import tarfile
 
-import torch
+# As in torch/serialization.py and torch/storage.py, which take seconds to import.
+MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+BYTES_PER_ELEMENT = {
+    "BoolStorage": 1,
+    "ByteStorage": 1,
+    "CharStorage": 1,
+    "ShortStorage": 2,
+    "IntStorage": 4,
+    "LongStorage": 8,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "FloatStorage": 4,
+    "DoubleStorage": 8,
+    "ComplexFloatStorage": 8,
+    "ComplexDoubleStorage": 16,
+    "QInt8Storage": 1,
+    "QUInt8Storage": 1,
+    "QInt32Storage": 4,
+    "QUInt4x2Storage": 1,
+    "QUInt2x4Storage": 1,
+}
 
-MAGIC_NUMBER = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=torch.serialization.DEFAULT_PROTOCOL)
 
-
-def is_whole(path) -> bool:
+def is_whole(path: str | os.PathLike) -> bool:
     """Whether *path* is a complete file of that format. Cheap, and nothing in it is executed."""
     try:
         with open(path, "rb") as file:
@@ -30,7 +48,7 @@ def is_whole(path) -> bool:
         return False
 
 
-def is_tar(path) -> bool:
+def is_tar(path: str | os.PathLike) -> bool:
     """Whether *path* is of the format before that one (until 2017): a tar archive of ``storages`` and more."""
     try:
         with tarfile.open(path, "r:") as archive:
@@ -71,10 +89,7 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module, name):
         """The bytes of an element for the storages of torch, :class:`_Inert` for all else."""
-        try:
-            return torch.serialization.StorageType(name).dtype.itemsize
-        except KeyError:
-            return _Inert
+        return BYTES_PER_ELEMENT.get(name, _Inert)
 
     def persistent_load(self, saved):
         """Note a storage: ``("storage", type, key, device, number of elements, view)``; else a class is meant."""

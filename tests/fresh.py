@@ -14,7 +14,7 @@ import tempfile
 COMMANDS = {
     **{f"fairseq-{name}": (f"fairseq_cli.{name.replace('-', '_')}", "cli_main")
        for name in ("train", "validate", "generate", "interactive", "eval-lm", "preprocess")},
-    "layerdrop": ("layerdrop_plugin.cli.main", "main"),
+    "layerdrop": ("layerdrop_command", "main"),
 }  # fmt: skip
 
 _context = multiprocessing.get_context("forkserver")

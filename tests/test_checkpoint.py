@@ -188,3 +188,10 @@ def test_a_folder_without_write_permission_is_said(tmp_path):
         folder = pathlib.Path("/proc/self")
     with pytest.raises(LayerdropError, match="cannot write"):
         checkpoint.write({}, folder / "child.pt")
+
+
+def test_reading_leaves_what_torch_accepts_as_it_was(tmp_path):
+    torch.save(small_state(), tmp_path / "file.pt")
+    before = set(torch.serialization.get_safe_globals())
+    checkpoint.read(tmp_path / "file.pt")
+    assert set(torch.serialization.get_safe_globals()) == before and argparse.Namespace in before

@@ -1,13 +1,78 @@
-"""Options of fairseq's own that today's numpy, or fairseq itself, broke, on real commands."""
+"""The patches: a list that names all of them; and options of fairseq's own that they mend, on real commands."""
+
+import sys
+from pathlib import Path
 
 import builders
 import pytest
 import sentencepiece
-from fairseq import options, tasks
+import torch
+from fairseq import checkpoint_utils, models, options, tasks
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.hub_utils import GeneratorHubInterface
+from fairseq.search import DiverseBeamSearch
+from fairseq.sequence_generator import SequenceGeneratorWithAlignment
+from fairseq.tasks.masked_lm import MaskedLMTask
+
+import layerdrop_plugin
+from layerdrop_plugin import fairseq_patches
+from layerdrop_plugin.fairseq_patches import checkpoints, data_and_search, interpreter
 
 ONE_UPDATE = ("--max-update", "1", "--no-epoch-checkpoints")
 EVALUATE = ("--cpu", "--no-progress-bar", "--user-dir", builders.USER_DIR, "--required-batch-size-multiple", "1")
+
+
+REPLACED = (  # what the patches put functions in the place of, and how many do
+    (sys, "excepthook", 1),
+    (checkpoint_utils, "load_checkpoint_to_cpu", 1),
+    (checkpoint_utils, "load_model_ensemble_and_task", 1),
+    (models, "build_model", 2),
+    (EpochBatchIterator, "load_state_dict", 1),
+    (MaskedLMTask, "load_dataset", 1),
+    (DiverseBeamSearch, "step", 1),
+    (DiverseBeamSearch, "prune_sentences", 1),
+    (SequenceGeneratorWithAlignment, "generate", 1),
+    (GeneratorHubInterface, "generate", 1),
+)
+
+
+def test_every_patch_is_in_the_list_once_and_says_when_it_can_go():
+    rooms = (checkpoints, data_and_search, interpreter)
+    functions = {name for room in rooms for name in vars(room) if name.startswith("patch_")}
+    assert sorted(patch.__name__ for patch in fairseq_patches.PATCHES) == sorted(functions)
+    assert all("can go" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)
+
+
+def test_registering_again_changes_nothing():
+    before = [getattr(owner, name) for owner, name, _ in REPLACED]
+    path, safe = layerdrop_plugin.__path__, len(checkpoints_allowed())
+    layerdrop_plugin.register()
+    fairseq_patches.install()
+    assert all(getattr(owner, name) is was for (owner, name, _), was in zip(REPLACED, before, strict=True))
+    assert layerdrop_plugin.__path__ is path and len(checkpoints_allowed()) == safe
+
+
+def test_each_function_is_replaced_as_often_as_there_are_patches_of_it():
+    package = Path(layerdrop_plugin.__file__).parent
+    for owner, name, times in REPLACED:
+        function, layers = getattr(owner, name), 0
+        while Path(function.__code__.co_filename).is_relative_to(package) and hasattr(function, "__wrapped__"):
+            function, layers = function.__wrapped__, layers + 1
+            if not hasattr(function, "__code__"):
+                break
+        assert layers == times, name
+
+
+def test_the_reference_names_every_patch():
+    page = (Path(builders.USER_DIR).parent / "docs" / "reference.md").read_text(encoding="utf-8")
+    section = page.split("## What importing the plugin patches")[1].split("\n## ")[0]
+    assert all(f"| `{patch.__name__}` |" in section for patch in fairseq_patches.PATCHES)
+
+
+def checkpoints_allowed():
+    """What torch's allow-list has."""
+    return torch.serialization.get_safe_globals()
 
 
 @pytest.fixture(scope="module")

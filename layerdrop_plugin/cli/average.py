@@ -5,7 +5,7 @@ The result has the options of the last CKPT and no optimizer state; it is used l
   layerdrop average run/checkpoint8.pt run/checkpoint9.pt run/checkpoint10.pt --out average.pt
 """
 
-from .. import averaging, checkpoint
+from .. import checkpoint
 
 HELP = "average the weights of checkpoints"
 
@@ -18,6 +18,8 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Average and write."""
+    from .. import averaging
+
     for path in args.checkpoints:
         checkpoint.refuse_same_file(path, args.out)
     checkpoint.write(averaging.average(args.checkpoints), args.out)

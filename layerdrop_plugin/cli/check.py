@@ -6,6 +6,7 @@ how long it must be. `layerdrop inspect` reads everything.
 
 from .. import checkpoint
 
+WITHOUT_FAIRSEQ = True
 HELP = "test whether checkpoint files are whole"
 
 

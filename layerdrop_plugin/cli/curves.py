@@ -3,8 +3,7 @@
 import shlex
 import sys
 
-from ..reports.depth_curves import curves
-
+WITHOUT_FAIRSEQ = True
 HELP = "make curves over the number of layers kept"
 
 
@@ -15,4 +14,6 @@ def add_arguments(parser):
 
 
 def run(args):
+    from ..reports.depth_curves import curves
+
     print(curves(args.results, args.out, args.title, shlex.join(["layerdrop", *sys.argv[1:]])))

@@ -16,11 +16,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from tabulate import tabulate
-
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..importance.methods import METHODS
+from ..importance import METHOD_NAMES
 from ..pruning.scores import Importance
 from .arguments import add_session_arguments, load_session
 
@@ -31,7 +29,7 @@ def add_arguments(parser) -> None:
     """Data, checkpoint and what to estimate."""
     add_session_arguments(parser, "train")
     parser.add_argument("--out", required=True, metavar="FILE", help="the JSON file to write")
-    parser.add_argument("--method", choices=list(METHODS), default=next(iter(METHODS)), help="default: %(default)s")
+    parser.add_argument("--method", choices=METHOD_NAMES, default=METHOD_NAMES[0], help="default: %(default)s")
     parser.add_argument(
         "--per",
         choices=("example", "token"),
@@ -67,6 +65,8 @@ def run(args) -> None:
 
 def describe(found: Importance) -> str:
     """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
+    from tabulate import tabulate
+
     what = found.method if found.per is None else f"{found.method} per {found.per}"
     seen = f", {found.examples:,} examples, loss {found.loss:.4g} per example" if found.examples else ""
     if left_out := found.signature.get("left_out"):

@@ -4,15 +4,11 @@ import dataclasses
 import json
 import os
 
-from tabulate import tabulate
-
 from ..anatomy import KINDS, PARTS, STACKS, SUBLAYERS, kinds_of_part
 from ..modules.layer_sizes import format_row
-from ..pruning.families import registered_model
-from ..pruning.parent import Parent
 from ..pruning.plan import Plan, StackPlan
-from ..pruning.surgery import origin_of
 
+WITHOUT_FAIRSEQ = True  # unless the file is an old one, see checkpoint.read
 HELP = "show a checkpoint's shape, size and origin"
 
 
@@ -28,6 +24,10 @@ def describe(path) -> dict:
     Raises:
         LayerdropError: *path* is no checkpoint of a model that this plugin knows.
     """
+    from ..pruning.families import registered_model
+    from ..pruning.parent import Parent
+    from ..pruning.surgery import origin_of
+
     parent = Parent.load(path)
     return {
         "file": str(path),
@@ -48,6 +48,8 @@ def describe(path) -> dict:
 
 def run(args) -> None:
     """Print the description of one checkpoint."""
+    from tabulate import tabulate
+
     found = describe(args.checkpoint)
     if args.json:
         print(json.dumps(found, indent=2))

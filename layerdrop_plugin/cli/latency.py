@@ -13,7 +13,6 @@ import sys
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..evaluation import latency, rounds
 
 HELP = "time classifiers or translation models against each other on real sentences"
 
@@ -38,6 +37,8 @@ def add_arguments(parser):
 
 
 def run(args):
+    from ..evaluation import latency, rounds
+
     models = dict(args.model)
     if len(models) < len(args.model):
         raise LayerdropError("two --model have the same name")
@@ -65,6 +66,8 @@ def _figures(model):
 
 def _compared(model, first):
     """The ratios of a *model* to the *first*, by batch size; nothing of the first."""
+    from ..evaluation import rounds
+
     name, ratios = ("time", model["ratio"]) if "ratio" in model else ("speed", model["speed"])
     spread = model.get("spread", {})
     texts = [f"{rounds.written(ratios[size], found)} at batch {size}" for size, found in spread.items()]

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from .. import __version__
+from .. import __version__, register
 from ..errors import LayerdropError
 
 COMMANDS = (
@@ -13,13 +13,13 @@ COMMANDS = (
 )
 
 
-def build_parser(commands=COMMANDS) -> argparse.ArgumentParser:
-    """The parser with one subcommand per module of this package named in *commands*."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with one subcommand per module of this package named in COMMANDS."""
     parser = argparse.ArgumentParser(prog="layerdrop", description="Make, inspect and compare smaller Transformers.")
     parser.add_argument("--version", action="version", version=f"layerdrop_plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
-    for name in commands:
-        module = importlib.import_module(f".{name}", __package__)
+    for name in COMMANDS:
+        module = importlib.import_module(f".{name}", __package__)  # must not import torch, which takes seconds
         subparser = subparsers.add_parser(
             name,
             help=module.HELP,
@@ -27,17 +27,17 @@ def build_parser(commands=COMMANDS) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
-        subparser.set_defaults(run=module.run)
+        subparser.set_defaults(run=module.run, without_fairseq=getattr(module, "WITHOUT_FAIRSEQ", False))
     return parser
 
 
 def main(arguments=None) -> None:
     """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on a user's error."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # A known command imports itself alone: the others' libraries take seconds.
-    commands = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
-    args = build_parser(commands).parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     try:
+        if not args.without_fairseq:
+            register()
         args.run(args)
     except LayerdropError as error:
         sys.exit(f"layerdrop: error: {error}")

@@ -5,6 +5,7 @@ fairseq-train --user-dir "$(layerdrop path)" ...
 
 from pathlib import Path
 
+WITHOUT_FAIRSEQ = True
 HELP = "print the folder for --user-dir"
 
 

@@ -15,9 +15,7 @@ from ..anatomy import PARTS, STACKS
 from ..errors import LayerdropError
 from ..pruning.describe import LONG_PLAN
 from ..pruning.layer_rules import SPEC_HELP
-from ..pruning.parent import Parent
 from ..pruning.plan import Plan
-from ..pruning.prune import prune
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
 
@@ -40,6 +38,9 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Prune, saying what was kept and the rate that was reached."""
+    from ..pruning.parent import Parent
+    from ..pruning.prune import prune
+
     rules = Rules.from_options(vars(args))
     if not rules:
         raise LayerdropError(

@@ -3,8 +3,7 @@
 import shlex
 import sys
 
-from ..reports.report import report
-
+WITHOUT_FAIRSEQ = True
 HELP = "make a table, a page and a picture of results and latencies"
 
 
@@ -18,5 +17,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    from ..reports.report import report
+
     command = shlex.join(["layerdrop", *sys.argv[1:]])
     print(report(args.results, args.latency, args.out, args.title, command))

@@ -9,9 +9,9 @@ its baseline       layerdrop score --copy-source --data DIR …
 
 import json
 
-from .. import checkpoint, data_folder
+from .. import checkpoint
 from ..errors import LayerdropError
-from ..reports import classification, loss, results
+from ..reports.fairseq_log import CLASSIFICATION_METRICS
 
 HELP = "turn the output of fairseq-validate or fairseq-generate into a result file (JSON)"
 
@@ -28,7 +28,7 @@ def add_arguments(parser):
     parser.add_argument("--out", required=True, help="the result file to write")
     parser.add_argument("--command", dest="evaluated", help="the command that was evaluated, for the record")
     parser.add_argument(
-        "--metric", choices=classification.METRICS,
+        "--metric", choices=CLASSIFICATION_METRICS,
         help="the headline of a classification (default: the log's first of these)",
     )  # fmt: skip
     parser.add_argument("--references", metavar="FILE", help="a translation's (default: the data folder's SPLIT.TGT)")
@@ -43,6 +43,8 @@ def run(args):
 
 def describe(result):
     """One line for the person at the terminal."""
+    from ..reports import results
+
     metric, found, metrics = result["metric"], result["interval"], result["metrics"]
     reach = f" (95 % interval {found[0]:.1f} to {found[1]:.1f})" if found else ""
     values = [f"{metric['name']} {metric['value']:.4g}{reach}"]
@@ -52,6 +54,9 @@ def describe(result):
 
 
 def _score(args):
+    from .. import data_folder
+    from ..reports import classification, loss, results
+
     _refuse_contradictions(args)
     subject = results.Subject(
         split=data_folder.find_split(args.data, args.split),

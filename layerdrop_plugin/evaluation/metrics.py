@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import LayerdropError
+from ..reports.fairseq_log import CLASSIFICATION_METRICS
 from .significance import RESAMPLES, stats
 
 CONFIDENCE = 0.95
 POSITIVE = "1"  # the class that fairseq's F1 is of, by its name
 # Metrics of answers to examples, the best headline first.
-METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
-HEADLINES = (*METRICS, "bleu", "nll_loss")
+HEADLINES = (*CLASSIFICATION_METRICS, "bleu", "nll_loss")
 
 Answers = dict[str, list]
 Columns = dict[str, np.ndarray]
@@ -162,7 +162,7 @@ def interval(metric: str, value: float, examples: int, right: int | None = None)
     Wilson's for accuracy (from *right*), Fisher's z for a Pearson correlation; None where neither applies.
 
     Args:
-        metric: one of METRICS, or another one.
+        metric: one of CLASSIFICATION_METRICS, or another one.
         value: the metric's value in its unit.
         examples: size of the test set.
         right: number of right answers.

@@ -33,7 +33,7 @@ def check_dictionaries(args, task) -> None:
 
 
 def remember_dictionaries(args, task, options=tuple(FINGERPRINTS)) -> None:
-    """Note in *args* the fingerprints of the dictionaries of *task* (fairseq_patches.py has had them checked)."""
+    """Note in *args* the fingerprints of the dictionaries of *task* (checked by ``patch_dictionary_check``)."""
     for option in options:
         dictionary = getattr(task, FINGERPRINTS[option], None)
         if isinstance(dictionary, Dictionary):

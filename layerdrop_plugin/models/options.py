@@ -7,9 +7,9 @@ from omegaconf import OmegaConf, open_dict
 
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
-from ..modules.drop_rates import SCHEDULES, drop_rate
+from ..modules.drop_rates import RATES, SCHEDULES, drop_rate
 from ..modules.layer_sizes import layer_sizes
-from ..modules.structured_dropout import CHUNKS, RATES
+from ..modules.structured_dropout import CHUNKS
 
 DROPPED = {"headdrop": "each attention head", "ffndrop": "each chunk of FFN units", "sublayerdrop": "each sublayer"}
 

@@ -7,6 +7,8 @@ import math
 
 from ..errors import LayerdropError
 
+RATES = ("headdrop", "ffndrop", "sublayerdrop")  # options of structured dropout, behind the stack's name
+
 
 def drop_rate(value, name: str = "--encoder-layerdrop") -> float:
     """*value* as a drop rate in [0, 1).

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from ..anatomy import HEADS, KINDS, kinds_of_part
 from ..errors import LayerdropError
-from .drop_rates import drop_rate
+from .drop_rates import RATES, drop_rate
 from .drop_seed import Draw
 from .sublayers import Sublayers
 
 CHUNKS = 8  # groups of FFN units, unless an option says otherwise
-RATES = ("headdrop", "ffndrop", "sublayerdrop")  # the options, behind the stack's name
 
 
 @dataclass(frozen=True)

@@ -128,11 +128,26 @@ def architecture_of(cfg_model: dict) -> str | None:
     return cfg_model.get("_name") or cfg_model.get("arch")
 
 
+def _model_named(arch: str) -> str | None:
+    """The model of an architecture whose name says it without fairseq's registry: a model's own, or one of ours."""
+    if arch in FAMILIES:
+        return arch
+    found = [stock for stock in FAMILIES if f"{arch}_".startswith(f"layerdrop_{stock}_")]
+    return f"layerdrop_{max(found, key=len)}" if found else None
+
+
 def registered_model(cfg_model: dict) -> str:
     """The registered model that a checkpoint's ``cfg.model`` belongs to, whatever its architecture's name."""
+    arch = str(architecture_of(cfg_model))
+    model = _model_named(arch)
+    if model is not None:
+        return model
+
+    from .. import register
+
+    register()
     from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 
-    arch = architecture_of(cfg_model)
     return ARCH_MODEL_NAME_REGISTRY.get(arch, arch)
 
 

@@ -11,14 +11,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from .. import checkpoint
 from ..anatomy import KEYS, LAYERS, STACKS, SUBLAYERS
 from ..errors import LayerdropError
 from .shape import ModelShape
-from .weights import LAYER
+
+if TYPE_CHECKING:
+    import torch
 
 VERSION = 1
 Scores = dict[str, list]  # key -> rows, one per layer, of numbers; of *.layers one number per layer
@@ -150,11 +151,15 @@ class Importance:
             )
 
 
-def fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
+def fingerprint(weights: "Mapping[str, torch.Tensor]") -> str:
     """SHA-256 over the weights of the stacks' layers in *weights* (name -> tensor, names as fairseq's of today).
 
     The same for a checkpoint and for the live model that it makes, whatever the precision it is stored in can hold.
     """
+    import torch
+
+    from .weights import LAYER
+
     digest = hashlib.sha256()
     for name, key in sorted((key.replace(".sentence_encoder.", "."), key) for key in weights if LAYER.match(key)):
         weight = weights[key].detach().to("cpu", torch.float32).contiguous()
@@ -177,14 +182,14 @@ def _unit(row: list[float]) -> list[float]:
 
 def _plain(rows) -> list:
     """Rows (tensors, lists, None for an absent sublayer) or one row of numbers, as lists of Python's floats."""
-    rows = rows.tolist() if isinstance(rows, torch.Tensor) else rows
+    rows = rows.tolist() if hasattr(rows, "tolist") else rows
     if rows and _all_numbers(rows):
         return list(map(float, rows))
     return [_plain(row) if row is None or _is_row(row) else float(row) for row in rows or []]
 
 
 def _is_row(value) -> bool:
-    return isinstance(value, (list, tuple)) or (isinstance(value, torch.Tensor) and value.dim() > 0)
+    return isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) > 0
 
 
 def _known(data) -> dict:

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from .. import checkpoint
 from ..anatomy import FFN_UNITS, HEADS, STACKS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
+from ..modules.drop_rates import RATES
 from ..modules.layer_sizes import format_sizes
-from ..modules.structured_dropout import RATES
 from .families import OURS, Family
 from .parent import Parent
 from .plan import Plan

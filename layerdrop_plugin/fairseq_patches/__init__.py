@@ -1,0 +1,69 @@
+"""Every change that importing this plugin makes to fairseq, PyTorch and the running Python; no file is changed.
+
+One function a change, whose docstring says what it mends and when it can go. :func:`install` calls them in the order of
+PATCHES. Importing this folder imports neither fairseq nor torch: each function imports what it changes.
+"""
+
+from collections.abc import Callable
+
+from ..errors import MissingFairseqError
+from .checkpoints import (
+    patch_checkpoint_loading,
+    patch_child_classes,
+    patch_dictionary_check,
+    patch_ensemble_loading,
+    patch_iterator_position,
+    patch_safe_classes,
+)
+from .data_and_search import (
+    patch_attention_in_search,
+    patch_diverse_beams,
+    patch_hard_alignment,
+    patch_numpy_names,
+    patch_whole_words,
+)
+from .interpreter import (
+    patch_excepthook,
+    patch_second_name,
+    patch_speech_log,
+    patch_user_dir,
+)
+
+PATCHES: tuple[Callable[[], None], ...] = (
+    patch_second_name,
+    patch_excepthook,
+    patch_speech_log,
+    patch_user_dir,
+    patch_safe_classes,
+    patch_checkpoint_loading,
+    patch_ensemble_loading,
+    patch_child_classes,
+    patch_dictionary_check,
+    patch_iterator_position,
+    patch_numpy_names,
+    patch_whole_words,
+    patch_diverse_beams,
+    patch_attention_in_search,
+    patch_hard_alignment,
+)
+_installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
+
+
+def install() -> None:
+    """Apply PATCHES, each once per process however often this is called.
+
+    Raises:
+        MissingFairseqError: fairseq is not installed.
+    """
+    for patch in PATCHES:
+        if patch not in _installed:
+            try:
+                patch()
+            except ModuleNotFoundError as error:
+                if error.name != "fairseq":
+                    raise
+                raise MissingFairseqError(
+                    "fairseq is not installed: run  pip install 'layerdrop_plugin[fairseq]'  (from a checkout:"
+                    "  pip install -c constraints.txt '.[fairseq]')"
+                ) from None
+            _installed.append(patch)
