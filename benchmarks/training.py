@@ -25,7 +25,7 @@ from torch import nn
 
 from layerdrop_plugin import provenance
 from layerdrop_plugin.modules.drop_rates import layer_rates
-from layerdrop_plugin.modules.drop_seed import Draw
+from layerdrop_plugin.modules.drop_seed import DropSeed
 from layerdrop_plugin.modules.layer_stack import draw_kept
 
 STACKS = ("encoder", "decoder")
@@ -75,7 +75,7 @@ class Schedule:
     def kept(self, variant, stack, update):
         """The layers (tuple) of *stack* that *variant* runs in a step."""
         rates = layer_rates(0.0 if stack in variant.never else variant.rate, self._layers)
-        return () if stack in variant.never else draw_kept(Draw(self._seed, update, 0, stack), rates)
+        return () if stack in variant.never else draw_kept(DropSeed(self._seed, update, 0, stack), rates)
 
     def dropped(self, variant, stack, weights):
         """The share of the layers of *stack* that *variant* leaves out of a round, each step counting by its weight."""

@@ -1,22 +1,22 @@
-"""Random numbers of structured dropout: functions of where in training they are drawn, and of nothing else."""
+"""Random numbers of structured dropout, independent of any other use of random numbers (law 4, draws)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# One number per stack of a model and per kind of structure, so that they draw independently.
+# Each stack and each kind of structure has its own number in the seed, so that their draws are independent.
 STACKS = {"encoder": 0, "decoder": 1}
 STRUCTURES = ("layers", "self_attn", "encoder_attn", "ffn", "sublayers")
 
 
 @dataclass(frozen=True)
-class Draw:
-    """A training forward of one stack: every worker draws the same in it, and a resumed run what it would have drawn.
+class DropSeed:
+    """Seed of the structured dropout in one training forward of one stack; the same on every worker.
 
     Attributes:
         seed: fairseq's ``--seed``.
-        update: number of the update.
-        micro_batch: training forwards since the update's number changed.
+        update: number of updates done before this forward.
+        micro_batch: number of training forwards since the update number changed.
         stack: ``encoder`` or ``decoder``.
     """
 
@@ -26,8 +26,8 @@ class Draw:
     stack: str
 
     def uniform(self, structure: str, *shape: int) -> np.ndarray:
-        """Numbers in [0, 1) of *shape* that decide about a kind of structure, one of STRUCTURES."""
+        """Uniform random numbers in [0, 1), of *shape*, for a kind of structure: one of STRUCTURES."""
         entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS[self.stack]]
-        if structure != "layers":  # whose draws need no further number
+        if structure != "layers":  # the seed without a structure's number is that of layers
             entropy.append(STRUCTURES.index(structure))
         return np.random.default_rng(np.random.SeedSequence(entropy)).random(shape)
