@@ -20,7 +20,7 @@ from fairseq.criterions.sentence_prediction import SentencePredictionConfig, Sen
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 
 from layerdrop_plugin import provenance
-from layerdrop_plugin.importance.estimation import record
+from layerdrop_plugin.importance.estimation import sum_gradients
 from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.pruning.gates import gates_of
 
@@ -86,10 +86,10 @@ class Runs:
     def _loss(self, sample):
         return self._criterion(self._model, sample)[0]
 
-    def train(self, sample, watch=lambda loss: loss):
-        """A step of fairseq's trainer; *watch* is told the loss."""
+    def train(self, sample, attach=lambda loss: loss):
+        """A step of fairseq's trainer; *attach* is applied to the loss before it is differentiated."""
         self._model.train()
-        self._optimizer.backward(watch(self._loss(sample)))
+        self._optimizer.backward(attach(self._loss(sample)))
         self._optimizer.multiply_grads(1 / sample["nsentences"])
         self._optimizer.clip_grad_norm(0.0)
         self._optimizer.step()
@@ -98,13 +98,13 @@ class Runs:
     def train_and_record(self, sample):
         """The same with probes on all gates."""
         sums = self._recorder.sums()
-        self.train(sample, self._recorder.begin(sample, sums.add).watch)
-        self._recorder.stop()
+        self.train(sample, self._recorder.start_batch(sample, sums.add).attach)
+        self._recorder.remove_probes()
 
     def estimate(self, sample):
         """Scores of the heads (Tensor) by one backward pass of the batch."""
         self._model.zero_grad()
-        sums = record(self._model, self._loss, [sample])
+        sums = sum_gradients(self._model, self._loss, [sample])
         return torch.tensor(sums.rows(sums.mean("absolute"))[HEADS])
 
     def loop(self, sample):
@@ -113,15 +113,15 @@ class Runs:
         gates = gates_of(self._model)[HEADS]
         total = 0.0
         for gate in gates:
-            gate.scale = torch.ones(gate.parts, device=self._args.device, requires_grad=True)
+            gate.value = torch.ones(gate.parts, device=self._args.device, requires_grad=True)
         for row in range(sample["nsentences"]):
             self._loss(alone(sample, row)).backward()
-            total = total + torch.stack([gate.scale.grad.abs() for gate in gates])
+            total = total + torch.stack([gate.value.grad.abs() for gate in gates])
             self._model.zero_grad()
             for gate in gates:
-                gate.scale.grad = None
+                gate.value.grad = None
         for gate in gates:
-            gate.scale = None
+            gate.value = None
         return total.cpu() / sample["nsentences"]
 
 

@@ -1,1 +1,1 @@
-"""From gradients of gates to scores."""
+"""Importance scores from the gradients of gates."""
