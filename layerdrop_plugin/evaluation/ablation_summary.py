@@ -1,18 +1,20 @@
-"""What an ablation says, as plain data: the changes of the metrics, head by head, and which of them are no chance.
+"""Results of an ablation as plain data: the change of each metric for each head, and its significance.
 
-mode, task, per      as asked, the kind of model, and what the loss is counted per: "token" or "example"
+mode                 "each" or "all-but-one"
+task                 the kind of model, see Session.kind
+per                  unit of the mean loss: "token" or "example"
 examples, tokens     how many were measured
-whole                the model as it is: loss (nats, of regressions squared error), accuracy (percent), bleu; null
-                     what there is not
-level, correction    of significance, and how p-values were corrected: "Holm", over all tests of a metric
-heads                every head: kind, layer, head; best: whether it is the best single head of its layer (only
-                     where one is kept); and by metric, of those measured, what change it makes
+whole                of the whole model: loss (nats, or squared error for regression), accuracy (percent), bleu; null
+                     if not measured
+level, correction    level of significance, and correction of p-values: "Holm", over all tests of a metric
+heads                of every head: kind, layer, head; best: whether it is the best single head of its layer (only
+                     with "all-but-one"); and for each measured metric:
     change           metric after minus before: loss as above, accuracy in points, BLEU
-    p, p_holm        of the metric's test, as it is and corrected
+    p, p_holm        p-value of the metric's test, uncorrected and corrected
     significant      whether p_holm is below the level
-    broken, mended   accuracy only: answers that turned wrong and right
-bleu                 where measured: examples, beam, signature (sacrebleu's)
-summary              by metric: tests, significant ones, those for the worse and for the better, and the test's name
+    broken, mended   accuracy only: number of answers that became wrong and right
+bleu                 if measured: examples, beam, signature (sacrebleu's)
+summary              of each metric: number of tests, of significant changes, worse and better; name of the test
 """
 
 from tqdm import tqdm
@@ -25,12 +27,12 @@ from .significance import LEVEL, TESTS, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
 METRICS = tuple(TESTS)
-GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a change for the worse
+GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a worsening
 BLEU = ("all", "extremes", "none")
 
 
 def describe(measured: Ablated, session: Session, mode: str) -> dict:
-    """The findings about an ablation of a session's model, before BLEU."""
+    """Summarise an ablation of the session's model, without BLEU; returns the record described above."""
     whole, per_token = measured.whole, session.per_token
     heads = [_entry(head, whole, without, per_token) for head, without in measured.heads.items()]
     if mode == ALL_BUT_ONE:
@@ -57,10 +59,16 @@ def describe(measured: Ablated, session: Session, mode: str) -> dict:
     return record
 
 
-def add_bleu(record: dict, session: Session, subset: str, which: str, extremes: int, max_examples: int, beam: int):
-    """Add BLEU to the findings *record* about a translation model: of all heads, or of the *extremes* by loss.
+def add_bleu(
+    record: dict, session: Session, subset: str, which: str, extremes: int, max_examples: int, beam: int
+) -> None:
+    """Add BLEU to the *record* of a translation model.
 
-    Where an attention keeps only one head, of the best of each layer.
+    Args:
+        which: ``all`` heads, or ``extremes``; with ``all-but-one``, only the best head of each attention counts.
+        extremes: number of heads with the smallest and with the largest change of the loss.
+        max_examples: number of sentences to translate, chosen with the session's seed.
+        beam: beam size.
     """
     examples = translations.examples(session, subset, max_examples)
     translate = translations.translator(session, examples.batches, beam)
@@ -80,7 +88,7 @@ def add_bleu(record: dict, session: Session, subset: str, which: str, extremes: 
 
 
 def choose(heads: list[dict], which: str, extremes: int) -> list[dict]:
-    """The entries to measure further: the best of their layers where known; of them all, or the extremes by loss."""
+    """Entries to measure BLEU of, by ascending change of the loss; see :func:`add_bleu`."""
     ranked = sorted((entry for entry in heads if entry.get("best", True)), key=lambda entry: entry["loss"]["change"])
     if which == "all" or len(ranked) <= 2 * extremes:
         return ranked
@@ -113,16 +121,16 @@ def _mark_best(heads: list[dict]) -> None:
 
 
 def _correct(record: dict, metric: str) -> None:
-    """Correct the p-values of *metric* for their number, and sum them up; nothing where it was not measured."""
-    found = [entry[metric] for entry in record["heads"] if metric in entry]
-    if not found:
+    """Correct the p-values of *metric* for multiple tests, and summarise them; nothing if it was not measured."""
+    tests = [entry[metric] for entry in record["heads"] if metric in entry]
+    if not tests:
         return
-    for test, p_holm in zip(found, holm([test["p"] for test in found]), strict=True):
+    for test, p_holm in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
-    changes = [GROWS_WORSE[metric] * test["change"] for test in found if test["significant"]]
+    changes = [GROWS_WORSE[metric] * test["change"] for test in tests if test["significant"]]
     record["summary"][metric] = {
         "test": TESTS[metric],
-        "tests": len(found),
+        "tests": len(tests),
         "significant": len(changes),
         "worse": sum(change > 0 for change in changes),
         "better": sum(change < 0 for change in changes),

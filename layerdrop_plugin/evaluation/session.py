@@ -1,9 +1,10 @@
-"""A checkpoint on our classes, its task on a data folder, and that folder's examples in batches: none is left out."""
+"""A checkpoint loaded with this plugin's classes, and all examples of a data folder in batches."""
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,32 +17,35 @@ from ..pruning.families import family_of
 from ..pruning.parent import current_weights
 from ..pruning.scores import fingerprint
 
-# fairseq's task -> what it does, and the kind of data folder that it reads.
+if TYPE_CHECKING:
+    from fairseq.data import FairseqDataset
+
+# fairseq's task -> kind of model, and kind of data folder that the task reads.
 TASKS = {
     "sentence_prediction": ("classification", CLASSIFICATION),
     "masked_lm": ("masked_lm", LANGUAGE_MODEL),
     "translation": ("translation", TRANSLATION),
     "language_modeling": ("language_modeling", LANGUAGE_MODEL),
 }
-ANSWERS = ("classification", "regression")  # kinds of models that give one answer for an example
+ANSWERS = ("classification", "regression")  # kinds of models with one output for an example
 BATCH_SIZE = 32
-_versions = functools.cache(versions)  # looking for fairseq's distribution takes a third of a second
+_versions = functools.cache(versions)  # finding fairseq's version takes a third of a second
 
 
 @dataclass(frozen=True)
 class Session:
-    """What :func:`load` gives.
+    """A checkpoint and a data folder, made by :func:`load`.
 
     Attributes:
         path, data: the checkpoint's file and the data folder.
-        model: the model, of our classes, in eval mode and single precision.
-        task: fairseq's task of the checkpoint, on the data folder.
+        model: the model in this plugin's classes, in evaluation mode and single precision.
+        task: the checkpoint's fairseq task, set to the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
         kind: ``classification``, ``regression``, ``masked_lm``, ``translation`` or ``language_modeling``.
-        sha256: of the checkpoint's file.
+        sha256: SHA-256 of the checkpoint's file.
         fingerprint: of the weights of the model's layers.
-        batch_size, max_tokens: most examples and most tokens (padding included) of a batch.
-        seed: of samples of examples and of the masks of masked LM.
+        batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
+        seed: of the choice of examples and of the masks of masked LM.
     """
 
     path: str
@@ -58,12 +62,12 @@ class Session:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, and where :meth:`batches` puts the examples."""
+        """Device of the model and of :meth:`batches`."""
         return next(self.model.parameters()).device
 
     @property
     def per_token(self) -> bool:
-        """Whether losses are compared per target token, rather than per example."""
+        """Whether losses are reported per target token rather than per example."""
         return self.kind not in ANSWERS
 
     def split(self, subset: str) -> Split:
@@ -72,26 +76,28 @@ class Session:
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
-        found = find_split(self.data, subset)
+        split = find_split(self.data, subset)
         wanted = TASKS[self.cfg["task"]["_name"]][1]
-        if found.kind != wanted:
-            raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {found.kind}")
-        return found
+        if split.kind != wanted:
+            raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {split.kind}")
+        return split
 
-    def dataset(self, subset: str):
-        """fairseq's dataset of *subset*, loaded once.
+    def dataset(self, subset: str) -> "FairseqDataset":
+        """fairseq's dataset of *subset*, loaded at the first call.
 
         Raises:
-            LayerdropError: as :meth:`split`, or it cannot be read or is empty.
+            LayerdropError: as :meth:`split`, or the subset cannot be read or is empty.
         """
         split = self.split(subset)
         if subset not in self.task.datasets:
-            split.sizes()  # says so if it is empty or broken
+            split.sizes()  # raises LayerdropError if it is empty or broken
             try:
                 with quiet():
                     self.task.load_dataset(subset)
             except Exception as error:  # a foreign or truncated file fails in many ways
-                raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {_line(error)}") from error
+                raise LayerdropError(
+                    f"cannot read the split '{subset}' of {self.data}: {_first_line(error)}"
+                ) from error
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no examples")
@@ -99,7 +105,7 @@ class Session:
         return dataset
 
     def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
-        """Numbers of all examples of *subset*, ascending, or of *max_examples* of them drawn with the seed.
+        """Indices of all examples of *subset*, ascending, or of *max_examples* of them chosen with the seed.
 
         Raises:
             LayerdropError: as :meth:`dataset`, or *max_examples* is not positive.
@@ -112,13 +118,13 @@ class Session:
         return np.sort(np.random.default_rng(self.seed).choice(count, size=max_examples, replace=False))
 
     def batches(self, subset: str, max_examples: int | None = None) -> list[dict]:
-        """The examples of *subset* as fairseq collates them, on the model's device, shortest first.
+        """The examples of *subset* as fairseq batches on the model's device, shortest first.
 
-        ``sample["id"]`` has the numbers of the examples; what they are is in :meth:`examples`.
+        ``sample["id"]`` has the indices of a batch's examples; :meth:`examples` gives those of all batches.
 
         Raises:
-            LayerdropError: as :meth:`examples`, or an example is too long for the model, or has no label, or one that
-                the model does not know.
+            LayerdropError: as :meth:`examples`, or an example is too long for the model, or has no label or one that
+                the model does not have.
         """
         from fairseq import utils
 
@@ -138,7 +144,7 @@ class Session:
         return [utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample for sample in samples]
 
     def signature(self, subset: str, command: str | None = None) -> dict:
-        """What a number was measured with, for reports: model, data, software, seed."""
+        """Provenance of a measurement, for reports: model, data, software, seed."""
         return {
             "checkpoint": {"path": str(self.path), "sha256": self.sha256, "model": self.fingerprint},
             "data_sha256": self.split(subset).sha256(),
@@ -166,28 +172,28 @@ class Session:
         if "target" not in samples[0]:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no labels")
         classes = self.cfg["task"]["num_classes"]
-        found = {int(label) for sample in samples for label in sample["target"].view(-1)}
-        if self.kind == "classification" and not found <= set(range(classes)):
+        labels = {int(label) for sample in samples for label in sample["target"].view(-1)}
+        if self.kind == "classification" and not labels <= set(range(classes)):
             raise LayerdropError(f"the data in {self.data} has other labels than the model's {classes} classes")
 
 
 def load(
-    path,
-    data,
+    path: str | Path,
+    data: str | Path,
     *,
     batch_size: int | None = BATCH_SIZE,
     max_tokens: int | None = None,
     seed: int = 1,
     cpu: bool = False,
 ) -> Session:
-    """Load the checkpoint *path* on our classes, whatever it calls itself, with its task on the folder *data*.
+    """Load the checkpoint *path*, of a stock or plugin architecture, with its task on the folder *data*.
 
     Args:
         cpu: use the CPU even where there is a GPU.
 
     Raises:
-        LayerdropError: the checkpoint or the data cannot be read or do not go together, or the checkpoint is of a model
-            or a task that is not ours.
+        LayerdropError: the checkpoint or the data cannot be read or do not fit together, or the architecture or the
+            task is not supported.
     """
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
@@ -195,16 +201,16 @@ def load(
     if not Path(data).is_dir():
         raise LayerdropError(f"the data folder {data} does not exist: check the path")
     state = checkpoint.read(path)
-    cfg = _on_our_classes(state["cfg"], path, data, seed)
-    kind = _kind(cfg, state["model"], path)
-    ours = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
+    cfg = _with_plugin_classes(state["cfg"], path, data, seed)
+    kind = _model_kind(cfg, state["model"], path)
+    state_to_load = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
     try:
         with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=ours)
+            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state_to_load)
     except LayerdropError:
         raise
-    except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a missing file, ...
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {_line(error)}") from error
+    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
+        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
         path=str(path),
@@ -221,32 +227,32 @@ def load(
     )
 
 
-def _on_our_classes(cfg: dict, path, data, seed: int) -> dict:
-    """A checkpoint's *cfg* that names our model of its family and the folder *data*."""
+def _with_plugin_classes(cfg: dict, path, data, seed: int) -> dict:
+    """A checkpoint's *cfg* with this plugin's architecture for its family, drop rates 0 and the folder *data*."""
     from fairseq.models import MODEL_REGISTRY
 
-    ours = f"layerdrop_{family_of(cfg['model']).stock}"
-    if ours not in MODEL_REGISTRY:
+    architecture = f"layerdrop_{family_of(cfg['model']).stock}"
+    if architecture not in MODEL_REGISTRY:
         raise LayerdropError(f"{path} is a {family_of(cfg['model']).stock}, whose parts cannot be gated")
     name = str((cfg.get("task") or {}).get("_name")).removeprefix("pruning_")
     if name not in TASKS:
         raise LayerdropError(f"{path} was trained for the task {name!r}: it must be one of {', '.join(TASKS)}")
     task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
     if "eval_bleu" in task:
-        task["eval_bleu"] = False  # would ask for tokenizers that only its own training needs
+        task["eval_bleu"] = False  # it would load tokenizers that only validation during training needs
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"))}
-    return cfg | {"model": cfg["model"] | {"_name": ours, "arch": ours} | rates, "task": task}
+    return cfg | {"model": cfg["model"] | {"_name": architecture, "arch": architecture} | rates, "task": task}
 
 
-def _kind(cfg: dict, weights: dict, path) -> str:
+def _model_kind(cfg: dict, weights: dict, path) -> str:
     kind = TASKS[cfg["task"]["_name"]][0]
     if kind != "classification":
         return kind
     head = cfg["task"].get("classification_head_name", "sentence_classification_head")
-    if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would load it with a random one
+    if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would initialise it at random
         raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
     return "regression" if cfg["task"].get("regression_target") else "classification"
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

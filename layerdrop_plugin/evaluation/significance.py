@@ -1,6 +1,7 @@
-"""Whether two measurements of the same examples differ by more than chance, and by Holm's method over many of them."""
+"""Paired tests of two measurements of the same examples, and Holm's correction for multiple tests."""
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 
@@ -15,10 +16,9 @@ TESTS = {
 
 
 def paired_t_test(differences: np.ndarray) -> float:
-    """Two-sided p-value of the mean of *differences* (one per example) being 0.
+    """Two-sided p-value of the hypothesis that the mean of *differences* (examples,) is 0.
 
-    It is a test of the mean itself, which is what a change in the loss is; with hundreds of examples the mean is
-    close to normal however the differences are spread.
+    With hundreds of examples the mean is close to normal for any distribution of the differences.
     """
     if len(differences) < 2 or not differences.any():
         return 1.0
@@ -28,7 +28,11 @@ def paired_t_test(differences: np.ndarray) -> float:
 
 
 def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
-    """Two-sided exact p-value that as many answers turn wrong as turn right; *before* and *after* are booleans."""
+    """Two-sided exact p-value of the hypothesis that as many answers become wrong as right.
+
+    Args:
+        before, after: whether each answer is correct, booleans (examples,).
+    """
     broken, mended = int((before & ~after).sum()), int((~before & after).sum())
     if broken + mended == 0:
         return 1.0
@@ -36,7 +40,7 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being *p_values* of one family of tests (Holm 1979, step-down), in their order."""
+    """*p_values* of one family of tests, corrected by Holm's step-down method (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, least = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -45,7 +49,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def stats():
+def stats() -> ModuleType:
     """scipy.stats.
 
     Raises:

@@ -4,6 +4,7 @@ import contextlib
 from argparse import Namespace
 from collections.abc import Iterator
 
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerDecoder
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -20,7 +21,14 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
     ``layerdrop_warmup_updates`` and ``seed``.
     """
 
-    def __init__(self, args, dictionary, embed_tokens, no_encoder_attn=False, output_projection=None):
+    def __init__(
+        self,
+        args: Namespace | DictConfig,
+        dictionary: Dictionary,
+        embed_tokens: nn.Embedding,
+        no_encoder_attn: bool = False,
+        output_projection: nn.Module | None = None,
+    ):
         super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
         self.dropout_module.module_name = TransformerDecoder.__name__  # the name that --retain-dropout-modules compares
         self._on_layer_stack(args)

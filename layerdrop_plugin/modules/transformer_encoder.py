@@ -1,7 +1,11 @@
 """fairseq's Transformer encoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
+from argparse import Namespace
+
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerEncoder
-from torch import Tensor
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from .layer_stack import LayerStack
 from .scriptable import Scriptable
@@ -19,7 +23,9 @@ class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
 
     beam_size = 1  # of the next search; set by the model's set_beam_size()
 
-    def __init__(self, args, dictionary, embed_tokens, return_fc=False):
+    def __init__(
+        self, args: Namespace | DictConfig, dictionary: Dictionary, embed_tokens: nn.Embedding, return_fc: bool = False
+    ):
         super().__init__(args, dictionary, embed_tokens, return_fc=return_fc)
         self.dropout_module.module_name = TransformerEncoder.__name__  # the name that --retain-dropout-modules compares
         self.layers = LayerStack.from_args(self.layers, args, "encoder")
