@@ -4,12 +4,12 @@
 #
 #   bash recipes/compare_layerdrop.sh [--out DIR] [--seeds N] [--jobs N] [--preset tiny|base]
 #
-#   --out DIR          everything lands here (default: compare/ in the checkout)
-#   --seeds N          trainings of each kind, with the seeds 1 to N (default: 3)
+#   --out PATH         everything lands here (default: compare/ in the checkout)
+#   --seeds N          trainings of each kind, with the seeds 1 to N [default: 3]
 #   --jobs N           how many train at a time (default: one a core, of one thread each; on GPUs one)
-#   --preset NAME      tiny (the default) or base: COMPARE_… in recipes/presets/NAME.sh
+#   --preset NAME      tiny or base: COMPARE_… in recipes/presets/NAME.sh [env: PRESET] [default: tiny]
 #   --quickstart DIR   take the speeches that quickstart.sh has prepared there
-#   --downloads DIR    keeps what is fetched (default: DIR/downloads)
+#   --downloads PATH   keeps what is fetched (default: DIR/downloads)
 #   --tiny-slice       a few hundred sentences and toy models: shows that it runs, the numbers mean nothing
 #
 # A masked language model (encoder) and a translation model (encoder and decoder) are trained with p = 0.2 and with p = 0,
@@ -20,62 +20,32 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=lib/environment.sh
-source "$RECIPES/lib/environment.sh"
-# shellcheck source=lib/training.sh
-source "$RECIPES/lib/training.sh"
-# shellcheck source=lib/steps.sh
-source "$RECIPES/lib/steps.sh"
-
-OUT=$ROOT/compare SEEDS=3 JOBS='' PRESET=${PRESET:-tiny} QUICKSTART='' DOWNLOADS='' SLICE=''
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        -h | --help) usage ;;
-        --out) OUT=$(value "$1" "$@"); shift 2 ;;
-        --seeds) SEEDS=$(value "$1" "$@"); shift 2 ;;
-        --jobs) JOBS=$(value "$1" "$@"); shift 2 ;;
-        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
-        --quickstart) QUICKSTART=$(value "$1" "$@"); shift 2 ;;
-        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
-        --tiny-slice) SLICE=yes; shift ;;
-        *) die "unknown argument $1 (see --help)" 2 ;;
-    esac
-done
-[[ $SEEDS =~ ^[1-9][0-9]*$ ]] || die "--seeds $SEEDS: want a number from 1" 2
-[[ -z $JOBS || $JOBS =~ ^[1-9][0-9]*$ ]] || die "--jobs $JOBS: want a number from 1" 2
-OUT=$(absolute "$OUT")
-DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
+options "$@"
+OUT=${OUT:-$ROOT/compare}
+DOWNLOADS=${DOWNLOADS:-$OUT/downloads}
 SPEECHES=$OUT/data/speeches VERSES=$OUT/data/verses
 if [[ -n $QUICKSTART ]]; then
-    SPEECHES=$(absolute "$QUICKSTART")/data/speeches
+    SPEECHES=$QUICKSTART/data/speeches
     need_file "$SPEECHES/done"
 fi
 
-LIMIT_SPEECHES=() LIMIT_VERSES=() TOY_LANGUAGE_MODEL=() TOY_TRANSLATION=()
-if [[ -n $SLICE ]]; then
+LIMIT_SPEECHES=() LIMIT_VERSES=()
+if has --tiny-slice; then
+    slice
+    export NMT_SHAPE="$NMT_SHAPE --encoder-layers 1"
     LIMIT_SPEECHES=(--limit 400 --valid 0.1 --vocab-size 300)
     LIMIT_VERSES=(--limit 400 --limit-valid 16 --vocab-size 300 --max-tokens-per-sentence 150)
-    ENCODER=(--encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2)
-    DECODER=(--decoder-embed-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 2)
-    TOY_LANGUAGE_MODEL=(--encoder-layers 2 "${ENCODER[@]}")
-    TOY_TRANSLATION=(--encoder-layers 1 "${ENCODER[@]}" --decoder-layers 2 "${DECODER[@]}")
-    export PRETRAIN_TOKENS=64 PRETRAIN_WARMUP=2 PRETRAIN_SAVE_UPDATES=4 NMT_WARMUP=2 NMT_SAVE_UPDATES=4 NMT_BEAM=2
-    export COMPARE_PRETRAIN_UPDATES=8 COMPARE_NMT_UPDATES=8 COMPARE_SENTENCES=8 LOG_INTERVAL=2
 fi
 preset "$PRESET"
 
-STEPS=4
-step "software"
-use_environment report matplotlib scipy sacrebleu
-need_software
-user_dir
-gpus
+software 4 report matplotlib scipy sacrebleu
+device
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 if [[ $GPUS -gt 0 ]]; then
-    JOBS=${JOBS:-1} DEVICE=()
+    JOBS=${JOBS:-1}
 else
     CORES=$(env -u OMP_NUM_THREADS nproc) # which takes that variable for the number of cores
-    JOBS=${JOBS:-$(((CORES + OMP_NUM_THREADS - 1) / OMP_NUM_THREADS))} DEVICE=(--cpu)
+    JOBS=${JOBS:-$(((CORES + OMP_NUM_THREADS - 1) / OMP_NUM_THREADS))}
 fi
 
 step "data: speeches, Bible verses"
@@ -105,38 +75,40 @@ job() {
 
 # Only the last checkpoint is scored: every training has the same number of updates.
 train_masked_lm() {
-    PRETRAIN_LAYERDROP=$1 PRETRAIN_UPDATES=$COMPARE_PRETRAIN_UPDATES recipe pretrain.sh --data "$SPEECHES" --out "$3" \
-        --seed "$2" "${TOY_LANGUAGE_MODEL[@]}"
+    PRETRAIN_LAYERDROP=$1 PRETRAIN_UPDATES=$COMPARE_PRETRAIN_UPDATES recipe pretrain.sh --data "$SPEECHES" --out "$3" --seed "$2"
 }
 
 train_translation() {
     NMT_ENCODER_LAYERDROP=$1 NMT_DECODER_LAYERDROP=$1 NMT_UPDATES=$COMPARE_NMT_UPDATES recipe train_nmt.sh --data "$VERSES" \
-        --out "$3" --seed "$2" --keep-interval-updates-pattern -1 "${TOY_TRANSLATION[@]}"
+        --out "$3" --seed "$2" --keep-interval-updates-pattern -1
 }
 
 # score_depths TASK P SEED PARENT: every depth of the encoder, then of the decoder, up to all of its layers; of a side with
 # one layer there is nothing to compare.
 score_depths() {
-    local shape encoder decoder depth
-    shape=$(layers "$4")
-    read -r encoder decoder <<<"$shape"
-    for ((depth = 1; encoder > 1 && depth <= encoder; depth++)); do score_child "$@" encoder "$depth" "$encoder"; done
-    for ((depth = 1; decoder > 1 && depth <= decoder; depth++)); do score_child "$@" decoder "$depth" "$decoder"; done
+    local sides=(encoder decoder) described layers i depth
+    described=$(shape layers "$4")
+    mapfile -t layers <<<"$described"
+    for i in 0 1; do
+        for ((depth = 1; layers[i] > 1 && depth <= layers[i]; depth++)); do
+            once "$(result "${sides[i]}" "$depth")" "$4" -- score_child "$@" "${sides[i]}" "$depth" "${layers[i]}"
+        done
+    done
 }
 
 # score_child TASK P SEED PARENT SIDE DEPTH LAYERS: the child lives as long as its scoring.
 score_child() {
-    local task=$1 p=$2 seed=$3 model=$4 side=$5 depth=$6 layers=$7 point
-    local result=$OUT/results/$NAME-$side-$depth.json child=$OUT/children/$NAME-$side-$depth
-    if [[ -f $result ]]; then return; fi
-    if [[ $depth -lt $layers ]]; then
-        recipe prune.sh --from "$model" "--$side-layers" "even:$depth" --out "$child"
+    local child=$OUT/children/$NAME-$5-$6 model=$4 point
+    if [[ $6 -lt $7 ]]; then
+        recipe prune.sh --from "$4" "--$5-layers" "even:$6" --out "$child"
         model=$child/child.pt
     fi
-    point=$(printf '{"task": "%s", "train": "p = %s", "seed": %d, "kept": %d, "side": "%s"}' "$task" "$p" "$seed" "$depth" "$side")
-    score_"${task//-/_}" "$model" "$result" --name "p = $p, $side $depth" --seed "$seed" --point "$point"
+    point=$(printf '{"task": "%s", "train": "p = %s", "seed": %d, "kept": %d, "side": "%s"}' "$1" "$2" "$3" "$6" "$5")
+    score_"${1//-/_}" "$model" "$(result "$5" "$6")" --name "p = $2, $5 $6" --seed "$3" --point "$point"
     rm -rf -- "$child"
 }
+
+result() { printf '%s/results/%s-%s-%d.json' "$OUT" "$NAME" "$1" "$2"; }
 
 score_translation() {
     recipe evaluate_nmt.sh --model "$1" --data "$VERSES" --split test --out "$2" "${@:3}"
@@ -144,13 +116,10 @@ score_translation() {
 
 # The masks are drawn with the same seed for all models.
 score_masked_lm() {
-    local log=${2%.json}.log
-    mkdir -p -- "$(dirname -- "$log")"
-    rm -f -- "$log"
-    run_logged "$log" fairseq-validate "$SPEECHES" --user-dir "$LAYERDROP_USER_DIR" "${DEVICE[@]}" --path "$1" \
+    run_logged "${2%.json}.log" fairseq-validate "$SPEECHES" "${DEVICE[@]}" --path "$1" \
         --task masked_lm --criterion masked_lm --valid-subset valid --seed 1 --batch-size 32 --required-batch-size-multiple 1 \
         --num-workers "$NUM_WORKERS" --log-format json
-    run layerdrop score --log "$log" --checkpoint "$1" --split valid --data "$SPEECHES" --out "$2" "${@:3}"
+    run layerdrop score --log "${2%.json}.log" --checkpoint "$1" --split valid --data "$SPEECHES" --out "$2" "${@:3}"
 }
 
 # ---------------------------------------------------------------- all jobs
@@ -169,13 +138,13 @@ set -m
 exec 3>&1
 NAMES=()
 for TASK in translation masked-lm; do # the longer ones first
-    for ((SEED = 1; SEED <= SEEDS; SEED++)); do
+    for ((S = 1; S <= SEEDS; S++)); do
         for P in "$COMPARE_LAYERDROP" 0; do
-            NAME=$TASK-p$P-seed$SEED
+            NAME=$TASK-p$P-seed$S
             NAMES+=("$NAME")
             rm -f -- "$OUT/logs/$NAME.done"
             while [[ $(jobs -pr | wc -l) -ge $JOBS ]]; do wait -n || true; done
-            job "$TASK" "$P" "$SEED" >"$OUT/logs/$NAME.log" 2>&1 &
+            job "$TASK" "$P" "$S" >"$OUT/logs/$NAME.log" 2>&1 &
         done
     done
 done

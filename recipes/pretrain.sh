@@ -3,50 +3,27 @@
 #
 #   bash recipes/pretrain.sh --data DIR --out DIR [--preset tiny|base|large] [--seed N] [FAIRSEQ-TRAIN OPTIONS]
 #
-#   --data DIR      masked-LM data (recipes/data/prepare_text.sh or speeches.sh makes it)
-#   --out DIR       where the checkpoints go (default: pretrained)
-#   --preset NAME   tiny (2 cores; the default), base or large (the papers' flags, GPUs): recipes/presets/NAME.sh
-#   --seed N        default: 1
+#   --data DIR      masked-LM data (recipes/data/prepare_text.sh or speeches.sh makes it) (required)
+#   --out PATH      where the checkpoints go [default: pretrained]
+#   --preset NAME   tiny (2 cores), base or large (the papers' flags, GPUs): recipes/presets/NAME.sh [default: tiny]
+#   --seed SEED     [default: 1]
+#   --*             other options go to fairseq-train unchanged and win over the preset's
 #
-# Other options go to fairseq-train unchanged and win over the preset's; variables of the preset can also be set in
-# the environment: PRETRAIN_UPDATES=5000 bash recipes/pretrain.sh …
+# Variables of the preset can also be set in the environment: PRETRAIN_UPDATES=5000 bash recipes/pretrain.sh …
 # Run it again after a kill and it resumes; run it again when finished and it does nothing.
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=lib/training.sh
-source "$RECIPES/lib/training.sh"
-
-DATA='' OUT=pretrained PRESET=tiny SEED=1 EXTRA=()
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        -h | --help) usage ;;
-        --data) DATA=$(value "$1" "$@"); shift 2 ;;
-        --out) OUT=$(value "$1" "$@"); shift 2 ;;
-        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
-        --seed) SEED=$(value "$1" "$@"); shift 2 ;;
-        --) shift; EXTRA+=("$@"); break ;;
-        *) EXTRA+=("$1"); shift ;;
-    esac
-done
-need --data "$DATA"
-DATA=$(absolute "$DATA") OUT=$(absolute "$OUT")
-need_dir "$DATA"
+options "$@"
 need_file "$DATA/dict.txt"
 preset "$PRESET"
 need_software
-gpus
-
-# The same batch on any number of GPUs: what one pass leaves is accumulated.
-WORKERS=$((GPUS > 1 ? GPUS : 1))
-UPDATE_FREQ=$((PRETRAIN_BATCH / (PRETRAIN_BATCH_PER_GPU * WORKERS)))
-UPDATE_FREQ=$((UPDATE_FREQ > 1 ? UPDATE_FREQ : 1))
-BATCH=$PRETRAIN_BATCH MACHINE=(--batch-size "$PRETRAIN_BATCH_PER_GPU" --update-freq "$UPDATE_FREQ")
-if [[ $GPUS -gt 0 && -n $PRETRAIN_PRECISION ]]; then MACHINE+=("$PRETRAIN_PRECISION"); fi
+read -ra SHAPE <<<"$PRETRAIN_SHAPE"
+share --batch-size "$PRETRAIN_BATCH" "$PRETRAIN_BATCH_PER_GPU" "$PRETRAIN_PRECISION"
 
 train "$DATA" "$OUT" \
     --task masked_lm --criterion masked_lm \
-    --arch "$PRETRAIN_ARCH" --encoder-layerdrop "$PRETRAIN_LAYERDROP" \
+    --arch "$PRETRAIN_ARCH" "${SHAPE[@]}" --encoder-layerdrop "$PRETRAIN_LAYERDROP" \
     --max-positions "$PRETRAIN_TOKENS" --tokens-per-sample "$PRETRAIN_TOKENS" --sample-break-mode none \
     --dropout "$PRETRAIN_DROPOUT" --attention-dropout "$PRETRAIN_DROPOUT" --weight-decay 0.01 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \
@@ -55,6 +32,6 @@ train "$DATA" "$OUT" \
     --required-batch-size-multiple 1 \
     --save-interval-updates "$PRETRAIN_SAVE_UPDATES" --keep-interval-updates 1 --no-epoch-checkpoints \
     --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
-    --log-format simple --log-interval "$LOG_INTERVAL" "${EXTRA[@]}"
+    --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
 say "pre-trained: $OUT/checkpoint_best.pt"

@@ -5,15 +5,15 @@
 #   bash recipes/translate.sh --src FILE --tgt FILE --src-lang NAME --tgt-lang NAME [--out DIR] …
 #   bash recipes/translate.sh --data DIR [--out DIR] …
 #
-#   --out DIR         everything lands here (default: translate/ in the checkout)
-#   --preset NAME     tiny (2 cores; the default), base (one GPU, minutes), or iwslt and wmt (the papers', with --data);
-#                     PRESET=NAME in the environment does the same
+#   --out PATH        everything lands here (default: translate/ in the checkout)
+#   --preset NAME     tiny (2 cores), base (one GPU, minutes), or iwslt and wmt (the papers', with --data)
+#                     [env: PRESET] [default: tiny]
 #   --src, --tgt FILE    sentences of your own, line by line each other's translation (default: Bible verses); tiny keeps
 #                     those of at most 40 pieces, and 400 for the test
-#   --src-lang, --tgt-lang NAME   their languages (default: es and en)
+#   --src-lang, --tgt-lang LANG   their languages (default: es and en)
 #   --data DIR        data that fairseq-preprocess made, such as IWSLT'14 or WMT'16 of fairseq's examples
-#   --seed N          default: 1
-#   --downloads DIR   keeps what is fetched (default: DIR/downloads)
+#   --seed SEED       [default: 1]
+#   --downloads PATH  keeps what is fetched (default: DIR/downloads)
 #   --parent-only     stop when the parent is trained
 #   --tiny-slice      a few hundred sentences and a toy model: shows that it runs, the numbers mean nothing
 #
@@ -24,57 +24,22 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
-# shellcheck source=lib/environment.sh
-source "$RECIPES/lib/environment.sh"
-# shellcheck source=lib/training.sh
-source "$RECIPES/lib/training.sh"
-# shellcheck source=lib/translation.sh
-source "$RECIPES/lib/translation.sh"
-# shellcheck source=lib/steps.sh
-source "$RECIPES/lib/steps.sh"
-
-OUT=$ROOT/translate PRESET=${PRESET:-tiny} SRC='' TGT='' SRC_LANG='' TGT_LANG='' DATA='' SEED=1 DOWNLOADS='' SLICE='' PARENT_ONLY=''
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        -h | --help) usage ;;
-        --out) OUT=$(value "$1" "$@"); shift 2 ;;
-        --preset) PRESET=$(value "$1" "$@"); shift 2 ;;
-        --src) SRC=$(value "$1" "$@"); shift 2 ;;
-        --tgt) TGT=$(value "$1" "$@"); shift 2 ;;
-        --src-lang) SRC_LANG=$(value "$1" "$@"); shift 2 ;;
-        --tgt-lang) TGT_LANG=$(value "$1" "$@"); shift 2 ;;
-        --data) DATA=$(value "$1" "$@"); shift 2 ;;
-        --seed) SEED=$(value "$1" "$@"); shift 2 ;;
-        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
-        --parent-only) PARENT_ONLY=yes; shift ;;
-        --tiny-slice) SLICE=yes; shift ;;
-        *) die "unknown argument $1 (see --help)" 2 ;;
-    esac
-done
-[[ $SEED =~ ^[0-9]+$ ]] || die "--seed $SEED: want a whole number" 2
-[[ -z $SRC$TGT || -n $SRC && -n $TGT ]] || die "--src and --tgt go together" 2
-[[ -z $SRC || -z $DATA ]] || die "--src and --tgt exclude --data" 2
-[[ -z $SRC_LANG$TGT_LANG || -n $SRC_LANG && -n $TGT_LANG ]] || die "--src-lang and --tgt-lang go together" 2
+options "$@"
+together --src --tgt
+together --src-lang --tgt-lang
+excludes --src --data
 [[ -z $SRC || -n $SRC_LANG ]] || die "--src and --tgt need --src-lang and --tgt-lang" 2
 [[ $PRESET != iwslt && $PRESET != wmt || -n $DATA ]] || die "--preset $PRESET needs --data (see recipes/presets/$PRESET.sh)" 2
-for FILE in "$SRC" "$TGT"; do
-    if [[ -n $FILE ]]; then need_file "$FILE"; fi
-done
-OUT=$(absolute "$OUT")
-DOWNLOADS=$(absolute "${DOWNLOADS:-$OUT/downloads}")
-
-PREPARE=() TIMING=(--repeats 5 --max-sentences 128) TOY=()
-if [[ -n $SLICE ]]; then
+OUT=${OUT:-$ROOT/translate}
+DOWNLOADS=${DOWNLOADS:-$OUT/downloads}
+PREPARE=() TIMING=(--repeats 5 --max-sentences 128) TIMED=()
+if has --tiny-slice; then
+    slice
     PREPARE=(--limit 400 --limit-valid 16 --limit-test 16 --vocab-size 300 --max-tokens-per-sentence 150)
     TIMING=(--repeats 1 --max-sentences 4 --batch-sizes 4 --threads 1)
-    for SIDE in encoder decoder; do
-        TOY+=("--$SIDE-layers" 2 "--$SIDE-embed-dim" 32 "--$SIDE-ffn-embed-dim" 64 "--$SIDE-attention-heads" 2)
-    done
-    export NMT_UPDATES=8 NMT_WARMUP=2 NMT_SAVE_UPDATES=2 NMT_FINETUNE_UPDATES=4 NMT_FINETUNE_WARMUP=1 NMT_BEAM=2 LOG_INTERVAL=2
-    export NMT_CHILDREN='both-1-1=even:1+even:1'
 fi
 preset "$PRESET"
-if [[ -z $SLICE && -n $NMT_LIMIT_TEST ]]; then PREPARE+=(--limit-test "$NMT_LIMIT_TEST"); fi
+if [[ -z $TINY_SLICE && $NMT_LIMIT_TEST -gt 0 ]]; then PREPARE+=(--limit-test "$NMT_LIMIT_TEST"); fi
 
 # child NAME=ENCODER-SPEC+DECODER-SPEC: sets NAME, and KEEP to what prune.sh is told; `all` leaves a side whole.
 child() {
@@ -86,40 +51,30 @@ child() {
 
 # What cannot be used is refused before anything is installed.
 for CHILD in $NMT_CHILDREN; do child "$CHILD"; done
-if [[ -n $DATA ]]; then
-    DATA=$(absolute "$DATA")
-    need_dir "$DATA"
-    for SPLIT in train valid test; do languages "$DATA" "$SPLIT"; done
-fi
-LANGUAGES=()
-if [[ -n $SRC_LANG ]]; then LANGUAGES=(--src-lang "$SRC_LANG" --tgt-lang "$TGT_LANG"); fi
+if [[ -n $DATA ]]; then languages "$DATA" train valid test; fi
+given --src-lang --tgt-lang
 
-STEPS=8
-step "software"
-use_environment report matplotlib scipy sacrebleu
-need_software
-user_dir
+software 8 report matplotlib scipy sacrebleu
 
 if [[ -n $DATA ]]; then
     step "parallel text: $DATA"
 elif [[ -n $SRC ]]; then
     step "parallel text: $SRC, $TGT"
     DATA=$OUT/data/text
-    recipe data/prepare_parallel.sh "${LANGUAGES[@]}" --src "$SRC" --tgt "$TGT" --out "$DATA" "${PREPARE[@]}"
+    recipe data/prepare_parallel.sh "${GIVEN[@]}" --src "$SRC" --tgt "$TGT" --out "$DATA" "${PREPARE[@]}"
 else
     step "parallel text: Bible verses"
     DATA=$OUT/data/verses
-    recipe data/verses.sh "${LANGUAGES[@]}" --out "$DATA" --downloads "$DOWNLOADS" "${PREPARE[@]}"
+    recipe data/verses.sh "${GIVEN[@]}" --out "$DATA" --downloads "$DOWNLOADS" "${PREPARE[@]}"
 fi
-
 languages "$DATA" test
-LANGUAGES=(--src-lang "$SRC_LANG" --tgt-lang "$TGT_LANG")
+given --data --src-lang --tgt-lang --seed
 
 step "train a translation model with LayerDrop"
-recipe train_nmt.sh --data "$DATA" "${LANGUAGES[@]}" --out "$OUT/parent" --seed "$SEED" "${TOY[@]}"
+recipe train_nmt.sh "${GIVEN[@]}" --out "$OUT/parent"
 PARENT=$OUT/parent/checkpoint_best.pt
-EARLY=$(first_checkpoint "$OUT/parent")
-if [[ -n $PARENT_ONLY ]]; then exit 0; fi
+EARLY=$("$PYTHON" "$RECIPES/lib/training_checkpoints.py" first "$OUT/parent")
+if has --parent-only; then exit; fi
 
 step "prune: layers of the decoder, of the encoder, of both"
 NAMES=(parent) MODELS=("$PARENT")
@@ -130,14 +85,11 @@ for CHILD in $NMT_CHILDREN; do
 done
 
 step "fine-tune $NAME"
-recipe finetune_nmt.sh --data "$DATA" "${LANGUAGES[@]}" --from "${MODELS[-1]}" --out "$OUT/finetuned/$NAME" --seed "$SEED"
+recipe finetune_nmt.sh "${GIVEN[@]}" --from "${MODELS[-1]}" --out "$OUT/finetuned/$NAME"
 NAMES+=("$NAME, fine-tuned") MODELS+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
 
 step "evaluate on the test split"
-TIMED=()
-for I in "${!MODELS[@]}"; do
-    TIMED+=("${NAMES[I]}=${MODELS[I]}")
-done
+for I in "${!MODELS[@]}"; do TIMED[I]=${NAMES[I]}=${MODELS[I]}; done
 if [[ -n $EARLY ]]; then
     UPDATES=${EARLY##*_}
     NAMES+=("parent at ${UPDATES%.pt} updates") MODELS+=("$EARLY")

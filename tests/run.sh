@@ -8,8 +8,6 @@
 
 # shellcheck source=../recipes/lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../recipes/lib/common.sh"
-# shellcheck source=../recipes/lib/environment.sh
-source "$RECIPES/lib/environment.sh"
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; fi
 

@@ -1,5 +1,7 @@
 """Data folders: their kind, their examples, their hash."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,51 @@ def test_folders_that_are_refused(folders):
     save_dataset(folders[LANGUAGE_MODEL] / "test", [], 24)
     with pytest.raises(LayerdropError, match="has no examples"):
         find_split(folders[LANGUAGE_MODEL], "test").sizes()
+
+
+def test_a_translation_may_be_asked_for_the_other_way_round(folders, tmp_path):
+    folder = save_translation_data(tmp_path / "mt", [[1], [2, 3]], "valid")
+    there, back = (find_split(folder, "test", pair) for pair in (("de", "en"), ("en", "de")))
+    names = [[path.name for path in split.prefixes] for split in (there, back)]
+    assert names == [["test.de-en.de"], ["test.de-en.en"]]
+    assert back.languages == ("en", "de") and back.sizes().tolist() == [3, 2, 4]
+    assert back.sha256() == there.sha256() == find_split(folder, "test").sha256()
+    assert back.sha256() != find_split(folder, "valid", ("en", "de")).sha256()
+    with pytest.raises(LayerdropError, match="has 'test' of de-en, but the model translates en-fr"):
+        find_split(folder, "test", ("en", "fr"))
+    for language in ("de", "fr"):
+        shutil.copy(folder / "test.de-en.de.idx", folder / f"test.de-fr.{language}.idx")
+    assert find_split(folder, "test", ("en", "de")).sha256() == there.sha256()  # of several pairs the one asked for
+    before = back.sha256()
+    (folder / "test.de-en.en.bin").write_bytes(b"something else")
+    assert back.sha256() != before
+
+
+@pytest.mark.parametrize("kind", [CLASSIFICATION, TRANSLATION, LANGUAGE_MODEL])
+def test_a_training_set_is_all_its_files_and_folders(folders, tmp_path, kind):
+    folder = folders[kind]
+    alone = find_split(folder, "test")
+    for file in [*folder.rglob("test.*")]:
+        for name in ("test1", "test2", "test4"):
+            shutil.copy(file, file.with_name(file.name.replace("test.", f"{name}.")))
+    assert find_split(folder, "test").sha256() == alone.sha256()  # which has other splits beside it
+    found = find_split(folder, "test", training=True)
+    assert found.sizes().tolist() == alone.sizes().tolist() * 3
+    before = found.sha256()
+    other = shutil.copytree(folder, tmp_path / "other")
+    joined = find_split(f"{folder}:{other}", "test", training=True)
+    assert joined.roots == (folder, other) and len(joined.sizes()) == 6 * len(alone.sizes())
+    assert find_split(f"{folder}:{other}", "test").roots == (folder,)
+    hashes = {before, joined.sha256(), alone.sha256()}
+    for count, (root, name) in enumerate(((folder, "test4"), (folder, "test2"), (other, "test1")), start=3):
+        file = sorted(root.rglob(f"{name}.*.bin" if kind == TRANSLATION else f"{name}.bin"))[0]
+        file.write_bytes(file.read_bytes() + b"more")
+        hashes.add(find_split(f"{folder}:{other}", "test", training=True).sha256())
+        assert len(hashes) == count, name
+    for file in [*other.rglob("test.*idx")]:
+        file.unlink()
+    with pytest.raises(LayerdropError, match="no split 'test' in .*other"):
+        find_split(f"{folder}:{other}", "test", training=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 Heads are closed with gates; no weight is touched. Losses are compared example by example (paired t-test), answers of
 classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-values are corrected by Holm's method.
+Heads that are chosen by their loss, to measure BLEU of or as the best of their layer, are chosen on one half of the
+examples, drawn with --seed, and tested on others.
 
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
@@ -57,8 +59,10 @@ def _ablate(args) -> None:
     measured = ablation.ablate(session, batches, args.mode)
     record = ablation_summary.describe(measured, session, args.mode)
     if session.kind == "translation" and args.bleu != "none":
-        ablation_summary.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
+        sizes = (args.extremes, args.bleu_examples, args.beam)
+        ablation_summary.add_bleu(record, measured, session, args.subset, args.bleu, *sizes)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
-    record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
+    record = {"type": "layerdrop.ablation", "version": 1} | record | {"left_out": batches.left_out}
+    record |= session.signature(args.subset, command)
     print(page.write(args.out, record))
     print(f"wrote {args.out}/ablation.json, .md and .png")

@@ -3,10 +3,15 @@
 import argparse
 
 
-def add_session_arguments(parser, subset: str) -> None:
-    """Data folder, checkpoint, subset and how much of it, in what batches, where."""
+def add_session_arguments(parser, subset: str, several: bool = False) -> None:
+    """Data folder, checkpoint (or *several*), subset and how much of it, in what batches, where."""
     parser.add_argument("data", metavar="DATA", help="binarised data folder, as for fairseq's commands")
-    parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
+    if several:
+        parser.add_argument(
+            "--path", required=True, nargs="+", metavar="CKPT", help="checkpoints, which are not changed"
+        )
+    else:
+        parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
     parser.add_argument("--subset", default=subset, help=f"subset of the data to measure on (default: {subset})")
     parser.add_argument(
         "--max-examples", type=positive, metavar="N", help="most examples, drawn with --seed (default: all)"
@@ -17,12 +22,12 @@ def add_session_arguments(parser, subset: str) -> None:
     parser.add_argument("--cpu", action="store_true", help="use the CPU even where there is a GPU")
 
 
-def load_session(args):
-    """The :class:`Session` that :func:`add_session_arguments` asks for."""
+def load_session(args, path: str | None = None):
+    """The :class:`Session` that :func:`add_session_arguments` asks for; of several checkpoints that of *path*."""
     from ..evaluation.session import BATCH_SIZE, load
 
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
-    return load(args.path, args.data, batch_size=size, max_tokens=args.max_tokens, seed=args.seed, cpu=args.cpu)
+    return load(path or args.path, args.data, batch_size=size, max_tokens=args.max_tokens, seed=args.seed, cpu=args.cpu)
 
 
 def positive(text: str) -> int:

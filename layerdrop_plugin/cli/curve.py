@@ -74,19 +74,17 @@ def _draw(args) -> None:
     session = load_session(args)
     files = _files(args, session)
     methods = _methods(args, files)
-    settings = _settings(args, session, sweep, files, methods)
     batches = session.batches(args.subset, args.max_examples)
+    settings = _settings(args, session, sweep, files, methods)
+    if batches.left_out:
+        settings |= {"left_out": batches.left_out}
     measured = pruning_curve.measurer(session, batches, _bleu(args, session))
     points = Points(Path(args.out) / "curve.json", settings)
     lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
     pruning_curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
-    examples = sum(len(sample["id"]) for sample in batches)
-    record = (
-        points.record
-        | pruning_curve.conclusions(points.record["points"])
-        | {"task": session.kind, "examples": examples}
-    )
+    examples = {"examples": len(batches.examples), "left_out": batches.left_out}
+    record = points.record | pruning_curve.conclusions(points.record["points"]) | {"task": session.kind} | examples
     print(page.write(args.out, record | session.signature(args.subset, command)))
     print(f"wrote {args.out}/curve.json, .md and .png")
 
@@ -126,6 +124,8 @@ def _settings(args, session, sweep, files, methods) -> dict:
     if any(method in GRADIENTS for method in methods if method not in files):
         split = session.split(args.importance_subset)
         scores |= {"data_sha256": split.sha256(), "split": split.name, "max_examples": args.importance_examples}
+        if left_out := session.left_out(split.name):
+            scores["left_out"] = left_out
     return {
         "checkpoint": session.sha256,
         "data": session.split(args.subset).sha256(),
@@ -150,7 +150,7 @@ def _bleu(args, session):
         return None
     if session.kind != "translation":
         raise LayerdropError(f"--bleu-examples: {args.path} is no translation model")
-    examples = translations.examples(session, args.subset, args.bleu_examples)
+    examples = translations.examples(session, args.subset, session.examples(args.subset, args.bleu_examples))
     translate = translations.translator(session, examples.batches, args.beam)
     return lambda: translations.bleu(translate(), examples.references)
 

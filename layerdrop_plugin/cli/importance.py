@@ -69,6 +69,8 @@ def describe(found: Importance) -> str:
     """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
     what = found.method if found.per is None else f"{found.method} per {found.per}"
     seen = f", {found.examples:,} examples, loss {found.loss:.4g} per example" if found.examples else ""
+    if left_out := found.signature.get("left_out"):
+        seen += f"; {left_out:,} examples were too long and are left out"
     tables = [f"{what}{seen}"]
     for key, rows in found.scores.items():
         if key.endswith(".layers"):

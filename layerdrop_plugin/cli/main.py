@@ -9,7 +9,7 @@ from ..errors import LayerdropError
 
 COMMANDS = (
     *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report", "curves"),
-    *("importance", "ablate", "curve"),
+    *("importance", "ablate", "curve", "evaluate"),
 )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.distributed.utils import is_master
@@ -20,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
 from .. import checkpoint
-from ..data_folder import TRANSLATION, Split, find_split
+from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
 from ..importance.base_criterion import RUN_OPTIONS, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
@@ -180,11 +179,8 @@ def _resumes(options: DictConfig) -> bool:
 
 def _sha256(options, subset: str) -> str | None:
     """SHA-256 of the training data; None if the layout of its folder is unknown."""
-    folder = utils.split_paths(options.data)[0]
     languages = options.get("source_lang"), options.get("target_lang")
     try:
-        if all(languages):
-            return Split(Path(folder), subset, TRANSLATION, languages).sha256()
-        return find_split(folder, subset).sha256()
+        return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()
     except LayerdropError:
         return None

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -15,7 +16,8 @@ from tqdm import tqdm
 from ..errors import LayerdropError
 from ..modules.layer_stack import LayerStack
 from ..pruning.gates import gates_of, stacks_of
-from .losses import Measured, encode, in_order, measure
+from .batches import Batches
+from .losses import Measured, encode, in_order, measure, numbers_of
 from .session import Session
 
 EACH, ALL_BUT_ONE = "each", "all-but-one"
@@ -39,10 +41,12 @@ class Ablated(NamedTuple):
     Attributes:
         whole: of the whole model.
         heads: of the model without a head, or with only that head in its attention.
+        examples: their numbers.
     """
 
     whole: Measured
     heads: dict[Head, Measured]
+    examples: np.ndarray
 
 
 def heads_of(model: nn.Module, mode: str = EACH) -> list[Head]:
@@ -80,8 +84,8 @@ def ablated(model: nn.Module, head: Head, mode: str) -> Iterator[None]:
         gate.value = before
 
 
-def ablate(session: Session, batches: list[dict], mode: str) -> Ablated:
-    """Measure the whole model, and the model with each of its heads ablated.
+def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
+    """Measure the whole model, and the model with each of its heads ablated, in one pass over *batches*.
 
     What an ablation does not change is computed once for each batch: the layers below the ablated one, and the encoder
     if a head of the decoder is ablated.
@@ -90,11 +94,12 @@ def ablate(session: Session, batches: list[dict], mode: str) -> Ablated:
         LayerdropError: there is no head to ablate.
     """
     heads = heads_of(session.model, mode)
-    whole: list[Measured] = []
+    numbers, whole = [], []
     ablations: dict[Head, list[Measured]] = {head: [] for head in heads}
     stacks = stacks_of(session.model)
     with tqdm(total=len(batches) * (len(heads) + 1), desc=f"ablate {mode}", unit="pass") as progress:
         for sample in batches:
+            numbers.append(numbers_of(sample))
             with layer_inputs(stacks) as inputs:
                 encoder_out = encode(session, sample) if session.kind == "translation" else None
                 whole.append(measure(session, sample, encoder_out))
@@ -106,7 +111,8 @@ def ablate(session: Session, batches: list[dict], mode: str) -> Ablated:
                 with ablated(session.model, head, mode), skip_below:
                     ablations[head].append(measure(session, sample, known_output))
                 progress.update()
-    return Ablated(in_order(batches, whole), {head: in_order(batches, parts) for head, parts in ablations.items()})
+    without = {head: in_order(numbers, parts) for head, parts in ablations.items()}
+    return Ablated(in_order(numbers, whole), without, np.sort(np.concatenate(numbers)))
 
 
 @contextlib.contextmanager

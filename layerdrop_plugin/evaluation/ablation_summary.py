@@ -8,25 +8,30 @@ whole                of the whole model: loss (nats, or squared error for regres
                      if not measured
 level, correction    level of significance, and correction of p-values: "Holm", over all tests of a metric
 heads                of every head: kind, layer, head; best: whether it is the best single head of its layer (only
-                     with "all-but-one"); and for each measured metric:
+                     with "all-but-one", if a best one was selected); and for each measured metric:
     change           metric after minus before: loss as above, accuracy in points, BLEU
     p, p_holm        p-value of the metric's test, uncorrected and corrected
     significant      whether p_holm is below the level
     broken, mended   accuracy only: number of answers that became wrong and right
+selection            null if no heads are selected by their loss; else the number of examples to select on (chosen_on,
+                     one half, drawn with the seed) and to test on (tested_on, the other half); both 0 if there are too
+                     few examples, and then none are selected
+best                 with "all-but-one", the best head of each layer as in heads, but measured on the test half and
+                     corrected for these tests only; null if none were selected
 bleu                 if measured: examples, beam, signature (sacrebleu's)
 summary              of each metric: number of tests, of significant changes, worse and better; name of the test
 """
 
+import numpy as np
 from tqdm import tqdm
 
 from . import translations
 from .ablation import ALL_BUT_ONE, Ablated, Head, ablated
 from .losses import Measured
 from .session import Session
-from .significance import LEVEL, TESTS, holm, mcnemar_test, paired_t_test
+from .significance import LEVEL, TESTS, halves, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
-METRICS = tuple(TESTS)
 GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a worsening
 BLEU = ("all", "extremes", "none")
 
@@ -34,9 +39,6 @@ BLEU = ("all", "extremes", "none")
 def describe(measured: Ablated, session: Session, mode: str) -> dict:
     """Summarise an ablation of the session's model, without BLEU; returns the record described above."""
     whole, per_token = measured.whole, session.per_token
-    heads = [_entry(head, whole, without, per_token) for head, without in measured.heads.items()]
-    if mode == ALL_BUT_ONE:
-        _mark_best(heads)
     record = {
         "mode": mode,
         "task": session.kind,
@@ -50,32 +52,43 @@ def describe(measured: Ablated, session: Session, mode: str) -> dict:
         },
         "level": LEVEL,
         "correction": CORRECTION,
-        "heads": heads,
+        "heads": [_entry(head, whole, without, per_token) for head, without in measured.heads.items()],
+        "selection": None,
+        "best": None,
         "bleu": None,
         "summary": {},
     }
     for metric in ("loss", "accuracy"):
-        _correct(record, metric)
+        record["summary"] |= _tested(record["heads"], metric)
+    if mode == ALL_BUT_ONE and (split := _halves(record, session)):
+        record["best"] = _best(record["heads"], measured, *split, per_token)
     return record
 
 
 def add_bleu(
-    record: dict, session: Session, subset: str, which: str, extremes: int, max_examples: int, beam: int
+    record: dict, measured: Ablated, session: Session, subset: str, which: str, extremes: int, most: int, beam: int
 ) -> None:
-    """Add BLEU to the *record* of a translation model.
+    """Add BLEU to the *record* of a translation model; nothing if heads cannot be selected for lack of examples.
 
     Args:
-        which: ``all`` heads, or ``extremes``; with ``all-but-one``, only the best head of each attention counts.
+        which: ``all`` heads, or ``extremes``; with ``all-but-one``, only the best head of each layer counts.
         extremes: number of heads with the smallest and with the largest change of the loss.
-        max_examples: number of sentences to translate, chosen with the session's seed.
+        most: maximum number of sentences to translate; none of them was used to select heads.
         beam: beam size.
     """
-    examples = translations.examples(session, subset, max_examples)
+    one_left = record["mode"] == ALL_BUT_ONE
+    entries, chosen_on = (record["best"] if one_left else record["heads"]), np.array([], dtype=int)
+    if one_left or (which != "all" and len(entries) > 2 * extremes):
+        if not (split := _halves(record, session)):
+            return
+        chosen_on = split[0]
+    chosen = choose(entries, _changes(measured, chosen_on, session.per_token), which, extremes)
+    numbers = np.setdiff1d(session.examples(subset), measured.examples[chosen_on])
+    examples = translations.examples(session, subset, session.draw(numbers, most))
     translate = translations.translator(session, examples.batches, beam)
-    chosen = choose(record["heads"], which, extremes)
     systems = {"whole": translate()}
     for entry in tqdm(chosen, desc="BLEU", unit="head"):
-        head = Head(entry["kind"], entry["layer"], entry["head"])
+        head = _head(entry)
         with ablated(session.model, head, record["mode"]):
             systems[str(head)] = translate()
     scores, signature = translations.paired_bootstrap(systems, examples.references)
@@ -84,22 +97,64 @@ def add_bleu(
         entry["bleu"] = {"change": score - scores["whole"][0], "p": p_value}
     record["whole"]["bleu"] = scores["whole"][0]
     record["bleu"] = {"examples": len(examples.references), "beam": beam, "signature": signature}
-    _correct(record, "bleu")
+    record["summary"] |= _tested(entries, "bleu")
 
 
-def choose(heads: list[dict], which: str, extremes: int) -> list[dict]:
-    """Entries to measure BLEU of, by ascending change of the loss; see :func:`add_bleu`."""
-    ranked = sorted((entry for entry in heads if entry.get("best", True)), key=lambda entry: entry["loss"]["change"])
+def choose(entries: list[dict], changes: dict[Head, float], which: str, extremes: int) -> list[dict]:
+    """*entries* to measure BLEU of, by ascending *changes* of the loss: all, or *extremes* of them at each end."""
+    ranked = sorted(entries, key=lambda entry: changes[_head(entry)])
     if which == "all" or len(ranked) <= 2 * extremes:
         return ranked
     return ranked[:extremes] + ranked[-extremes:]
 
 
+def _halves(record: dict, session: Session) -> tuple[np.ndarray, np.ndarray] | None:
+    """Positions of the examples to select heads on and to test them on, or None; sets ``selection`` of *record*."""
+    split = halves(record["examples"], session.seed)
+    chosen_on, tested_on = map(len, split) if split else (0, 0)
+    record["selection"] = {"chosen_on": chosen_on, "tested_on": tested_on}
+    return split
+
+
+def _best(heads: list[dict], measured: Ablated, chosen_on, tested_on, per_token: bool) -> list[dict]:
+    """Entries, measured on *tested_on*, of the best head of each layer on *chosen_on*; sets ``best`` in *heads*."""
+    changes, layers = _changes(measured, chosen_on, per_token), {}
+    for entry in heads:
+        layers.setdefault((entry["kind"], entry["layer"]), []).append(entry)
+    for layer in layers.values():
+        least = min(layer, key=lambda entry: changes[_head(entry)])
+        for entry in layer:
+            entry["best"] = entry is least
+    whole = measured.whole.at(tested_on)
+    best = [
+        _entry(head, whole, measured.heads[head].at(tested_on), per_token)
+        for head in (_head(entry) for entry in heads if entry["best"])
+    ]
+    for metric in ("loss", "accuracy"):
+        _tested(best, metric)
+    return best
+
+
+def _changes(measured: Ablated, places: np.ndarray, per_token: bool) -> dict[Head, float]:
+    """Change of the loss for each head, on the examples at *places*; on all examples if *places* is empty."""
+    places = places if len(places) else np.arange(len(measured.examples))
+    whole = measured.whole.at(places)
+    return {head: _change(whole, without.at(places), per_token) for head, without in measured.heads.items()}
+
+
+def _change(whole: Measured, without: Measured, per_token: bool) -> float:
+    count = whole.tokens.sum() if per_token else len(whole.losses)
+    return float((without.losses - whole.losses).sum() / count)
+
+
+def _head(entry: dict) -> Head:
+    return Head(entry["kind"], entry["layer"], entry["head"])
+
+
 def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> dict:
-    differences = without.losses - whole.losses
-    count = whole.tokens.sum() if per_token else len(differences)
     entry = {"kind": head.kind, "layer": head.layer, "head": head.number}
-    entry["loss"] = {"change": float(differences.sum() / count), "p": paired_t_test(differences)}
+    test = paired_t_test(without.losses - whole.losses)
+    entry["loss"] = {"change": _change(whole, without, per_token), "p": test}
     if whole.correct is not None:
         entry["accuracy"] = {
             "change": without.accuracy - whole.accuracy,
@@ -110,28 +165,19 @@ def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> d
     return entry
 
 
-def _mark_best(heads: list[dict]) -> None:
-    best = {}
-    for entry in heads:
-        best.setdefault((entry["kind"], entry["layer"]), []).append(entry)
-    for layer in best.values():
-        least = min(layer, key=lambda entry: entry["loss"]["change"])
-        for entry in layer:
-            entry["best"] = entry is least
-
-
-def _correct(record: dict, metric: str) -> None:
-    """Correct the p-values of *metric* for multiple tests, and summarise them; nothing if it was not measured."""
-    tests = [entry[metric] for entry in record["heads"] if metric in entry]
+def _tested(entries: list[dict], metric: str) -> dict:
+    """Correct the p-values of *metric* for multiple tests; returns metric -> summary, empty if it was not measured."""
+    tests = [entry[metric] for entry in entries if metric in entry]
     if not tests:
-        return
+        return {}
     for test, p_holm in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
     changes = [GROWS_WORSE[metric] * test["change"] for test in tests if test["significant"]]
-    record["summary"][metric] = {
+    summary = {
         "test": TESTS[metric],
         "tests": len(tests),
         "significant": len(changes),
         "worse": sum(change > 0 for change in changes),
         "better": sum(change < 0 for change in changes),
     }
+    return {metric: summary}

@@ -23,11 +23,19 @@ class Measured(NamedTuple):
         losses: nats, in double precision.
         tokens: number of target tokens; 1 for classification and regression.
         correct: whether the predicted class is correct; None for other models than classifiers.
+        predictions, targets: of a classification numbers of classes, of a regression (examples,) or, where a model
+            gives several numbers, (examples, numbers); else None.
     """
 
     losses: np.ndarray
     tokens: np.ndarray
     correct: np.ndarray | None = None
+    predictions: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+    def at(self, places: np.ndarray) -> "Measured":
+        """Of the examples at *places* only."""
+        return Measured(*(None if column is None else column[places] for column in self))
 
     @property
     def loss(self) -> float:
@@ -73,13 +81,21 @@ def encode(session: Session, sample: dict) -> dict:
 
 def measure_all(session: Session, batches: Iterable[dict]) -> Measured:
     """Measure all examples of *batches*; the result is in the order of their indices."""
-    batches = list(batches)
-    return in_order(batches, [measure(session, sample) for sample in batches])
+    numbers, measured = [], []
+    for sample in batches:
+        numbers.append(numbers_of(sample))
+        measured.append(measure(session, sample))
+    return in_order(numbers, measured)
 
 
-def in_order(batches: list[dict], measured: list[Measured]) -> Measured:
-    """Concatenate the measurements of *batches* and sort them by the examples' indices."""
-    order = np.argsort(np.concatenate([sample["id"].cpu().numpy() for sample in batches]), kind="stable")
+def numbers_of(sample: dict) -> np.ndarray:
+    """Indices (batch,) of the examples of *sample*."""
+    return sample["id"].cpu().numpy()
+
+
+def in_order(numbers: list[np.ndarray], measured: list[Measured]) -> Measured:
+    """Concatenate the measurements of batches, and sort them by the examples' indices *numbers*."""
+    order = np.argsort(np.concatenate(numbers), kind="stable")
     columns = zip(*measured, strict=True)
     return Measured(*(None if column[0] is None else np.concatenate(column)[order] for column in columns))
 
@@ -88,11 +104,13 @@ def _measure_answers(session: Session, sample: dict) -> Measured:
     head = session.task.cfg.classification_head_name
     logits, _ = session.model(**sample["net_input"], features_only=True, classification_head_name=head)
     if session.kind == "regression":
-        errors = (logits.view(-1).double() - sample["target"].view(-1).double()).square().view(len(logits), -1).sum(1)
-        return _to_numpy(errors, torch.ones_like(errors))
-    targets = sample["target"].view(-1)
+        targets = sample["target"].view(len(logits), -1).double()
+        predictions = logits.view(len(logits), -1).double()
+        errors = (predictions - targets).square().sum(1)
+        return _to_numpy(errors, torch.ones_like(errors), None, predictions.squeeze(1), targets.squeeze(1))
+    targets, predictions = sample["target"].view(-1), logits.argmax(1)
     losses = F.cross_entropy(logits.float(), targets, reduction="none")
-    return _to_numpy(losses, torch.ones_like(losses), logits.argmax(1).eq(targets))
+    return _to_numpy(losses, torch.ones_like(losses), predictions.eq(targets), predictions, targets)
 
 
 def _measure_masked_tokens(session: Session, sample: dict) -> Measured:
@@ -148,9 +166,6 @@ def _adaptive(softmax, x: Tensor, targets: Tensor) -> Tensor:
     return losses
 
 
-def _to_numpy(losses: Tensor, tokens: Tensor, correct: Tensor | None = None) -> Measured:
-    return Measured(
-        losses.double().cpu().numpy(),
-        tokens.long().cpu().numpy(),
-        None if correct is None else correct.cpu().numpy(),
-    )
+def _to_numpy(losses: Tensor, tokens: Tensor, *answers: Tensor | None) -> Measured:
+    numbers = (None if answer is None else answer.cpu().numpy() for answer in answers)
+    return Measured(losses.double().cpu().numpy(), tokens.long().cpu().numpy(), *numbers)

@@ -61,9 +61,8 @@ class Sweep:
 
     def plan(self, shape: ModelShape, before: Plan, scores: Importance, rate: Fraction) -> Plan:
         """A plan that removes the share *rate* of all parts, including those that the plan *before* removed."""
-        return prune_by_importance(
-            Plan(), shape, _rank_removed_first(scores, before), self.part_type, rate, self.ranking
-        )
+        scores = _rank_removed_first(scores, before)
+        return prune_by_importance(Plan(), shape, scores, self.part_type, rate, self.ranking)
 
     def count(self, shape: ModelShape, plan: Plan) -> int:
         """Number of parts of ``part_type`` that *plan* keeps."""
@@ -118,7 +117,7 @@ def draw_curves(
                 progress.update()
 
 
-def measurer(session: Session, batches: list[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
+def measurer(session: Session, batches: Iterable[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
     """The function that :func:`draw_curves` measures points with; *bleu* computes BLEU, None to leave it out."""
 
     def measure() -> dict:

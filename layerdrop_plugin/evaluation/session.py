@@ -1,7 +1,8 @@
 """A checkpoint loaded with this plugin's classes, and all examples of a data folder in batches."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 
 from .. import checkpoint
-from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
+from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
 from ..provenance import quiet, versions
 from ..pruning.families import family_of
 from ..pruning.parent import current_weights
 from ..pruning.scores import fingerprint
+from .batches import Batches
+from .shards import load_dataset
 
 if TYPE_CHECKING:
     from fairseq.data import FairseqDataset
@@ -29,6 +32,7 @@ TASKS = {
 }
 ANSWERS = ("classification", "regression")  # kinds of models with one output for an example
 BATCH_SIZE = 32
+logger = logging.getLogger(__name__)
 _versions = functools.cache(versions)  # finding fairseq's version takes a third of a second
 
 
@@ -37,7 +41,7 @@ class Session:
     """A checkpoint and a data folder, made by :func:`load`.
 
     Attributes:
-        path, data: the checkpoint's file and the data folder.
+        path, data: the checkpoint's file and the data folder, or several folders joined with colons.
         model: the model in this plugin's classes, in evaluation mode and single precision.
         task: the checkpoint's fairseq task, set to the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
@@ -70,20 +74,28 @@ class Session:
         """Whether losses are reported per target token rather than per example."""
         return self.kind not in ANSWERS
 
+    @property
+    def train_subset(self) -> str:
+        """The subset that the model was trained on, which fairseq reads from several files and folders."""
+        sources = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has an option of its own
+        return next((subset for options in sources if (subset := options.get("train_subset"))), "train")
+
     def split(self, subset: str) -> Split:
-        """The files of *subset*.
+        """The files of *subset*, for translation in the direction of the task.
 
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
-        split = find_split(self.data, subset)
+        cfg = self.task.cfg
+        languages = (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
+        split = find_split(self.data, subset, languages, training=subset == self.train_subset)
         wanted = TASKS[self.cfg["task"]["_name"]][1]
         if split.kind != wanted:
             raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {split.kind}")
         return split
 
     def dataset(self, subset: str) -> "FairseqDataset":
-        """fairseq's dataset of *subset*, loaded at the first call.
+        """fairseq's dataset of *subset*, loaded at the first call; of a training set, all files of fairseq-train.
 
         Raises:
             LayerdropError: as :meth:`split`, or the subset cannot be read or is empty.
@@ -91,57 +103,90 @@ class Session:
         split = self.split(subset)
         if subset not in self.task.datasets:
             split.sizes()  # raises LayerdropError if it is empty or broken
+            self._warn_of_ignored_folders(split)
             try:
                 with quiet():
-                    self.task.load_dataset(subset)
+                    self.task.datasets[subset] = load_dataset(self.task, split)
             except Exception as error:  # a foreign or truncated file fails in many ways
-                raise LayerdropError(
-                    f"cannot read the split '{subset}' of {self.data}: {_first_line(error)}"
-                ) from error
+                self.task.datasets.pop(subset, None)
+                reason = _first_line(error)
+                raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {reason}") from error
+            self._warn_of_long_examples(subset)
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no examples")
         dataset.set_epoch(1)
         return dataset
 
-    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
-        """Indices of all examples of *subset*, ascending, or of *max_examples* of them chosen with the seed.
-
-        Raises:
-            LayerdropError: as :meth:`dataset`, or *max_examples* is not positive.
-        """
-        count = len(self.dataset(subset))
-        if max_examples is not None and max_examples < 1:
-            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
-        if max_examples is None or max_examples >= count:
-            return np.arange(count)
-        return np.sort(np.random.default_rng(self.seed).choice(count, size=max_examples, replace=False))
-
-    def batches(self, subset: str, max_examples: int | None = None) -> list[dict]:
-        """The examples of *subset* as fairseq batches on the model's device, shortest first.
-
-        ``sample["id"]`` has the indices of a batch's examples; :meth:`examples` gives those of all batches.
-
-        Raises:
-            LayerdropError: as :meth:`examples`, or an example is too long for the model, or has no label or one that
-                the model does not have.
-        """
+    def limits(self) -> int | tuple[int, int]:
+        """Maximum number of tokens of an example, for translation of (source, target), as in fairseq-train."""
         from fairseq import utils
 
-        dataset, chosen = self.dataset(subset), self.examples(subset, max_examples)
-        self._refuse_too_long(dataset, chosen, subset)
-        sizes = np.array([dataset.num_tokens(index) for index in chosen])
-        with quiet():
-            numbers = dataset.batch_by_size(
-                chosen[np.argsort(sizes, kind="stable")],
-                max_tokens=self.max_tokens,
-                max_sentences=self.batch_size,
-                required_batch_size_multiple=1,
+        return utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions(), self.max_tokens)
+
+    def fitting(self, subset: str) -> np.ndarray:
+        """Indices of the examples of *subset* within :meth:`limits`, ascending.
+
+        Raises:
+            LayerdropError: as :meth:`dataset`, or all are too long.
+        """
+        dataset = self.dataset(subset)
+        fitting, _ = dataset.filter_indices_by_size(np.arange(len(dataset)), self.limits())
+        if len(fitting) == 0:
+            raise LayerdropError(
+                f"all {len(dataset)} examples of '{subset}' in {self.data} are too long: at most {self.limits()} tokens"
+                " can be read (by the model, and with --max-tokens)"
             )
-            samples = [dataset.collater([dataset[index] for index in batch]) for batch in numbers]
-        if self.kind in ANSWERS:
-            self._check_labels(samples, subset)
-        return [utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample for sample in samples]
+        return fitting
+
+    def left_out(self, subset: str) -> int:
+        """Number of examples of *subset* that are too long.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`.
+        """
+        return len(self.dataset(subset)) - len(self.fitting(subset))
+
+    def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
+        """The indices of :meth:`fitting`, or *max_examples* of them chosen with the seed.
+
+        Raises:
+            LayerdropError: as :meth:`fitting`, or *max_examples* is not positive.
+        """
+        if max_examples is not None and max_examples < 1:
+            raise LayerdropError(f"at most {max_examples} examples are none: ask for at least 1")
+        return self.draw(self.fitting(subset), max_examples)
+
+    def draw(self, numbers: np.ndarray, most: int | None) -> np.ndarray:
+        """The ascending *numbers*, or if there are more, *most* of them chosen with the seed, ascending."""
+        if most is None or most >= len(numbers):
+            return numbers
+        return np.sort(np.random.default_rng(self.seed).choice(numbers, size=most, replace=False))
+
+    def batches(self, subset: str, max_examples: int | None = None) -> Batches:
+        """Batches of :meth:`examples` on the model's device, shortest examples first.
+
+        Raises:
+            LayerdropError: as :meth:`examples`, or (while they are read) an example has no label, or one that the model
+                does not have.
+        """
+        return self.batches_of(subset, self.examples(subset, max_examples))
+
+    def batches_of(self, subset: str, examples: np.ndarray) -> Batches:
+        """As :meth:`batches`, of the examples with the indices *examples*, ascending."""
+        dataset = self.dataset(subset)
+        with quiet():
+            batches = Batches(
+                dataset,
+                examples,
+                max_sentences=self.batch_size,
+                max_tokens=self.max_tokens,
+                device=self.device,
+                check=functools.partial(self._check_labels, subset),
+                left_out=self.left_out(subset),
+            )
+        next(iter(batches))  # raise errors that concern all batches now
+        return batches
 
     def signature(self, subset: str, command: str | None = None) -> dict:
         """Provenance of a measurement, for reports: model, data, software, seed."""
@@ -155,25 +200,27 @@ class Session:
             "command": command,
         }
 
-    def _refuse_too_long(self, dataset, chosen: Sequence[int], subset: str) -> None:
-        from fairseq import utils
+    def _warn_of_ignored_folders(self, split: Split) -> None:
+        others = [str(folder) for folder in folders(self.data) if folder not in split.roots]
+        others = [folder for folder in others if _has(folder, split)]
+        if others:
+            left_out = ", ".join(others)
+            logger.warning(f"fairseq reads '{split.name}' of {split.root} only: left out is that of {left_out}")
 
-        longest = utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions())
-        with quiet():
-            fitting = self.task.filter_indices_by_size(np.array(chosen), dataset, longest, ignore_invalid_inputs=True)
-        too_long = sorted(set(map(int, chosen)) - set(map(int, fitting)))
-        if too_long:
-            raise LayerdropError(
-                f"{len(too_long)} examples of '{subset}' in {self.data} are longer than the model can read ({longest}"
-                f" tokens), example {too_long[0]} is the first: leave them out when binarising the data"
+    def _warn_of_long_examples(self, subset: str) -> None:
+        if left_out := self.left_out(subset):
+            logger.warning(
+                f"{left_out} of {len(self.dataset(subset))} examples of '{subset}' in {self.data} are too long and left"
+                f" out: at most {self.limits()} tokens can be read"
             )
 
-    def _check_labels(self, samples: list[dict], subset: str) -> None:
-        if "target" not in samples[0]:
+    def _check_labels(self, subset: str, sample: dict) -> None:
+        if self.kind not in ANSWERS:
+            return
+        if "target" not in sample:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no labels")
-        classes = self.cfg["task"]["num_classes"]
-        labels = {int(label) for sample in samples for label in sample["target"].view(-1)}
-        if self.kind == "classification" and not labels <= set(range(classes)):
+        classes, labels = self.cfg["task"]["num_classes"], sample["target"]
+        if self.kind == "classification" and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise LayerdropError(f"the data in {self.data} has other labels than the model's {classes} classes")
 
 
@@ -198,8 +245,9 @@ def load(
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
 
-    if not Path(data).is_dir():
-        raise LayerdropError(f"the data folder {data} does not exist: check the path")
+    for folder in folders(data):
+        if not folder.is_dir():
+            raise LayerdropError(f"the data folder {folder} does not exist: check the path")
     state = checkpoint.read(path)
     cfg = _with_plugin_classes(state["cfg"], path, data, seed)
     kind = _model_kind(cfg, state["model"], path)
@@ -240,6 +288,8 @@ def _with_plugin_classes(cfg: dict, path, data, seed: int) -> dict:
     task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
     if "eval_bleu" in task:
         task["eval_bleu"] = False  # it would load tokenizers that only validation during training needs
+    if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
+        task["upsample_primary"] = 1
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"))}
     return cfg | {"model": cfg["model"] | {"_name": architecture, "arch": architecture} | rates, "task": task}
 
@@ -252,6 +302,12 @@ def _model_kind(cfg: dict, weights: dict, path) -> str:
     if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would initialise it at random
         raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
     return "regression" if cfg["task"].get("regression_target") else "classification"
+
+
+def _has(folder: str, split: Split) -> bool:
+    with contextlib.suppress(LayerdropError):
+        return bool(find_split(folder, split.name, split.languages))
+    return False
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Paired tests of two measurements of the same examples, and Holm's correction for multiple tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -8,10 +8,14 @@ import numpy as np
 from ..errors import LayerdropError
 
 LEVEL = 0.05
+LEAST = 5  # minimum number of examples to select on, and to test on
+RESAMPLES = 1000
 TESTS = {
     "loss": "paired t-test of the examples' losses",
     "accuracy": "McNemar's exact test",
+    "accuracies": "paired t-test of the examples' accuracies, means over seeds",
     "bleu": "sacrebleu's paired bootstrap over sentences",
+    "bootstrap": f"paired bootstrap over examples, {RESAMPLES:,} resamples",
 }
 
 
@@ -39,6 +43,24 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
     return float(stats().binomtest(broken, broken + mended).pvalue)
 
 
+def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int) -> float:
+    """Two-sided p-value of the hypothesis that a *difference* is 0, by resampling examples with replacement.
+
+    As sacrebleu's paired bootstrap: the share of resamples whose difference is further from their mean than the
+    observed one is from 0 (Koehn 2004, with one added to both counts). The resamples are the same in every call.
+
+    Args:
+        difference: computes the difference on the examples with these indices, which may repeat.
+        examples: number of examples.
+    """
+    observed = abs(difference(np.arange(examples)))
+    if observed == 0:
+        return 1.0
+    generator = np.random.default_rng(12345)  # sacrebleu's own seed
+    resampled = np.array([difference(generator.integers(examples, size=examples)) for _ in range(RESAMPLES)])
+    return float((np.abs(resampled - resampled.mean()) > observed).sum() + 1) / (RESAMPLES + 1)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """*p_values* of one family of tests, corrected by Holm's step-down method (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
@@ -47,6 +69,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = least
     return corrected
+
+
+def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Split *count* examples into halves: to select on one and test on the other, as p-values must not be biased.
+
+    Returns:
+        Positions of the examples of each, ascending, drawn with *seed*; None if a half has fewer than LEAST.
+    """
+    if count < 2 * LEAST:
+        return None
+    drawn = np.random.default_rng(seed).permutation(count)
+    return np.sort(drawn[: count // 2]), np.sort(drawn[count // 2 :])
 
 
 def stats() -> ModuleType:

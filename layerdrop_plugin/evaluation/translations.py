@@ -1,46 +1,59 @@
 """Translations of a model, their BLEU, and paired bootstrap tests between models."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from ..errors import LayerdropError
 from ..provenance import quiet
-from ..reports.translation import RESAMPLES, read_sentences
+from ..reports.translation import read_sentences
+from .batches import Batches
 from .session import Session
+from .significance import RESAMPLES
+
+if TYPE_CHECKING:
+    from fairseq.data import Dictionary
 
 Translate = Callable[[], list[str]]
 
 
 class Examples(NamedTuple):
-    """Source sentences as fairseq batches, and their reference translations in the order of their indices."""
+    """Source sentences in batches, and their references in the order of their indices.
 
-    batches: list[dict]
+    ``origin`` of the references is "raw text" of the data folder, or "tokenised": joined from the binarised data.
+    """
+
+    batches: Batches
     references: list[str]
+    origin: str
 
 
-def examples(session: Session, subset: str, max_examples: int | None) -> Examples:
-    """Sentences of *subset* (at most *max_examples*, chosen with the session's seed) and their references.
+def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
+    """The sentences of *subset* with the indices *numbers*, ascending, and their references.
 
-    References are read from the data folder's text file, if there is one, or else are detokenized from binarised data.
+    References are read from the data folder's text file, if there is one and the subset is in one file, or else are
+    joined from the binarised data.
 
     Raises:
-        LayerdropError: as :meth:`Session.batches`, or the text file has another number of lines than the data.
+        LayerdropError: as :meth:`Session.batches_of`, or the text file has another number of lines than the data.
     """
-    batches, chosen = session.batches(subset, max_examples), session.examples(subset, max_examples)
-    text = session.split(subset).root / f"{subset}.{session.split(subset).languages[1]}"
-    if text.is_file():
+    batches = session.batches_of(subset, numbers)
+    split = session.split(subset)
+    text = split.text(split.languages[1])
+    if text.is_file() and len(split.prefixes) == 1:
         lines = read_sentences(text, len(session.dataset(subset)))
-        return Examples(batches, [lines[number] for number in chosen])
+        return Examples(batches, [lines[number] for number in numbers], "raw text")
     words = session.task.target_dictionary
     targets = {
-        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), _pieces(words), True)
+        int(number): words.string(target.masked_fill(target == words.pad(), words.eos()), post_process(words), True)
         for sample in batches
         for number, target in zip(sample["id"], sample["target"], strict=True)
     }
-    return Examples(batches, [targets[number] for number in chosen])
+    return Examples(batches, [targets[number] for number in numbers], "tokenised")
 
 
-def translator(session: Session, batches: list[dict], beam: int) -> Translate:
+def translator(session: Session, batches: Iterable[dict], beam: int) -> Translate:
     """A function that translates *batches* with the session's model and its gates at the time of the call.
 
     It returns the sentences in the order of their indices. Lengths are bounded as when models are scored, because a
@@ -51,7 +64,7 @@ def translator(session: Session, batches: list[dict], beam: int) -> Translate:
     generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
     generator = session.task.build_generator([session.model], generation)
     words = session.task.target_dictionary
-    pieces, strip = _pieces(words), {words.eos(), words.bos(), words.pad()}
+    pieces, strip = post_process(words), {words.eos(), words.bos(), words.pad()}
 
     def translate() -> list[str]:
         translations = {}
@@ -91,8 +104,8 @@ def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tu
     return compared, str(signatures["BLEU"])
 
 
-def _pieces(dictionary) -> str | None:
-    """fairseq's name of the subword segmentation of *dictionary*, or None."""
+def post_process(dictionary: "Dictionary") -> str | None:
+    """The value of fairseq's --post-process for the subword segmentation of *dictionary*, or None."""
     if any(symbol.startswith("\u2581") for symbol in dictionary.symbols):
         return "sentencepiece"
     return "subword_nmt" if any(symbol.endswith("@@") for symbol in dictionary.symbols) else None

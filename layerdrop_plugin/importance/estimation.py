@@ -116,11 +116,11 @@ def estimate(
         return built(session.model, sample)[0]
 
     samples = session.batches(subset, max_examples)
-    check_additivity(loss_fn, samples[0], (session.model, built), session.task.source_dictionary.pad())
+    check_additivity(loss_fn, next(iter(samples)), (session.model, built), session.task.source_dictionary.pad())
     sums = sum_gradients(session.model, loss_fn, tqdm(samples, desc=method, unit="batch"), per == "token")
     scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     source = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
-    signature["criterion"] = base.plain()
+    signature |= {"criterion": base.plain(), "left_out": samples.left_out}
     return Importance.of(scores, errors, method=method, **source, loss=sums.loss, per=per, signature=signature)
 
 

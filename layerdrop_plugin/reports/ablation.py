@@ -1,8 +1,9 @@
 """The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
 
+from ..evaluation.significance import LEAST
 from . import heat_map
-from .page import write_files
-from .rows import markdown, plain
+from .page import examples, write_files
+from .rows import markdown, p_cell, plain
 
 SHOWN = 5  # heads at each end of the table
 _NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
@@ -41,19 +42,25 @@ def title(record):
 
 def summary(record):
     """The finding, a sentence for each metric."""
-    how = "when removed alone" if record["mode"] == "each" else "when all others of their attention are removed"
+    one_left = record["mode"] != "each"
+    how = "when all others of their attention are removed" if one_left else "when removed alone"
     lines = []
     for metric, found in record["summary"].items():
         share = f"{found['significant']} of {found['tests']} heads ({found['significant'] / found['tests']:.0%})"
         direction = f"{found['worse']} for the worse, {found['better']} for the better"
         lines.append(f"{_NAMES[metric]}: {share} change it significantly {how} ({direction})")
-        best = [entry[metric] for entry in record["heads"] if entry.get("best") and metric in entry]
+        best = [entry[metric] for entry in record.get("best") or [] if metric in entry]
         if best:
             same = sum(not test["significant"] for test in best)
             lines.append(
                 f"{_NAMES[metric]}: {same} of {len(best)} attentions can do with their best single head without a"
                 " significant change"
             )
+    if (selection := record.get("selection")) and not selection["chosen_on"]:
+        lines.append(
+            f"{record['examples']} examples are too few to choose heads by loss on one half and test them on the other"
+            f" (at least {2 * LEAST}): {'tests of best heads' if one_left else 'tests of BLEU'} were left out"
+        )
     return lines
 
 
@@ -79,8 +86,8 @@ def render(record):
 def shown(record):
     """The entries in the table: of a removal the ends of the ranking by loss and those with BLEU, most important first;
     else the best of each layer."""
-    if "best" in record["heads"][0]:
-        return [entry for entry in record["heads"] if entry["best"]]
+    if record.get("best"):
+        return record["best"]
     ranked = sorted(record["heads"], key=lambda entry: -entry["loss"]["change"])
     if len(ranked) <= 2 * SHOWN:
         return ranked
@@ -92,11 +99,7 @@ def _cells(test, digits):
     if test is None:
         return ["-", "-", "-"]
     mark = "*" if test["significant"] else ""
-    return [f"{test['change']:+.{digits}f}{mark}", _p(test["p"]), _p(test["p_holm"])]
-
-
-def _p(value):
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+    return [f"{test['change']:+.{digits}f}{mark}", p_cell(test["p"]), p_cell(test["p_holm"])]
 
 
 def notes(record):
@@ -107,12 +110,19 @@ def notes(record):
     measured += [f"BLEU {whole['bleu']:.2f} ({record['bleu']['examples']} sentences)"] if whole["bleu"] else []
     tests = [f"{_NAMES[metric]}: {found['test']}" for metric, found in record["summary"].items()]
     lines = [
-        f"The whole model: {', '.join(measured)}; {record['examples']} examples.",
+        f"The whole model: {', '.join(measured)}; {examples(record)}.",
         f"*: significant at {record['level']:g} (p by {record['correction']}'s method, over all tests of a metric).",
         f"Tests: {'; '.join(tests)}.",
     ]
-    if record["mode"] != "each":
-        lines.append("The best heads were chosen by loss on the same examples; the correction is for all heads tried.")
+    if (selection := record.get("selection")) and selection["chosen_on"]:
+        drawn = f"were chosen by loss on {selection['chosen_on']} examples, drawn with seed {record['seed']}"
+        if record["best"]:
+            lines.append(
+                f"The best heads {drawn}; the table has them as measured on the {selection['tested_on']} others, with p"
+                " by Holm's method over the best heads alone."
+            )
+        else:
+            lines.append(f"The heads that BLEU is measured of {drawn}; none of them was translated.")
     return lines
 
 
@@ -121,7 +131,7 @@ def signature_lines(record):
     made = record["checkpoint"]
     lines = [
         f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
-        f"data: split {record['split']}, {record['examples']} examples, sha256 {record['data_sha256']}",
+        f"data: split {record['split']}, {examples(record)}, sha256 {record['data_sha256']}",
         f"seed {record['seed']}, device {record['device']}",
         "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),
     ]

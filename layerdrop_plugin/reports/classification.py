@@ -12,12 +12,9 @@ up to 1,000 examples and off by at most examples / 2,000 beyond.
 import math
 
 from ..errors import LayerdropError
+from ..evaluation.metrics import METRICS, interval
 from . import results
 from .fairseq_log import FairseqLog
-
-CONFIDENCE = 0.95
-# What the log may report, the best headline first.
-METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
 
 
 def score(log, subject, metric=None):
@@ -79,28 +76,3 @@ def correct_answers(accuracy, examples):
     if not 0 <= correct <= examples or abs(100 * correct / examples - accuracy) > 0.0501:
         raise LayerdropError(f"an accuracy of {accuracy:g} % cannot come from {examples} examples: was the log edited?")
     return correct
-
-
-def interval(metric, value, examples, correct=None):
-    """95 % interval [low, high] of a metric, for another test set of the same size.
-
-    Wilson's for accuracy (from `correct`), Fisher's z for a Pearson correlation; None where neither applies.
-
-    Args:
-        metric (str): one of METRICS.
-        value (float): the metric's value in its unit.
-        examples (int): size of the test set.
-        correct (int | None): number of right answers.
-    """
-    if metric == "accuracy":
-        from scipy.stats import binomtest
-
-        found = binomtest(correct, examples).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-        return [100 * float(found.low), 100 * float(found.high)]
-    if metric == "pearson" and examples > 3 and abs(value) < 100:
-        from scipy.stats import norm
-
-        reach = norm.ppf((1 + CONFIDENCE) / 2) / math.sqrt(examples - 3)
-        middle = math.atanh(value / 100)
-        return [100 * math.tanh(middle - reach), 100 * math.tanh(middle + reach)]
-    return None

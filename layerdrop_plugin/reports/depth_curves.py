@@ -15,7 +15,7 @@ from .. import provenance
 from ..errors import LayerdropError
 from . import depth_curves_figure
 from .page import signature_lines, write_files
-from .results import load, refuse_other_tests, who_is
+from .results import load, refuse_other_tests, who_is, without_answers
 from .rows import markdown, plain
 from .translation_table import TOO_LOW
 
@@ -50,7 +50,7 @@ def curves(paths, out, title="Layers kept at inference", command=None):
         "version": 1,
         "title": title,
         "depths": depths,
-        "results": results,
+        "results": [without_answers(result) for result in results],
         "command": command,
         "versions": provenance.versions(),
     }

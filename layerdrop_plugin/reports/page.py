@@ -10,15 +10,15 @@ from ..pruning.describe import LONG_PLAN
 from .results import who_is
 
 
-def write_files(folder, name, page, record, draw):
-    """Write NAME.png, NAME.json and NAME.md: nothing takes its name before everything is written.
+def write_files(folder, name, page, record, draw=None):
+    """Write NAME.json, NAME.md and perhaps NAME.png: nothing takes its name before everything is written.
 
     Args:
         folder (str): made if needed; removed again if that was in vain.
         name (str): of the files.
         page (str): Markdown.
         record (dict): for the JSON file.
-        draw (Callable[[str], None]): draws the picture into the file of that path.
+        draw (Callable[[str], None] | None): draws the picture into the file of that path; None: there is none.
 
     Raises:
         LayerdropError: cannot write, or the picture cannot be drawn.
@@ -28,11 +28,10 @@ def write_files(folder, name, page, record, draw):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            image, data, text = (
-                stack.enter_context(checkpoint.atomic_path(folder / f"{name}.{suffix}"))
-                for suffix in ("png", "json", "md")
-            )
-            draw(image)
+            files = [folder / f"{name}.{suffix}" for suffix in (*(("png",) if draw else ()), "json", "md")]
+            *images, data, text = (stack.enter_context(checkpoint.atomic_path(file)) for file in files)
+            for image in images:
+                draw(image)
             Path(data).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             Path(text).write_text(page, encoding="utf-8")
     except (OSError, LayerdropError) as error:
@@ -71,6 +70,12 @@ def signature_lines(results, times=None, **commands):
         lines.append("versions: " + " | ".join(f"{name} {version}" for name, version in json.loads(found).items()))
     lines += [f"{who}: `{command}`" for who, command in commands.items() if command]
     return [f"- {line}" for line in lines]
+
+
+def examples(record):
+    """How many examples a measurement was made on, and how many of the split could not be."""
+    left_out = f" ({record['left_out']} too long and left out)" if record.get("left_out") else ""
+    return f"{record['examples']} examples{left_out}"
 
 
 def _origin(result):

@@ -1,7 +1,7 @@
 """The page about removing more and more heads or FFN units: how much can go, a table, a picture."""
 
 from . import pruning_curve_figure as picture
-from .page import write_files
+from .page import examples, write_files
 from .rows import markdown, plain
 
 NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
@@ -97,7 +97,7 @@ def signature_lines(record):
     made, settings = record["checkpoint"], record["settings"]
     lines = [
         f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
-        f"data: split {record['split']}, {record['examples']} examples, sha256 {record['data_sha256']}",
+        f"data: split {record['split']}, {examples(record)}, sha256 {record['data_sha256']}",
         "scores: " + (", ".join(f"{name} {value}" for name, value in settings["scores"].items()) or "need no data"),
         f"seed {record['seed']}, device {record['device']}",
         "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),

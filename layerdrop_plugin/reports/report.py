@@ -1,14 +1,14 @@
 """Results and latencies become one table, a Markdown page with its signature, a JSON file and a picture.
 
-What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py.
+What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py, and against.py.
 """
 
 from .. import data_folder, provenance
 from ..errors import LayerdropError
 from ..evaluation import latency
-from . import accuracy_table, figure, translation_table
+from . import accuracy_table, against, figure, translation_table
 from .page import signature_lines, write_files
-from .results import load, read_json, refuse_other_tests, refuse_twins, who_is
+from .results import load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
 from .rows import markdown, plain, table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
@@ -42,9 +42,16 @@ def report(paths, latency, out, title=None, command=None):
     times = load_latency(latency, kind) if latency else None
     layout, title, metric = _LAYOUTS[kind], title or _TITLES[kind], results[0]["metric"]["name"]
     rows = table_rows(layout, results, times)
+    against.add_comparisons(rows, results, metric)
     columns, cells, left = layout.render(rows, metric, times)
+    head, compared = against.column(rows, metric)
+    columns, cells, left = (
+        columns + head,
+        [row + cell for row, cell in zip(cells, compared, strict=True)],
+        [*left, *head],
+    )
     # Two blanks: a line break in Markdown.
-    notes = [f"{line}  " for line in [_WEIGHTS, *layout.notes(results, times, rows)]]
+    notes = [f"{line}  " for line in [_WEIGHTS, *layout.notes(results, times, rows), *against.notes(rows)]]
     page = [f"# {title}", "", markdown(columns, cells, left), "", *notes, "", "![accuracy and cost](report.png)"]
     page += ["", "## How this was obtained", "", *signature_lines(results, times, report=command)]
     record = {
@@ -52,7 +59,7 @@ def report(paths, latency, out, title=None, command=None):
         "version": 1,
         "title": title,
         "rows": rows,
-        "results": results,
+        "results": [without_answers(result) for result in results],
         "latency": times,
         "command": command,
         "versions": provenance.versions(),

@@ -1,11 +1,11 @@
 """One evaluated model as a dictionary and a JSON file: what was measured, and on what.
 
-A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curves` read it):
+A *result* (`layerdrop score` and `layerdrop evaluate` write it, `layerdrop report` and `layerdrop curves` read it):
 
     type, version    "layerdrop.result", 1
     name, seed       the model's name in the tables, and the seed of its training (null where there is none)
     split, examples  the split's name and its number of examples
-    metric           {"name": …, "value": …}; the headline: one of classification.METRICS, "bleu" or "nll_loss"
+    metric           {"name": …, "value": …}; the headline: one of metrics.METRICS (evaluation/), "bleu" or "nll_loss"
     metrics          every metric measured, see classification.py, translation.py and loss.py for names and units
     interval         95 % interval [low, high] of the headline in its unit, or null where none is known
     loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
@@ -18,9 +18,11 @@ A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curve
     versions         python, torch, fairseq (its distribution), numpy, layerdrop_plugin
     command          the command that was evaluated, if the caller told it
 
-and a few more of its kind: `correct` of classifications, `references`, `signatures` and others of translations.
+and a few more of its kind: `correct` of classifications, `references`, `signatures` and others of translations; perhaps
+`answers`, example by example (see evaluation/metrics.py), and what else evaluation.py adds.
 """
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from ..data_folder import Split
 from ..errors import LayerdropError
 
 TYPE = "layerdrop.result"
+EVALUATION = "layerdrop.evaluation"  # a file of several results, see evaluation.py
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
 _TASKS, _SIDES = ("translation", "masked-lm"), ("encoder", "decoder", "both")
 
@@ -45,6 +48,15 @@ class Subject:
     command: str | None = None
     point: dict | None = None
 
+    @functools.cached_property
+    def described(self) -> dict | None:
+        """See signature.describe_checkpoint; None where no model is evaluated.
+
+        Raises:
+            LayerdropError: the checkpoint cannot be read.
+        """
+        return provenance.describe_checkpoint(self.checkpoint) if self.checkpoint else None
+
 
 def build(subject, measured):
     """A result from its *subject* and what was *measured*: examples, metric, metrics, interval, loss and more.
@@ -52,8 +64,8 @@ def build(subject, measured):
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
     """
-    described = provenance.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
-    origin = described.pop("provenance") if described else None
+    described = subject.described and dict(subject.described)
+    origin = described and described.pop("provenance")
     return {
         "type": TYPE,
         "version": 1,
@@ -90,7 +102,7 @@ def parse_point(text):
 
 
 def load(paths):
-    """Read result files; folders are searched for `*.json`, and what is no result there is passed over.
+    """Read files of results; folders are searched for `*.json`, and what is no result there is passed over.
 
     Returns:
         list[dict]: the results in the given order (by path within a folder), each file once.
@@ -104,12 +116,14 @@ def load(paths):
         for file in files:
             content = read_json(file)
             if content.get("type") == TYPE:
-                found[file.resolve()] = content
+                found[file.resolve()] = [content]
+            elif content.get("type") == EVALUATION:
+                found[file.resolve()] = content["results"]
             elif not path.is_dir():
-                raise LayerdropError(f"{file} is no result of `layerdrop score`")
+                raise LayerdropError(f"{file} is no result of `layerdrop evaluate` or `layerdrop score`")
     if not found:
-        raise LayerdropError(f"no results of `layerdrop score` in {', '.join(map(str, paths))}")
-    return list(found.values())
+        raise LayerdropError(f"no results of `layerdrop evaluate` or `layerdrop score` in {', '.join(map(str, paths))}")
+    return [result for results in found.values() for result in results]
 
 
 def read_json(path):
@@ -132,6 +146,13 @@ def refuse_other_tests(results):
         for field in ("split", "data_sha256", "examples", "references", "references_sha256", "signatures"):
             if result.get(field) != first.get(field):
                 raise LayerdropError(f"{who_is(result)} was tested on other data than {first['name']}: {field} differs")
+    asked = [result for result in results if result.get("examples_sha256")]  # `layerdrop score` does not know it
+    for result in asked:
+        if result["examples_sha256"] != asked[0]["examples_sha256"]:
+            raise LayerdropError(
+                f"{who_is(result)} was tested on other examples of '{result['split']}' than {who_is(asked[0])}, or with"
+                " other masks"
+            )
 
 
 def refuse_twins(results):
@@ -141,6 +162,11 @@ def refuse_twins(results):
         if (result["name"], result["seed"]) in seen:
             raise LayerdropError(f"two results are called {who_is(result)}")
         seen.add((result["name"], result["seed"]))
+
+
+def without_answers(result: dict) -> dict:
+    """The *result* as the records of pages hold it."""
+    return {name: value for name, value in result.items() if name != "answers"}
 
 
 def who_is(result):

@@ -12,7 +12,7 @@ A *row* has, whatever was measured:
     interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
                               of test examples; what another seed does is what low and high show.
 
-accuracy_table.py and translation_table.py add what they measure.
+accuracy_table.py and translation_table.py add what they measure, against.py how a row compares with the first one.
 """
 
 import statistics
@@ -124,6 +124,11 @@ def over_seeds(row, digits):
 def interval_cell(row):
     """The cell of a metric's interval."""
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
+
+
+def p_cell(value):
+    """The cell of a p-value."""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
 def plain(columns, cells, left=()):

@@ -8,22 +8,21 @@ loss.py. Beside what every result has (results.py):
     references         "raw text" (of the data folder), "given file", or "tokenised": the binarised text, put together
     references_sha256  over their lines
     hypotheses         {"source": "generated" or "copy of the source", "sha256", "beam": beam's size or null}
+    answers            hypothesis and reference: the sentences in the split's order (see evaluation/metrics.py)
 """
 
 import hashlib
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
-
-from sacrebleu.metrics import BLEU, CHRF
 
 from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
+from ..evaluation.metrics import bleu_and_chrf
 from . import results
 from .fairseq_log import FairseqLog
 from .loss import read_loss
 
-RESAMPLES = 1000
 _LINE = re.compile(r"([DHT])-(\d+)\t(.*)", re.DOTALL)
 _FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
 _PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
@@ -41,12 +40,14 @@ def score(generated, subject, log=None, references=None):
     Raises:
         LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
     """
-    generated, split = FairseqLog(generated), subject.split
-    _refuse_other_data(split)
+    generated = FairseqLog(generated)
+    _refuse_other_data(subject.split)
     generated.refuse_other_checkpoint(subject.checkpoint)
+    split = _in_the_models_direction(subject)
     count = len(split.sizes())
     beam = _beam(generated, split)
     lines = read_generated(generated.lines)
+    _refuse_other_direction(generated.path, lines["T"], split, subject.checkpoint)
     hypotheses = in_order(lines["D"] or lines["H"], count, generated.path, split.name)
     if pieces := next(filter(_PIECES.search, hypotheses), None):
         raise LayerdropError(
@@ -62,13 +63,7 @@ def score(generated, subject, log=None, references=None):
         log.refuse_other_checkpoint(subject.checkpoint)
         _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
         measured["metrics"] |= metrics
-    result = results.build(subject, measured)
-    languages = result["checkpoint"]["languages"]
-    if languages and tuple(languages) != split.languages:
-        raise LayerdropError(
-            f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
-        )
-    return result
+    return results.build(subject, measured)
 
 
 def copy_source(subject, references=None):
@@ -80,7 +75,7 @@ def copy_source(subject, references=None):
     split = subject.split
     _refuse_other_data(split)
     count = len(split.sizes())
-    source, target = (split.root / f"{split.name}.{language}" for language in split.languages)
+    source, target = map(split.text, split.languages)
     texts = _references(split, count, references)
     if texts is None:
         raise LayerdropError(f"no references: {target} is missing, name another file with --references")
@@ -90,16 +85,7 @@ def copy_source(subject, references=None):
 
 def measure(hypotheses, references, origin, source, beam=None):
     """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
-    values, intervals, signatures = {}, {}, {}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        found = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
-        signatures[name] = str(metric.get_signature())
-        told = json.loads(found.format(width=6, is_json=True, signature=signatures[name]))
-        values[name] = float(found.score)
-        intervals[name] = None
-        if "confidence_mean" in told:  # sacrebleu has none at a score of 0
-            middle, reach = told["confidence_mean"], told["confidence_var"]
-            intervals[name] = [middle - reach, middle + reach]
+    values, intervals, signatures = bleu_and_chrf(hypotheses, references)
     return {
         "examples": len(hypotheses),
         "metric": {"name": "bleu", "value": values["bleu"]},
@@ -111,6 +97,7 @@ def measure(hypotheses, references, origin, source, beam=None):
         "references": origin,
         "references_sha256": _sha256(references),
         "hypotheses": {"source": source, "sha256": _sha256(hypotheses), "beam": beam},
+        "answers": {"hypothesis": hypotheses, "reference": references},
     }
 
 
@@ -165,13 +152,41 @@ def read_sentences(path, count):
 
 def _references(split, count, given):
     """The references of *given* (a path) or of the data folder; None if neither is there."""
-    path = Path(given) if given else split.root / f"{split.name}.{split.languages[1]}"
+    path = Path(given) if given else split.text(split.languages[1])
     return read_sentences(path, count) if given or path.is_file() else None
 
 
 def _refuse_other_data(split):
     if split.kind != TRANSLATION:
         raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
+
+
+def _in_the_models_direction(subject):
+    """The subject's split with the languages as its model reads and writes them, whatever the files are called."""
+    split, languages = subject.split, subject.described["languages"]
+    if languages and set(languages) != set(split.languages):
+        raise LayerdropError(
+            f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
+        )
+    return replace(split, languages=tuple(languages or split.languages))
+
+
+def _refuse_other_direction(path, targets, split, checkpoint):
+    """Raise LayerdropError if the numbered *targets* of a run are the source's text: it translated the other way."""
+    source, target = split.languages
+    texts = [list(map(_without_pieces, split.binarised(language))) for language in split.languages]
+    said = [(_without_pieces(text), number) for number, text in targets if number < len(texts[0])]
+    of_source, of_target = (all(text == of[number] for text, number in said) for of in texts)
+    if said and of_source and not of_target:
+        raise LayerdropError(
+            f"{path} translated {target}-{source}, but {checkpoint} translates {source}-{target}: run fairseq-generate"
+            f" with --source-lang {source} --target-lang {target}"
+        )
+
+
+def _without_pieces(text):
+    """*text* as it reads whatever pieces its words are in, unknown ones aside."""
+    return re.sub(r"\s|<<unk>>|<unk>", "", _PIECES.sub("", text))
 
 
 def _beam(generated, split):

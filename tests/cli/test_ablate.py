@@ -25,13 +25,13 @@ def translator(data, tmp_path_factory):
 
 def test_a_classifier(data, classifier, tmp_path, capsys):
     out = tmp_path / "ablation"
-    words = ["ablate", data / "nlu", "--path", classifier, "--out", out, "--cpu", "--max-examples", 15]
+    words = ["ablate", data / "nlu", "--path", classifier, "--out", out, "--cpu", "--max-examples", 20]
     main(list(map(str, words)))
     record = json.loads((out / "ablation.json").read_text())
     assert (record["type"], record["version"], record["mode"], record["task"]) == (
         "layerdrop.ablation", 1, "each", "classification",
     )  # fmt: skip
-    assert record["examples"] == 15 and len(record["heads"]) == 4 and record["bleu"] is None
+    assert record["examples"] == 20 and len(record["heads"]) == 4 and record["bleu"] is None
     assert record["checkpoint"]["sha256"] == checkpoint.sha256(classifier)
     assert record["split"] == "test" and record["seed"] == 1 and record["versions"]["torch"]
     page = (out / "ablation.md").read_text()
@@ -44,7 +44,8 @@ def test_a_classifier(data, classifier, tmp_path, capsys):
     main([*map(str, words), "--mode", "all-but-one"])  # into the same folder
     again = json.loads((out / "ablation.json").read_text())
     assert again["mode"] == "all-but-one" and sum(entry["best"] for entry in again["heads"]) == 2
-    assert again["whole"] == record["whole"]
+    assert again["whole"] == record["whole"] and again["selection"] == {"chosen_on": 10, "tested_on": 10}
+    assert "The best heads were chosen by loss on 10 examples, drawn with seed 1" in (out / "ablation.md").read_text()
     # of two heads, keeping one is removing the other
     changes = [{(e["layer"], e["head"]): e["loss"]["change"] for e in found["heads"]} for found in (record, again)]
     assert all(changes[0][layer, head] == changes[1][layer, 1 - head] for layer, head in changes[0])
@@ -52,7 +53,7 @@ def test_a_classifier(data, classifier, tmp_path, capsys):
 
 
 def test_a_translation_model(data, translator, tmp_path, capsys):
-    words = ["ablate", data / "nmt", "--path", translator, "--out", tmp_path / "out", "--cpu", "--max-examples", 8]
+    words = ["ablate", data / "nmt", "--path", translator, "--out", tmp_path / "out", "--cpu"]
     main(list(map(str, [*words, "--extremes", 1, "--bleu-examples", 4, "--seed", 2])))
     record = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert len(record["heads"]) == 12 and record["summary"]["bleu"]["tests"] == 2 and record["seed"] == 2

@@ -1,6 +1,7 @@
 import json
 
 import builders
+import checkpoints
 import pytest
 
 from layerdrop_plugin.cli.main import main
@@ -107,6 +108,23 @@ def test_data_without_examples(importance, data, tmp_path):
         check=False,
     )
     assert "has no examples" in importance(kind=tmp_path / "empty")[1]
+
+
+def test_examples_that_are_too_long_end_nothing_and_are_counted(data, tmp_path, capsys):
+    path = checkpoints.save(tmp_path / "model.pt", data, "classification", "--max-positions 12")
+    words = [data / "nlu", "--path", path, "--subset", "test", "--cpu", "--out"]
+    main([*map(str, ["importance", *words, tmp_path / "found.json"])])
+    assert "examples were too long and are left out" in capsys.readouterr().out
+    left_out = Importance.load(tmp_path / "found.json").signature["left_out"]
+    assert 0 < left_out < 21
+    for command, more in (("ablate", []), ("curve", ["--step", "1", "--importance-examples", "9"])):
+        out = tmp_path / command
+        main([*map(str, [command, *words, out, *more])])
+        file = "ablation" if command == "ablate" else command
+        record = json.loads((out / f"{file}.json").read_text())
+        assert (record["left_out"], record["examples"]) == (left_out, 21 - left_out)
+        assert f"{21 - left_out} examples ({left_out} too long and left out)" in (out / f"{file}.md").read_text()
+    assert record["settings"]["left_out"] == left_out and record["settings"]["scores"]["left_out"] > 0
 
 
 def test_it_writes_plain_json(importance, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import builders
 import one_by_one
@@ -13,6 +14,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import OmegaConf
 
+from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.importance import methods, running_estimate
 from layerdrop_plugin.importance.additivity import check_additivity, examples
@@ -265,6 +267,31 @@ def test_data_of_an_unknown_kind_has_no_hash(data, tmp_path):
     root = root_of(data, tmp_path, base_criterion="masked_lm")
     root.task.data = str(tmp_path)
     assert build(root).estimate.described["data"] is None
+
+
+def test_the_data_of_a_translation_is_hashed_in_either_direction(data, tmp_path):
+    hashes = set()
+    for subset in ("train", "valid"):
+        for source, target in (("a", "b"), ("b", "a")):  # of a folder named a-b
+            root = root_of(data, tmp_path, base_criterion="masked_lm")
+            root.task = {"data": str(data / "nmt"), "source_lang": source, "target_lang": target}
+            root.dataset.train_subset = subset
+            found = build(root).estimate.described["data"]
+            assert found == find_split(data / "nmt", subset).sha256()
+            hashes.add(found)
+    assert len(hashes) == 2
+
+
+def test_the_data_hash_covers_all_files_and_folders_of_the_training_set(data, tmp_path):
+    hashes = set()
+    for number in range(3):
+        folder = shutil.copytree(data / "lm", tmp_path / str(number))
+        for suffix in ("bin", "idx"):
+            shutil.copy(folder / f"valid.{suffix}", folder / f"train{number or ''}.{suffix}")
+        root = root_of(data, tmp_path, base_criterion="masked_lm")
+        root.task.data = str(folder) if number < 2 else f"{tmp_path}/0:{tmp_path}/1"
+        hashes.add(build(root).estimate.described["data"])
+        assert len(hashes) == number + 1 and None not in hashes
 
 
 class MeanLoss(FairseqCriterion):

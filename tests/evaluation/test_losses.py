@@ -72,7 +72,7 @@ def test_an_encoders_output_may_be_given(sessions):
 
 def test_translations_losses_are_without_label_smoothing(sessions):
     loaded = sessions["translation"]
-    sample = loaded.batches("test")[0]
+    sample = next(iter(loaded.batches("test")))
     smoothed = LabelSmoothedCrossEntropyCriterion(loaded.task, False, 0.1).eval()
     with torch.no_grad():
         log = smoothed(loaded.model, sample)[2]

@@ -12,6 +12,7 @@ from fairseq.data import Dictionary
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.evaluation import session
+from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.models.roberta import LayerDropRobertaModel
 from layerdrop_plugin.models.transformer import LayerDropTransformerModel
 from layerdrop_plugin.models.transformer_lm import LayerDropTransformerLanguageModel
@@ -43,6 +44,53 @@ def test_a_session_has_the_checkpoints_model_and_every_example_once(kind, files,
     if kind in ("classification", "translation"):  # the others cut text into blocks
         assert len(loaded.dataset("test")) == 21
     assert loaded.signature("test", "typed")["data_sha256"] == loaded.split("test").sha256()
+
+
+def said(caplog):
+    """The lines that a session logged."""
+    return [record.message for record in caplog.records if record.name == session.__name__]
+
+
+def texts(loaded, subset):
+    """The inputs of all examples of *subset*, sorted, without padding."""
+    padding, found = loaded.task.source_dictionary.pad(), []
+    for sample in loaded.batches(subset):
+        found += [[int(token) for token in row if token != padding] for row in sample["net_input"]["src_tokens"]]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["classification", "translation"])
+def test_a_training_set_in_several_files_is_read_whole(kind, files, sessions, tmp_path):
+    path, data = files[kind]
+    folder = shutil.copytree(data, tmp_path / "data")
+    for file in [*folder.rglob("valid.*")]:
+        file.rename(file.with_name(file.name.replace("valid.", "train1.")))
+    loaded = session.load(path, folder, batch_size=7, cpu=True)
+    assert texts(loaded, "train") == sorted(texts(sessions[kind], "train") + texts(sessions[kind], "valid"))
+    found = estimate(loaded, "train")
+    parts = [estimate(sessions[kind], subset) for subset in ("train", "valid")]
+    assert found.examples == 150 and found.data == loaded.split("train").sha256() != parts[0].data
+    assert found.loss == pytest.approx((120 * parts[0].loss + 30 * parts[1].loss) / 150, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "translation", "language_modeling"])
+def test_a_training_set_in_several_folders_is_read_whole(kind, files, sessions, tmp_path, caplog):
+    path, data = files[kind]
+    folder = shutil.copytree(data, tmp_path / "data")
+    for file in [*folder.glob("train.*")]:
+        file.unlink()
+        shutil.copy(folder / file.name.replace("train.", "valid."), file)
+    loaded = session.load(path, f"{data}:{folder}", batch_size=7, cpu=True)
+    if kind != "masked_lm":  # whose inputs are masked at random
+        assert texts(loaded, "train") == sorted(texts(sessions[kind], "train") + texts(sessions[kind], "valid"))
+    parts = [len(sessions[kind].dataset(subset)) for subset in ("train", "valid")]
+    numbers = [int(number) for sample in loaded.batches("train") for number in sample["id"]]
+    assert sorted(numbers) == list(range(sum(parts)))
+    few = replace(loaded, batch_size=None, max_tokens=40).batches("train")
+    assert all(sample["net_input"]["src_tokens"].numel() <= 40 for sample in few)
+    assert estimate(loaded, "train").examples == sum(parts) and not said(caplog)
+    assert texts(loaded, "test") == texts(sessions[kind], "test")
+    assert said(caplog) == [f"fairseq reads 'test' of {data} only: left out is that of {folder}"]
 
 
 def test_batches_are_as_large_as_asked_for(sessions):
@@ -87,7 +135,7 @@ def test_half_precision_is_loaded_as_single(files, tmp_path):
 
 def refused(match, *args, **kwargs):
     with pytest.raises(LayerdropError, match=match) as caught:
-        session.load(*args, **kwargs).batches("test")
+        list(session.load(*args, **kwargs).batches("test"))
     assert "\n" not in str(caught.value)
 
 
@@ -123,8 +171,48 @@ def test_empty_missing_and_too_long_subsets_are_refused(files, sessions, data, t
     for part in ("input0", "label"):
         (hollow / part / "test.bin").write_bytes(b"")
     refused("no examples", path, hollow)
-    short = checkpoints.save(tmp_path / "short.pt", data, "classification", "--max-positions 6")
-    refused("longer than the model can read", short, nlu)
+    short = checkpoints.save(tmp_path / "short.pt", data, "classification", "--max-positions 4")
+    refused("all 21 examples of 'test' in .* are too long: at most 4 tokens", short, nlu)
+
+
+def test_examples_that_are_too_long_are_left_out_and_counted(data, tmp_path, caplog):
+    for kind, folder, more in (
+        ("classification", "nlu", "--max-positions 12"),
+        ("translation", "nmt", "--max-source-positions 12"),
+    ):
+        caplog.clear()
+        path = checkpoints.save(tmp_path / f"{kind}.pt", data, kind, more)
+        loaded = session.load(path, data / folder, batch_size=7, cpu=True)
+        lengths = loaded.split("train").sizes() + (kind == "classification")  # and the mark at the beginning
+        short = np.flatnonzero(lengths <= 12)
+        assert 0 < len(short) < 120
+        batches = loaded.batches("train")
+        numbers = [int(number) for sample in batches for number in sample["id"]]
+        assert sorted(numbers) == batches.examples.tolist() == short.tolist()
+        some = loaded.batches("train", 20)
+        assert set(some.examples) < set(short.tolist()) and len(some.examples) == 20
+        assert batches.left_out == 120 - len(short) == some.left_out
+        assert [line.split(" in ")[0] for line in said(caplog)] == [f"{120 - len(short)} of 120 examples of 'train'"]
+        found = estimate(loaded, "train")
+        assert (found.examples, found.signature["left_out"]) == (len(short), 120 - len(short))
+        few = replace(loaded, batch_size=None, max_tokens=9).batches("train")  # as fairseq-train leaves them out
+        assert few.examples.tolist() == np.flatnonzero(lengths <= 9).tolist()
+
+
+@pytest.mark.parametrize("kind", ["classification", "translation", "masked_lm", "language_modeling"])
+def test_examples_are_read_when_their_batch_is_asked_for(kind, sessions, monkeypatch):
+    loaded, read = sessions[kind], []
+    dataset = type(loaded.dataset("train"))
+    get = dataset.__getitem__
+    monkeypatch.setattr(dataset, "__getitem__", lambda self, number: read.append(int(number)) or get(self, number))
+    batches = loaded.batches("train", 20)
+    assert len(read) <= 7 and len(batches.examples) == 20
+    for once_more in range(2):  # every pass gives the same batches, in the same order
+        read.clear()
+        for count, sample in enumerate(batches, start=1):
+            assert sorted(read[7 * (count - 1) :]) == sorted(sample["id"].tolist())
+        assert count == len(batches) == 3, once_more
+        assert sorted(read) == batches.examples.tolist()
 
 
 def test_labels_that_the_model_does_not_know_are_refused(files, data, tmp_path):

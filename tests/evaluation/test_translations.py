@@ -2,6 +2,7 @@
 
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 import sacrebleu
@@ -14,9 +15,27 @@ def test_references_are_the_folders_text(sessions, data):
     lines = (data / "test.b").read_text().splitlines()
     loaded = sessions["translation"]
     assert not (data / "nmt" / "test.b").exists()
-    assert translations.examples(loaded, "test", None).references == lines  # put together from the binarised text
+    # put together from the binarised text
+    assert translations.examples(loaded, "test", np.arange(21)).references == lines
     chosen = loaded.examples("test", 5)
-    assert translations.examples(loaded, "test", 5).references == [lines[number] for number in chosen]
+    assert translations.examples(loaded, "test", chosen).references == [lines[number] for number in chosen]
+
+
+def test_references_are_in_the_language_that_the_model_writes(data, tmp_path):
+    path = checkpoints.save(tmp_path / "back.pt", data, "translation", "-s b -t a")  # on a folder named a-b
+    folder = shutil.copytree(data / "nmt", tmp_path / "nmt")
+    loaded = session.load(path, folder, cpu=True)
+    lines = {language: (data / f"test.{language}").read_text().splitlines() for language in "ab"}
+    assert translations.examples(loaded, "test", np.arange(21)).references == lines["a"]  # of the binarised text
+    for language in "ab":
+        shutil.copy(data / f"test.{language}", folder)
+    found = translations.examples(loaded, "test", np.arange(21))
+    assert found.references == lines["a"]
+    words = loaded.task.source_dictionary
+    for sample in found.batches:
+        for number, tokens in zip(sample["id"], sample["net_input"]["src_tokens"], strict=True):
+            assert words.string(tokens, extra_symbols_to_ignore={words.pad()}) == lines["b"][number]
+    assert len({loaded.split(subset).sha256() for subset in ("train", "valid", "test")}) == 3
 
 
 def test_references_in_the_folder_come_first(files, data, tmp_path):
@@ -24,15 +43,15 @@ def test_references_in_the_folder_come_first(files, data, tmp_path):
     folder = shutil.copytree(nmt, tmp_path / "nmt")
     (folder / "test.b").write_text("".join(f"Line {number}\n" for number in range(21)))
     loaded = session.load(path, folder, cpu=True)
-    assert translations.examples(loaded, "test", None).references == [f"Line {number}" for number in range(21)]
+    assert translations.examples(loaded, "test", np.arange(21)).references == [f"Line {number}" for number in range(21)]
     (folder / "test.b").write_text("One line\n")
     with pytest.raises(LayerdropError, match="1 lines, but the data folder has 21"):
-        translations.examples(loaded, "test", None)
+        translations.examples(loaded, "test", np.arange(21))
 
 
 def test_translations_come_in_order_and_leave_the_model_as_it_was(sessions):
     loaded = sessions["translation"]
-    batches = loaded.batches("test")
+    batches = list(loaded.batches("test"))
     before = losses.measure_all(loaded, batches).losses
     found = translations.translator(loaded, batches, beam=3)()
     assert np.array_equal(losses.measure_all(loaded, batches).losses, before)

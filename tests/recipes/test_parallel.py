@@ -286,10 +286,10 @@ FILES = ["--src", "a.es", "--tgt", "a.en"]
         (["--src-lang", "es-ES", "--tgt-lang", "en", *FILES], "--src-lang es-ES: only letters, digits and _"),
         (["--src-lang", "es", "--tgt-lang", "../en", *FILES], "--tgt-lang ../en: only letters, digits and _"),
         (["--src-lang", "es", *FILES], "--tgt-lang is required"),
-        ([*LANGUAGES, "--src", "a.es"], "--src needs --tgt"),
-        ([*LANGUAGES, *FILES, "--train-src", "a.es", "--train-tgt", "a.en"], "leave out --train-src"),
+        ([*LANGUAGES, "--src", "a.es"], "--src and --tgt go together"),
+        ([*LANGUAGES, *FILES, "--train-src", "a.es", "--train-tgt", "a.en"], "--src excludes --train-src"),
         ([*LANGUAGES, "--train-src", "a.es", "--train-tgt", "a.en"], "give --src and --tgt, or"),
-        ([*LANGUAGES, "--valid-tgt", "a.en"], "--valid-tgt needs --valid-src"),
+        ([*LANGUAGES, "--valid-tgt", "a.en"], "--valid-src and --valid-tgt go together"),
         ([*LANGUAGES, *FILES, "--src", "b.es"], "b.es: no such file"),
         ([*LANGUAGES, *FILES, "--groups", "b"], "b: no such file"),
         ([*LANGUAGES, *FILES, "--limit"], "--limit needs a value"),
@@ -338,7 +338,7 @@ def test_packages_that_are_not_there(tmp_path, monkeypatch):
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     message = fails(*arguments)
-    assert "could not download the package sword-text-sparv (Unable to locate package)" in message
+    assert "could not download sword-text-sparv (Unable to locate package)" in message
     assert "recipes/translate.sh --src FILE --tgt FILE" in message
     assert list((tmp_path / "downloads").iterdir()) == [] and not (tmp_path / "out").exists()
 

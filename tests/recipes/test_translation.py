@@ -155,7 +155,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(translated, data, tmp_path):
     assert "no language pair es-fr in 'train', which has es-en" in fails(*train, "--src-lang", "es", "--tgt-lang", "fr")
     assert "gone.pt: no such file" in fails("finetune_nmt.sh", "--data", data, "--from", tmp_path / "gone.pt", *out)
     assert "keep" in fails("prune.sh", "--from", parent, "--decoder-layers", "even:0", *out)
-    assert "--plan excludes" in fails("prune.sh", "--from", parent, "--decoder-layers", "even:1", "--plan", "p", *out)
+    assert "--plan excludes" in fails(
+        "prune.sh", "--from", parent, "--decoder-layers", "even:1", "--plan", parent, *out
+    )
     evaluate = ["evaluate_nmt.sh", "--model", parent, "--data", data, "--out", tmp_path / "out/r.json"]
     assert "no translation data of the split 'dev'" in fails(*evaluate, "--split", "dev")
     assert not (tmp_path / "out").exists()
@@ -169,7 +171,7 @@ def test_translate_refuses_what_does_not_go_together(tmp_path):
     assert "gone: no such file" in fails(*common, "--tgt", tmp_path / "gone", "--src-lang", "es", "--tgt-lang", "en")
     assert "need --src-lang and --tgt-lang" in fails(*common, "--tgt", tmp_path / "a.en")
     assert "go together" in fails(*common, "--tgt", tmp_path / "a.en", "--src-lang", "es")
-    assert "exclude --data" in fails(
+    assert "--src excludes --data" in fails(
         *common, "--tgt", tmp_path / "a.en", "--src-lang", "es", "--tgt-lang", "en", "--data", tmp_path
     )
     assert "needs --data" in fails(*common[:3], PRESET="wmt")

@@ -16,6 +16,7 @@ from layerdrop_plugin.reports.results import Subject
 
 SENTENCES = [[1, 2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13, 14, 15], [16, 17, 18, 19, 1]]
 REFERENCES = [" ".join(f"v{word}" for word in sentence) for sentence in SENTENCES]
+TARGETS = [f"{text} ," for text in REFERENCES]
 HYPOTHESES = [REFERENCES[0], "v6 v7 v8 v1", "v10 v11 v12", "v16 v17 v18 v19 v1"]
 
 
@@ -27,14 +28,14 @@ def world(tmp_path_factory):
     return data, save_translator(data, folder / "model.pt", 3)
 
 
-def generated(folder, hypotheses=HYPOTHESES, order=(2, 0, 3, 1), letters="STHDP", more=""):
+def generated(folder, hypotheses=HYPOTHESES, order=(2, 0, 3, 1), letters="STHDP", more="", targets=TARGETS):
     """What fairseq-generate prints, longest sentences first; its H lines are tokenised, its D lines not."""
     lines = ["2026-01-01 | INFO | fairseq_cli.generate | {'_name': None}", more]
     for number in order:
         text = hypotheses[number]
         told = {
             "S": f"S-{number}\tw1 w2",
-            "T": f"T-{number}\t{REFERENCES[number]} ,",
+            "T": f"T-{number}\t{targets[number]}",
             "H": f"H-{number}\t-0.5\t{text} ,",
             "D": f"D-{number}\t-0.5\t{text}",
             "P": f"P-{number}\t-0.4 -0.6",
@@ -134,5 +135,27 @@ def test_output_that_is_refused(tmp_path, world):
     other = save_translation_data(tmp_path / "other", SENTENCES, "valid")
     with pytest.raises(LayerdropError, match="translates 'test', not 'valid'"):
         score(generated(tmp_path), (other, world[1]), split="valid")
+
+
+def test_a_model_of_the_other_direction_is_scored_against_what_it_writes(tmp_path, world):
     back = save_translator(world[0], tmp_path / "back.pt", 1, "-s en -t de")
-    refused("back.pt translates en-de, but .*data is de-en", world=(world[0], back))
+    perfect = [text.replace("v", "w") for text in REFERENCES]
+    found = score(generated(tmp_path, perfect, targets=perfect), (world[0], back))
+    assert found["metrics"]["bleu"] == pytest.approx(100)
+    assert found["data_sha256"] == find_split(world[0], "test").sha256()
+    assert score(generated(tmp_path, REFERENCES), (world[0], back))["metrics"]["bleu"] == 0
+    for model, of, target, source in ((back, REFERENCES, "en", "de"), (world[1], perfect, "de", "en")):
+        wrong = f"translated {source}-{target}, but .* translates {target}-{source}: run .*--source-lang {target} "
+        for targets in (of, [f"▁{text.replace(' ', ' ▁')}" for text in of]):  # as if the folder's name said it
+            with pytest.raises(LayerdropError, match=wrong):
+                score(generated(tmp_path, REFERENCES, targets=targets), (world[0], model))
+    (world[0] / "dict.de.txt").rename(tmp_path / "dict.de.txt")
+    with pytest.raises(LayerdropError, match="cannot read .*test.de-en.de.idx with dict.de.txt"):
+        score(generated(tmp_path, perfect), (world[0], back))
+    (tmp_path / "dict.de.txt").rename(world[0] / "dict.de.txt")
+    data = tmp_path / "french"
+    save_translation_data(data, SENTENCES)
+    for file in {*data.glob("*.en*"), *data.glob("*.de-en.*")}:
+        file.rename(data / file.name.replace("en", "fr"))
+    with pytest.raises(LayerdropError, match="back.pt translates en-de, but .*french is de-fr"):
+        score(generated(tmp_path, perfect), (data, back))

@@ -1,0 +1,219 @@
+"""Metrics and their intervals: pure functions of what a model answered, example by example.
+
+*Answers* are columns of equal length, one entry an example, as evaluate.json and result files hold them:
+
+    example                 its number in the split
+    label, prediction       classification: names of classes
+    target, prediction      regression: numbers, or lists of them where a model gives several
+    loss                    nats, summed over the example's tokens; of a regression the squared error
+    tokens                  language models, translation: the target tokens of the example
+    hypothesis, reference   translation: sentences
+
+Units: accuracy in percent; f1, mcc, pearson, spearman and their means times 100, as fairseq prints them; mse in the
+target's unit squared; loss_nats in nats per example, nll_loss_nats in nats and nll_loss in bits per target token; bleu
+from 0 to 100. Where all answers (or all targets) are equal, mcc, pearson and spearman are 0; fairseq prints nan for the
+latter two.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import LayerdropError
+from .significance import RESAMPLES, stats
+
+CONFIDENCE = 0.95
+POSITIVE = "1"  # the class that fairseq's F1 is of, by its name
+# Metrics of answers to examples, the best headline first.
+METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
+HEADLINES = (*METRICS, "bleu", "nll_loss")
+
+Answers = dict[str, list]
+Columns = dict[str, np.ndarray]
+
+
+def columns(answers: Answers) -> Columns:
+    """The *answers* as arrays: classes as numbers (POSITIVE is 1), sentences as BLEU's statistics (``bleu``)."""
+    found = {name: np.array(answers[name]) for name in ("loss", "tokens", "target") if name in answers}
+    if "label" in answers:
+        others = sorted({*answers["label"], *answers["prediction"]} - {POSITIVE})
+        codes = {name: number + (number > 0) for number, name in enumerate(others)} | {POSITIVE: 1}
+        found |= {side: np.array([codes[name] for name in answers[side]]) for side in ("label", "prediction")}
+    elif "prediction" in answers:
+        found["prediction"] = np.array(answers["prediction"])
+    if "hypothesis" in answers:
+        found["bleu"] = bleu_statistics(answers["hypothesis"], answers["reference"])
+    return found
+
+
+def correct(answers: Columns) -> np.ndarray:
+    """Whether each answer of a classification is right."""
+    return answers["label"] == answers["prediction"]
+
+
+def accuracy(answers: Columns) -> float:
+    """Percent of right answers."""
+    right = correct(answers)
+    return 100 * int(right.sum()) / len(right)
+
+
+def f1(answers: Columns) -> float:
+    """F1 of the class POSITIVE against the other one, from counts."""
+    told, found = answers["label"] == 1, answers["prediction"] == 1
+    either = int(told.sum() + found.sum())
+    return 100 * 2 * int((told & found).sum()) / either if either else 0.0
+
+
+def mcc(answers: Columns) -> float:
+    """Matthews' correlation, of two classes or more (Gorodkin 2004), from counts."""
+    label, prediction = answers["label"], answers["prediction"]
+    classes = int(max(label.max(), prediction.max())) + 1
+    told, found = (np.bincount(side, minlength=classes).astype(float) for side in (label, prediction))
+    count, right = float(len(label)), float((label == prediction).sum())
+    spread = (count**2 - told @ told) * (count**2 - found @ found)
+    return 100 * float((right * count - told @ found) / math.sqrt(spread)) if spread > 0 else 0.0
+
+
+def pearson(answers: Columns) -> float:
+    """Pearson's correlation of predictions and targets."""
+    return 100 * _correlation(answers["prediction"].ravel(), answers["target"].ravel())
+
+
+def spearman(answers: Columns) -> float:
+    """Spearman's correlation: Pearson's of the ranks, equal values at their mean rank."""
+    rank = stats().rankdata
+    return 100 * _correlation(rank(answers["prediction"].ravel()), rank(answers["target"].ravel()))
+
+
+def mse(answers: Columns) -> float:
+    """Mean of the squared errors over all targets."""
+    return float(answers["loss"].sum() / answers["target"].size)
+
+
+def loss_nats(answers: Columns) -> float:
+    """Nats per example."""
+    return float(answers["loss"].mean())
+
+
+def nll_loss_nats(answers: Columns) -> float:
+    """Nats per target token."""
+    return float(answers["loss"].sum() / answers["tokens"].sum())
+
+
+def nll_loss(answers: Columns) -> float:
+    """Bits per target token."""
+    return nll_loss_nats(answers) / math.log(2)
+
+
+def ppl(answers: Columns) -> float:
+    """Perplexity; infinite where it is no number that a computer holds."""
+    return float(np.exp(nll_loss_nats(answers)))
+
+
+def bleu(answers: Columns) -> float:
+    """sacrebleu's corpus BLEU from the sentences' statistics."""
+    lengths, matches = np.split(answers["bleu"].sum(0), [2])
+    counts, totals = np.split(matches, 2)
+    made, wanted = map(int, lengths)
+    return float(_sacrebleu().BLEU.compute_bleu(counts.tolist(), totals.tolist(), made, wanted, "exp").score)
+
+
+def acc_and_f1(answers: Columns) -> float:
+    """Mean of accuracy and F1."""
+    return (accuracy(answers) + f1(answers)) / 2
+
+
+def pearson_and_spearman(answers: Columns) -> float:
+    """Mean of the two correlations."""
+    return (pearson(answers) + spearman(answers)) / 2
+
+
+VALUES: dict[str, Callable[[Columns], float]] = {
+    function.__name__: function
+    for function in (
+        *(accuracy, f1, mcc, acc_and_f1, loss_nats, pearson, spearman, pearson_and_spearman, mse),
+        *(bleu, nll_loss, nll_loss_nats, ppl),
+    )
+}
+# kind of model -> its metrics, the headline first; those of BINARY only where there are two classes, one named "1".
+BY_KIND = {
+    "classification": ("accuracy", "f1", "mcc", "acc_and_f1", "loss_nats"),
+    "regression": ("pearson", "spearman", "pearson_and_spearman", "mse"),
+    "masked_lm": ("nll_loss", "nll_loss_nats", "ppl"),
+    "language_modeling": ("nll_loss", "nll_loss_nats", "ppl"),
+    "translation": ("bleu", "nll_loss", "nll_loss_nats", "ppl"),
+}
+BINARY = ("f1", "acc_and_f1")
+
+
+def names_of(kind: str, classes: Sequence[str] = (), translated: bool = True) -> list[str]:
+    """Metrics of a model of *kind* with these *classes* (names), the headline first; BLEU only if it *translated*."""
+    binary = len(classes) == 2 and POSITIVE in classes
+    return [
+        name for name in BY_KIND[kind] if (binary or name not in BINARY) and (translated or name != "bleu")
+    ]  # fmt: skip
+
+
+def interval(metric: str, value: float, examples: int, right: int | None = None) -> list[float] | None:
+    """95 % interval [low, high] of a metric, for another test set of the same size.
+
+    Wilson's for accuracy (from *right*), Fisher's z for a Pearson correlation; None where neither applies.
+
+    Args:
+        metric: one of METRICS, or another one.
+        value: the metric's value in its unit.
+        examples: size of the test set.
+        right: number of right answers.
+    """
+    if metric == "accuracy":
+        found = stats().binomtest(right, examples).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+        return [100 * float(found.low), 100 * float(found.high)]
+    if metric == "pearson" and examples > 3 and abs(value) < 100:
+        reach = stats().norm.ppf((1 + CONFIDENCE) / 2) / math.sqrt(examples - 3)
+        middle = math.atanh(value / 100)
+        return [100 * math.tanh(middle - reach), 100 * math.tanh(middle + reach)]
+    return None
+
+
+def bleu_and_chrf(hypotheses: list[str], references: list[str]) -> tuple[dict, dict, dict]:
+    """sacrebleu's ``bleu`` and ``chrf``, from 0 to 100.
+
+    Returns:
+        By metric: the value; its 95 % interval [low, high] by sacrebleu's bootstrap over sentences, or None where it
+        has none (at a score of 0); sacrebleu's signature.
+    """
+    values, intervals, signatures = {}, {}, {}
+    for name, metric in (("bleu", _sacrebleu().BLEU()), ("chrf", _sacrebleu().CHRF())):
+        found = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
+        signatures[name] = str(metric.get_signature())
+        told = json.loads(found.format(width=6, is_json=True, signature=signatures[name]))
+        values[name] = float(found.score)
+        intervals[name] = None
+        if "confidence_mean" in told:
+            middle, reach = told["confidence_mean"], told["confidence_var"]
+            intervals[name] = [middle - reach, middle + reach]
+    return values, intervals, signatures
+
+
+def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """What BLEU sums over sentences, (sentences, 10): both lengths, n-grams that match and n-grams, n from 1 to 4."""
+    scorer = _sacrebleu().BLEU(effective_order=True)  # which changes no count, and is asked for by single sentences
+    found = [scorer.sentence_score(made, [wanted]) for made, wanted in zip(hypotheses, references, strict=True)]
+    return np.array([[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in found])
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    first, second = first - first.mean(), second - second.mean()
+    return float(np.clip(first @ second / math.sqrt((first @ first) * (second @ second)), -1.0, 1.0))
+
+
+def _sacrebleu():
+    try:
+        from sacrebleu import metrics
+    except ImportError as error:
+        raise LayerdropError("BLEU needs sacrebleu: pip install 'layerdrop_plugin[report]'") from error
+    return metrics
