@@ -18,8 +18,9 @@ import translation
 from fairseq.dataclass.configs import GenerationConfig
 
 from layerdrop_plugin import provenance
-from layerdrop_plugin.pruning import layer_rules, surgery
-from layerdrop_plugin.pruning.parent import shape_of
+from layerdrop_plugin.pruning.parent import Parent
+from layerdrop_plugin.pruning.prune import prune
+from layerdrop_plugin.pruning.rules import Rules
 
 HALF = "every-other:0.5"
 TOLERANCE = 1e-4  # of a hypothesis' score, in nats per token
@@ -86,10 +87,9 @@ def make_parent(args, task):
     return {"cfg": cfg, "model": model.state_dict()}
 
 
-def prune(parent, rules):
-    """The child's checkpoint that `layerdrop prune` makes of *parent* by *rules*."""
-    plan = layer_rules.plan_from_options(shape_of(parent), rules, None)
-    return surgery.prune_state(parent, plan, {"file": "parent.pt"})
+def child_of(parent, layers):
+    """The child's checkpoint that `layerdrop prune` makes of *parent* by rules for the *layers* of its stacks."""
+    return prune(Parent(parent), Rules(layers)).state
 
 
 def build(arch, child, task):
@@ -113,7 +113,7 @@ def measure(args):
     batches = translation.make_batches(task, args.sentences, args.batch, args.seed, args.device, targets=False)
     parent, models, runs = make_parent(args, task), {}, {}
     for name, contestant in CONTESTANTS.items():
-        child = prune(parent, contestant.rules)
+        child = child_of(parent, contestant.rules)
         search, stock = (Search(build(arch, child, task), task, args) for arch in (contestant.arch, translation.STOCK))
         runs[name] = search.seconds
         models[name] = {

@@ -20,8 +20,9 @@ import torch
 import translation
 
 from layerdrop_plugin import provenance
-from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 
 TRANSFORMERS = "transformers"
 TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
@@ -91,14 +92,14 @@ def plan_of(halved, args):
     return StackPlan(layers, self_attn=heads, ffn=units)
 
 
-def prune(parent, plan):
+def child_of(parent, plan):
     """The child's checkpoint that `layerdrop prune` makes of *parent* by *plan*."""
-    return surgery.prune_state(parent, Plan(plan), {"file": "parent.pt"})
+    return prune(Parent(parent), Plan(plan)).state
 
 
 def prune_by_zeros(parent, plan, args):
     """The checkpoint of a stock model with all heads and units that computes the same as the child of *plan*."""
-    child = prune(parent, StackPlan(plan.layers))
+    child = child_of(parent, StackPlan(plan.layers))
     for number, layer in enumerate(plan.layers):
         name = f"encoder.sentence_encoder.layers.{number}."
         clear(child["model"], name + "self_attn.out_proj.weight", plan.self_attn.get(layer), args.heads)
@@ -142,7 +143,7 @@ def build(name, parent, task, workloads, args):
     """
     contestant = CONTESTANTS[name]
     plan = plan_of(contestant.halved, args)
-    child = prune(parent, plan)
+    child = child_of(parent, plan)
     if contestant.arch == TRANSFORMERS:
         features = roberta.features_of_transformers(parent, args, args.device)
     else:

@@ -24,11 +24,11 @@ from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from torch import nn
 
 from layerdrop_plugin import provenance
+from layerdrop_plugin.anatomy import STACKS
 from layerdrop_plugin.modules.drop_rates import layer_rates
 from layerdrop_plugin.modules.drop_seed import DropSeed
 from layerdrop_plugin.modules.layer_stack import draw_kept
 
-STACKS = ("encoder", "decoder")
 RATES = (0.0, 0.2, 0.5)
 GOAL = 1.02  # maximum of this plugin's time divided by stock fairseq's
 TOLERANCE = 1e-4  # of losses and gradient norms, relative

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from . import __version__, checkpoint
-from .pruning.parent import learned_weights, shape_of
-from .pruning.plan import STACKS
-from .pruning.surgery import origin_of, size_options
+from . import __version__
+from .anatomy import FFN_UNITS, HEADS
+from .pruning.parent import Parent
+from .pruning.surgery import origin_of
 
 
 def describe_checkpoint(path):
@@ -31,23 +31,22 @@ def describe_checkpoint(path):
     Raises:
         LayerdropError: the file is no readable fairseq checkpoint.
     """
-    state = checkpoint.read(path)
-    tensors, shape, task = learned_weights(state), shape_of(state), state["cfg"].get("task") or {}
-    sizes = [(kind, of) for stack in STACKS for kind, of in getattr(getattr(shape, stack), "sizes", {}).items()]
+    parent = Parent.load(path)
+    tensors, shape, task = parent.learned_weights, parent.shape, parent.cfg.get("task") or {}
     languages = [task.get("source_lang"), task.get("target_lang")]
     return {
         "path": str(path),
-        "sha256": checkpoint.sha256(path),
+        "sha256": parent.sha256,
         "bytes": Path(path).stat().st_size,
         "encoder_layers": shape.encoder and shape.encoder.layers,
         "decoder_layers": shape.decoder and shape.decoder.layers,
-        "heads": sum(size or 0 for kind, of in sizes if kind != "ffn" for size in of),
-        "ffn_units": sum(size or 0 for kind, of in sizes if kind == "ffn" for size in of),
-        "uniform": not any(size_options(shape).values()),
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "heads": shape.count(HEADS),
+        "ffn_units": shape.count(FFN_UNITS),
+        "uniform": shape.uniform,
+        "parameters": parent.parameters,
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         "languages": languages if all(languages) else None,
-        "provenance": origin_of(state["cfg"]),
+        "provenance": origin_of(parent.cfg),
     }
 
 

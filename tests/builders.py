@@ -16,7 +16,8 @@ from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 
 import layerdrop_plugin
-from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import Parent
+from layerdrop_plugin.pruning.prune import prune
 
 USER_DIR = str(Path(layerdrop_plugin.__file__).parent)
 
@@ -134,7 +135,7 @@ def child_of(parent, plan, arch: str = "layerdrop_roberta"):
 
 def child_and_state(parent, plan, arch: str):
     """The same, and the child's checkpoint."""
-    state = surgery.prune_state(state_of(parent, arch), plan, {"file": "parent.pt", "sha256": "0"})
+    state = prune(Parent(state_of(parent, arch)), plan).state
     cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     child = inspect.unwrap(models.build_model)(cfg.model, FakeTask(), True)  # without what this plugin puts around it
     child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)

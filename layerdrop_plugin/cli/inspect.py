@@ -6,12 +6,11 @@ import os
 
 from tabulate import tabulate
 
-from .. import checkpoint
-from ..modules.layer_sizes import ABSENT
-from ..pruning import families
-from ..pruning.describe import MADE_OF, format_row
-from ..pruning.parent import count_parameters, max_positions, shape_of, vocabulary_size
-from ..pruning.plan import KINDS, STACKS, Plan, StackPlan
+from ..anatomy import KINDS, PARTS, STACKS, SUBLAYERS, kinds_of_part
+from ..modules.layer_sizes import format_row
+from ..pruning.families import registered_model
+from ..pruning.parent import Parent
+from ..pruning.plan import Plan, StackPlan
 from ..pruning.surgery import origin_of
 
 HELP = "show a checkpoint's shape, size and origin"
@@ -29,23 +28,21 @@ def describe(path) -> dict:
     Raises:
         LayerdropError: *path* is no checkpoint of a model that this plugin knows.
     """
-    state = checkpoint.read(path)
-    model, task = state["cfg"]["model"], state["cfg"].get("task") or {}
-    shape, family = shape_of(state), families.family_of(model)
+    parent = Parent.load(path)
     return {
         "file": str(path),
-        "architecture": model.get("_name") or model.get("arch"),
-        "family": families.registered_model(model),
-        "task": task.get("_name"),
-        **{stack: of and dataclasses.asdict(of) for stack in STACKS for of in [getattr(shape, stack)]},
-        "vocabulary": vocabulary_size(state),
-        "target_vocabulary": vocabulary_size(state, "target"),
-        "max_positions": max_positions(state),
-        "parameters": count_parameters(state),
+        "architecture": parent.architecture,
+        "family": registered_model(parent.options),
+        "task": (parent.cfg.get("task") or {}).get("_name"),
+        **dataclasses.asdict(parent.shape),
+        "vocabulary": parent.vocabulary_size(),
+        "target_vocabulary": parent.vocabulary_size("target"),
+        "max_positions": parent.positions,
+        "parameters": parent.parameters,
         "bytes": os.path.getsize(path),
-        "updates": state["optimizer_history"][-1].get("num_updates"),
-        "provenance": origin_of(state["cfg"]),
-        "options": {name: model[name] for name in family.options if name in model},
+        "updates": parent.state["optimizer_history"][-1].get("num_updates"),
+        "provenance": origin_of(parent.cfg),
+        "options": {name: parent.options[name] for name in parent.family.options if name in parent.options},
     }
 
 
@@ -76,23 +73,19 @@ def run(args) -> None:
 def _sizes(stack: str, of: dict) -> list[tuple[str, str]]:
     """Rows that say how many heads and FFN units each layer of a *stack* has."""
     rows = []
-    for name, kinds in MADE_OF.items():
-        whole = of["ffn" if kinds == ("ffn",) else "heads"]
-        sizes = {kind: of["sizes"][kind] for kind in kinds if kind in of["sizes"]}
+    for part in PARTS.values():
+        whole, sizes = of[part.name], {kind: of["sizes"][kind] for kind in kinds_of_part(part) if kind in of["sizes"]}
         if all(size == whole for row in sizes.values() for size in row):
-            rows.append((f"{stack} {name}", f"{whole} in each layer"))
-        elif kinds == ("ffn",):
-            rows.append((f"{stack} {name}", f"{format_row(sizes['ffn'])} of {whole}"))
+            rows.append((f"{stack} {part.many}", f"{whole} in each layer"))
         else:
-            rows += [(f"{stack} {kind} heads", f"{format_row(row)} of {whole}") for kind, row in sizes.items()]
+            rows += [(f"{stack} {_parts_of(kind)}", f"{format_row(row)} of {whole}") for kind, row in sizes.items()]
     return rows
 
 
 def _ancestry(ancestor: dict) -> str:
     plan = Plan.from_dict(ancestor["plan"])
-    plans = {stack: getattr(plan, stack) for stack in STACKS if getattr(plan, stack) is not None}
     kept = [
-        f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plans.items()
+        f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plan.items()
     ]
     return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
 
@@ -103,7 +96,12 @@ def _parts(plan: StackPlan) -> str:
     for kind in KINDS:
         if plan.kept(kind):
             rows = [plan.kept(kind).get(layer, ...) for layer in plan.layers]
-            counts = ("all" if row is ... else ABSENT if row is None else str(len(row)) for row in rows)
-            name = "FFN units" if kind == "ffn" else f"{kind} heads"
-            said.append(f"{name} {','.join(counts)}")
+            counts = ["all" if row is ... else None if row is None else len(row) for row in rows]
+            said.append(f"{_parts_of(kind)} {format_row(counts)}")
     return f" ({'; '.join(said)})" if said else ""
+
+
+def _parts_of(kind: str) -> str:
+    """What a *kind* of sublayer consists of, its name included where several kinds do."""
+    part = SUBLAYERS[kind].part
+    return part.many if len(kinds_of_part(part)) == 1 else f"{kind} {part.many}"

@@ -11,12 +11,15 @@ without its parent or any override; one that only lost whole layers loads withou
 """
 
 from .. import checkpoint
+from ..anatomy import PARTS, STACKS
 from ..errors import LayerdropError
-from ..pruning import layer_rules, ranking, surgery
-from ..pruning.describe import LONG_PLAN, describe_kept
-from ..pruning.parent import count_parameters, current_weights, shape_of
-from ..pruning.plan import STACKS, Plan
-from ..pruning.scores import fingerprint
+from ..pruning.describe import LONG_PLAN
+from ..pruning.layer_rules import SPEC_HELP
+from ..pruning.parent import Parent
+from ..pruning.plan import Plan
+from ..pruning.prune import prune
+from ..pruning.ranking import RANKING_HELP, RANKINGS
+from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
 
 HELP = "cut a smaller model out of a checkpoint"
 
@@ -26,39 +29,33 @@ def add_arguments(parser) -> None:
     parser.add_argument("parent", metavar="PARENT", help="checkpoint file to prune; it is not changed")
     parser.add_argument("child", metavar="CHILD", help="checkpoint file to write")
     for stack in STACKS:
-        parser.add_argument(
-            f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {layer_rules.SPEC_HELP}"
-        )
+        parser.add_argument(f"--{stack}-layers", metavar="SPEC", help=f"layers of the {stack} to keep: {SPEC_HELP}")
     parser.add_argument("--plan", metavar="FILE", help="JSON file of the plan, instead of SPEC")
-    for name, what in ranking.NAMES.items():
-        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{what} to remove: {layer_rules.PART_HELP}")
-    parser.add_argument("--ranking", choices=ranking.RANKINGS, default=ranking.RANKINGS[0], help=ranking.RANKING_HELP)
-    parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=layer_rules.MIN_HEADS_HELP)
+    for name, part in PARTS.items():
+        parser.add_argument(f"--{name}", metavar="FILE:RATE", help=f"{part.many} to remove: {PART_HELP}")
+    parser.add_argument("--ranking", choices=RANKINGS, default=RANKINGS[0], help=RANKING_HELP)
+    parser.add_argument("--min-heads", type=int, default=0, metavar="N", help=MIN_HEADS_HELP)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
 def run(args) -> None:
     """Prune, saying what was kept and the rate that was reached."""
-    rules = {stack: getattr(args, f"{stack}_layers") for stack in STACKS}
-    parts = layer_rules.PartRules(args.heads, args.ffn, args.ranking, args.min_heads)
-    if not any(rules.values()) and not args.plan and not parts:
+    rules = Rules.from_options(vars(args))
+    if not rules:
         raise LayerdropError(
             "say what to keep: --encoder-layers SPEC, --decoder-layers SPEC or --plan FILE;"
             " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
         )
     checkpoint.refuse_same_file(args.parent, args.child)
-    state = checkpoint.read(args.parent)
-    shape = shape_of(state)
-    model = fingerprint(current_weights(state)) if parts else None
-    plan = layer_rules.plan_from_options(shape, rules, args.plan, parts, model)
-    child = surgery.prune_state(state, plan, {"file": args.parent, "sha256": checkpoint.sha256(args.parent)})
-    print(_printable(plan))
-    print("\n".join(describe_kept(plan, shape)))
-    print(f"parameters: {count_parameters(child):,} of {count_parameters(state):,}")
+    parent = Parent.load(args.parent)
+    child = prune(parent, rules)
+    print(_printable(child.plan))
+    print("\n".join(child.describe()))
+    print(f"parameters: {child.parameters:,} of {parent.parameters:,}")
     if args.dry_run:
         print("dry run: nothing written")
         return
-    checkpoint.write(child, args.child)
+    checkpoint.write(child.state, args.child)
     print(f"wrote {args.child}")
 
 

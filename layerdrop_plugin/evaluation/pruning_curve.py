@@ -18,17 +18,18 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
+from ..anatomy import HEADS, LAYERS, PARTS
 from ..errors import LayerdropError
 from ..importance import methods
 from ..pruning.gates import gated, model_shape
-from ..pruning.plan import STACKS, ModelShape, Plan
-from ..pruning.ranking import NAMES, prune_by_importance
-from ..pruning.scores import LAYERS, Importance
+from ..pruning.plan import Plan
+from ..pruning.ranking import prune_by_importance
+from ..pruning.scores import Importance
+from ..pruning.shape import ModelShape
 from .losses import measure_all
 from .points import Points
 from .session import Session
 
-HEADS, FFN = "heads", "ffn"
 TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # acceptable worsening: points, points, nats
 Scorer = Callable[[str, int | None], Importance]  # (method, seed) -> scores of the model with its current gates
 
@@ -44,7 +45,7 @@ class Sweep:
         re_estimate: compute scores again after each step, if the method uses gradients.
     """
 
-    part_type: str = HEADS
+    part_type: str = HEADS.name
     step: Fraction = Fraction(1, 10)
     ranking: str = "global"
     re_estimate: bool = False
@@ -62,19 +63,11 @@ class Sweep:
     def plan(self, shape: ModelShape, before: Plan, scores: Importance, rate: Fraction) -> Plan:
         """A plan that removes the share *rate* of all parts, including those that the plan *before* removed."""
         scores = _rank_removed_first(scores, before)
-        return prune_by_importance(Plan(), shape, scores, self.part_type, rate, self.ranking)
+        return prune_by_importance(Plan(), shape, scores, PARTS[self.part_type], rate, self.ranking)
 
     def count(self, shape: ModelShape, plan: Plan) -> int:
         """Number of parts of ``part_type`` that *plan* keeps."""
-        kept = plan.cut(shape)
-        stacks = [getattr(kept, stack) for stack in STACKS if getattr(kept, stack) is not None]
-        return sum(
-            size or 0
-            for stack in stacks
-            for kind, sizes in stack.sizes.items()
-            if (kind == FFN) == (self.part_type == FFN)
-            for size in sizes
-        )
+        return plan.cut(shape).count(PARTS[self.part_type])
 
 
 def draw_curves(
@@ -97,7 +90,7 @@ def draw_curves(
     shape, lines, rates = model_shape(session.model), list(lines), sweep.rates()
     parts = sweep.count(shape, Plan())
     if not parts:
-        raise LayerdropError(f"the model has no {NAMES[sweep.part_type]} left to remove")
+        raise LayerdropError(f"the model has no {PARTS[sweep.part_type].many} left to remove")
     with tqdm(total=1 + len(lines) * len(rates), desc="curve", unit="point") as progress:
         if not points.find(None, None, 0.0):
             whole = {"method": None, "seed": None, "rate": 0.0, "removed": 0, "parts": parts}
@@ -182,7 +175,7 @@ def _rank_removed_first(scores: Importance, before: Plan) -> Importance:
     normalized = dict(scores.normalized)
     for key, rows in scores.normalized.items():
         stack, kind = key.split(".")
-        plan = getattr(before, stack)
+        plan = before.get(stack)
         if plan is None or kind == LAYERS:
             continue
         kept = {layer: set(plan.kept(kind).get(layer, range(len(row)))) for layer, row in enumerate(rows)}

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .. import checkpoint
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
 from ..provenance import quiet, versions
-from ..pruning.families import family_of
-from ..pruning.parent import current_weights
-from ..pruning.scores import fingerprint
+from ..pruning.parent import Parent
 from .batches import Batches
 from .shards import load_dataset
 
@@ -248,10 +245,10 @@ def load(
     for folder in folders(data):
         if not folder.is_dir():
             raise LayerdropError(f"the data folder {folder} does not exist: check the path")
-    state = checkpoint.read(path)
-    cfg = _with_plugin_classes(state["cfg"], path, data, seed)
-    kind = _model_kind(cfg, state["model"], path)
-    state_to_load = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
+    parent = Parent.load(path)
+    cfg = _with_plugin_classes(parent, data, seed)
+    kind = _model_kind(cfg, parent.state["model"], path)
+    state_to_load = parent.state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
     try:
         with quiet():
             (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state_to_load)
@@ -267,21 +264,21 @@ def load(
         task=task,
         cfg=cfg,
         kind=kind,
-        sha256=checkpoint.sha256(path),
-        fingerprint=fingerprint(current_weights(state)),
+        sha256=parent.sha256,
+        fingerprint=parent.fingerprint,
         batch_size=batch_size,
         max_tokens=max_tokens,
         seed=seed,
     )
 
 
-def _with_plugin_classes(cfg: dict, path, data, seed: int) -> dict:
-    """A checkpoint's *cfg* with this plugin's architecture for its family, drop rates 0 and the folder *data*."""
+def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:
+    """The parent's configuration with this plugin's architecture, drop rates 0 and the folder *data*."""
     from fairseq.models import MODEL_REGISTRY
 
-    architecture = f"layerdrop_{family_of(cfg['model']).stock}"
+    cfg, path, architecture = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"
     if architecture not in MODEL_REGISTRY:
-        raise LayerdropError(f"{path} is a {family_of(cfg['model']).stock}, whose parts cannot be gated")
+        raise LayerdropError(f"{path} is a {parent.family.stock}, whose parts cannot be gated")
     name = str((cfg.get("task") or {}).get("_name")).removeprefix("pruning_")
     if name not in TASKS:
         raise LayerdropError(f"{path} was trained for the task {name!r}: it must be one of {', '.join(TASKS)}")

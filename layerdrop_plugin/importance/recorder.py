@@ -11,11 +11,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..anatomy import STACKS
 from ..errors import LayerdropError
 from ..modules.gate import Probe
 from ..modules.layer_stack import LayerStack
 from ..pruning.gates import gates_of, stacks_of
-from ..pruning.plan import STACKS
 
 POWERS = ("absolute", "square", "signed", "fourth")  # summed for each part: |g|, g², g, g⁴
 COUNTS = ("examples", "loss", *STACKS)  # a stack's count is that of its tokens without padding

@@ -7,8 +7,8 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import Tensor
 
+from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
-from ..modules.layer_sizes import OPTIONS, kinds_of
 from ..modules.scriptable import Scriptable
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.weights import layers_of, prune_weights
@@ -102,8 +102,8 @@ class LayersToKeep(Scriptable):
 
 def _keep_sizes(args, stack: str, layers: tuple[int, ...]) -> None:
     """Reduce the options of sizes in *args* to those of the kept *layers*."""
-    for kind in kinds_of(stack):
-        option = f"{stack}_{OPTIONS[kind]}"
+    for kind in kinds_of_stack(stack):
+        option = f"{stack}_{kind.size_option}"
         sizes = str(getattr(args, option, None) or "").split(",")
         if len(sizes) == getattr(args, f"{stack}_layers"):
             setattr(args, option, ",".join(sizes[layer] for layer in layers))

@@ -6,9 +6,10 @@ from argparse import ArgumentParser, Namespace
 from fairseq.utils import safe_getattr
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES, drop_rate
-from ..modules.layer_sizes import OPTIONS, kinds_of, layer_sizes
+from ..modules.layer_sizes import layer_sizes
 from ..modules.structured_dropout import CHUNKS, RATES
 
 Args = Namespace | DictConfig  # a model's options, as fairseq passes them
@@ -37,9 +38,9 @@ def add_layerdrop_args(parser: ArgumentParser, *stacks: str) -> None:
     """Add this plugin's options for each of *stacks*, and make fairseq's ``--STACK-layerdrop`` check its value."""
     for stack in stacks:
         refine_layerdrop_arg(parser, stack)
-        for kind in kinds_of(stack):
-            name = f"--{stack}-{OPTIONS[kind].replace('_', '-')}"
-            parser.add_argument(name, metavar="N,N,...", help=size_help(stack, kind))
+        for kind in kinds_of_stack(stack):
+            name = f"--{stack}-{kind.size_option.replace('_', '-')}"
+            parser.add_argument(name, metavar="N,N,...", help=size_help(stack, kind.name))
         for rate in RATES:
             parser.add_argument(f"--{stack}-{rate}", type=float, metavar="P", help=drop_help(stack, rate))
         parser.add_argument(f"--{stack}-ffndrop-chunks", type=int, metavar="N", help=chunks_help(stack))

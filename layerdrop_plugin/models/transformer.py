@@ -10,13 +10,12 @@ from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf
 from torch import nn
 
+from ..anatomy import STACKS
 from ..modules.transformer_decoder import LayerDropTransformerDecoder
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import Args, add_layerdrop_args, check_layerdrop, refuse_base_layers, set_layerdrop_defaults
-
-STACKS = ("encoder", "decoder")
 
 
 @register_model("layerdrop_transformer")

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Each stack and each kind of structure has its own number in the seed, so that their draws are independent.
-STACKS = {"encoder": 0, "decoder": 1}
-STRUCTURES = ("layers", "self_attn", "encoder_attn", "ffn", "sublayers")
+from ..anatomy import KINDS, LAYERS, STACKS
+
+# A stack's and a structure's index in STACKS and STRUCTURES is part of the seed: it must not change.
+STRUCTURES = (LAYERS, *KINDS, "sublayers")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class DropSeed:
 
     def uniform(self, structure: str, *shape: int) -> np.ndarray:
         """Uniform random numbers in [0, 1), of *shape*, for a kind of structure: one of STRUCTURES."""
-        entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS[self.stack]]
-        if structure != "layers":  # the seed without a structure's number is that of layers
+        entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS.index(self.stack)]
+        if structure != LAYERS:  # the seed without a structure's index is that of layers
             entropy.append(STRUCTURES.index(structure))
         return np.random.default_rng(np.random.SeedSequence(entropy)).random(shape)

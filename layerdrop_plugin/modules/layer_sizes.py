@@ -1,15 +1,11 @@
 """How many heads and FFN units each layer of a stack has, as ``--STACK-self-attn-heads`` and its like say it."""
 
+from collections.abc import Iterable
+
+from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 
-# Kind of sublayer -> what the option that sizes it is called, behind the stack's name.
-OPTIONS = {"self_attn": "self_attn_heads", "encoder_attn": "encoder_attn_heads", "ffn": "ffn_units"}
 ABSENT = "-"
-
-
-def kinds_of(stack: str) -> tuple[str, ...]:
-    """The kinds of sublayers that a stack may have."""
-    return tuple(kind for kind in OPTIONS if stack == "decoder" or kind != "encoder_attn")
 
 
 def parse_sizes(text: str | None, layers: int, whole: int, name: str) -> tuple[int | None, ...]:
@@ -35,8 +31,11 @@ def parse_sizes(text: str | None, layers: int, whole: int, name: str) -> tuple[i
 
 def format_sizes(sizes: tuple[int | None, ...], whole: int) -> str | None:
     """The reverse of :func:`parse_sizes`; None where every layer is whole."""
-    if all(size == whole for size in sizes):
-        return None
+    return None if all(size == whole for size in sizes) else format_row(sizes)
+
+
+def format_row(sizes: Iterable[int | None]) -> str:
+    """Sizes of layers, None for an absent sublayer, as the options write them: ``4,3,-,0``."""
     return ",".join(ABSENT if size is None else str(size) for size in sizes)
 
 
@@ -47,12 +46,12 @@ def layer_sizes(args, stack: str, layers: int) -> list[dict[str, int | None]]:
         LayerdropError: as :func:`parse_sizes`.
     """
     found: list[dict[str, int | None]] = [{} for _ in range(layers)]
-    for kind in kinds_of(stack):
-        option = f"{stack}_{OPTIONS[kind]}"
+    for kind in kinds_of_stack(stack):
+        option = f"{stack}_{kind.size_option}"
         text = getattr(args, option, None)
         if text:
-            whole = getattr(args, f"{stack}_{'ffn_embed_dim' if kind == 'ffn' else 'attention_heads'}")
+            whole = getattr(args, f"{stack}_{kind.part.whole_option}")
             sizes = parse_sizes(text, layers, whole, f"--{option.replace('_', '-')}")
             for layer, size in zip(found, sizes, strict=True):
-                layer[kind] = size
+                layer[kind.name] = size
     return found

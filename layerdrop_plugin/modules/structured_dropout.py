@@ -12,10 +12,11 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from ..anatomy import HEADS, KINDS, kinds_of_part
 from ..errors import LayerdropError
 from .drop_rates import drop_rate
 from .drop_seed import DropSeed
-from .sublayers import KINDS, Sublayers
+from .sublayers import Sublayers
 
 CHUNKS = 8  # default number of groups of FFN units
 RATES = ("headdrop", "ffndrop", "sublayerdrop")  # options: --encoder-headdrop and so on
@@ -73,7 +74,7 @@ class StructuredDropout:
             factor: multiplies the rates, in [0, 1].
         """
         layers = [layer for layer in layers if isinstance(layer, Sublayers)]
-        for kind in ("self_attn", "encoder_attn"):
+        for kind in kinds_of_part(HEADS):
             gates = [layer.head_gate(kind) for layer in layers]
             most = max((gate.parts for gate in gates if gate), default=0)
             kept = _kept(drop_seed, kind, self.headdrop * factor, len(layers), most)
@@ -93,7 +94,7 @@ class StructuredDropout:
 
 def _heads(layer: Sublayers) -> list[int | None]:
     """Number of heads in each attention of *layer*; None for attention whose heads cannot be dropped separately."""
-    gates = [layer.head_gate(kind) for kind in ("self_attn", "encoder_attn") if layer.sublayer(kind) is not None]
+    gates = [layer.head_gate(kind) for kind in kinds_of_part(HEADS) if layer.sublayer(kind) is not None]
     return [gate and gate.parts for gate in gates]
 
 

@@ -6,6 +6,7 @@ import torch
 from fairseq.utils import get_activation_fn
 from torch import Tensor, nn
 
+from ..anatomy import HEADS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
 from .batch_first import batch_first
@@ -14,14 +15,6 @@ from .packed_linear import is_recorded
 from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
-# Kinds of sublayers, in the order in which a layer runs them -> what their weights' names begin with, and their norm's.
-WEIGHTS = {
-    "self_attn": ("self_attn", "attn_ln", "c_attn"),
-    "encoder_attn": ("encoder_attn",),
-    "ffn": ("fc1", "fc2", "ffn_layernorm", "w_resid"),
-}
-NORMS = {"self_attn": "self_attn_layer_norm", "encoder_attn": "encoder_attn_layer_norm", "ffn": "final_layer_norm"}
-KINDS = tuple(WEIGHTS)
 # fairseq's activation functions -> their in-place variants
 IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
 
@@ -68,7 +61,7 @@ class Sublayers(Scriptable):
 
     def parameters_of(self, kind: str) -> Iterable[nn.Parameter]:
         """Parameters of a sublayer, its LayerNorm's included."""
-        for name in (*WEIGHTS[kind], NORMS[kind]):
+        for name in (*SUBLAYERS[kind].weights, SUBLAYERS[kind].norm):
             part = getattr(self, name, None)
             if isinstance(part, nn.Module):
                 yield from part.parameters()
@@ -84,7 +77,7 @@ class Sublayers(Scriptable):
         """
         if not self.runs(kind):
             return with_zero_gradients(x, self.parameters_of(kind)) if self.training else x
-        norm, residual = getattr(self, NORMS[kind]), x
+        norm, residual = getattr(self, SUBLAYERS[kind].norm), x
         if self.normalize_before and isinstance(self.sublayer(kind), (AttentionWithoutHeads, OnlyBias)):
             x = with_zero_gradients(compute(x), norm.parameters())  # the bias: the LayerNorm's output is not used
         else:
@@ -119,7 +112,7 @@ def with_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: dict[s
         LayerdropError: a smaller size for an attention or FFN whose parts cannot be removed separately.
     """
     layer.__class__ = layer_class
-    for name in ("self_attn", "encoder_attn"):
+    for name in kinds_of_part(HEADS):
         if getattr(layer, name, None) is not None:
             setattr(layer, name, _sized_attention(layer, getattr(layer, name), sizes.get(name)))
     # A LayerNorm over all units, or quantisation noise (a forward pre-hook) on blocks of them.
@@ -133,7 +126,7 @@ def with_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: dict[s
         layer.fc1, layer.fc2 = nn.Linear(layer.embed_dim, units), nn.Linear(units, layer.embed_dim)
     layer.absent = frozenset(kind for kind, size in sizes.items() if size is None)
     for name in layer.absent:
-        for part in (*WEIGHTS[name], NORMS[name]):
+        for part in (*SUBLAYERS[name].weights, SUBLAYERS[name].norm):
             if hasattr(layer, part):
                 setattr(layer, part, None)
     layer.gate, layer.ffn_gate = Gate(1, LAYER), None if inseparable else Gate(units or 0, UNITS)

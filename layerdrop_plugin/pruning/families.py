@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from ..anatomy import STACKS
 from ..errors import LayerdropError
 
 # Options of any Transformer that change what its weights compute: a child takes them from its parent.
@@ -61,7 +62,7 @@ class Family:
 
 
 _TRANSFORMER_OPTIONS = (
-    *_of("encoder", "decoder"),
+    *_of(*STACKS),
     *_COMMON,
     *_OF_OUTPUT,
     "target_dictionary_sha256",
@@ -94,10 +95,10 @@ FAMILIES = {
             ),
             beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it has to be there
         ),
-        Family(stock="transformer", stacks=("encoder", "decoder"), options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
+        Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
         Family(
             stock="transformer_align",
-            stacks=("encoder", "decoder"),
+            stacks=STACKS,
             options=(*_TRANSFORMER_OPTIONS, "alignment_layer", "alignment_heads", "full_context_alignment"),
             **_EMBEDDINGS,
         ),
@@ -122,11 +123,16 @@ FAMILIES = {
 OURS = re.compile(r"^layerdrop_")  # our model of a family is called like the stock one behind this
 
 
+def architecture_of(cfg_model: dict) -> str | None:
+    """What ``--arch`` named, of a checkpoint's ``cfg.model``."""
+    return cfg_model.get("_name") or cfg_model.get("arch")
+
+
 def registered_model(cfg_model: dict) -> str:
     """The registered model that a checkpoint's ``cfg.model`` belongs to, whatever its architecture's name."""
     from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 
-    arch = cfg_model.get("_name") or cfg_model.get("arch")
+    arch = architecture_of(cfg_model)
     return ARCH_MODEL_NAME_REGISTRY.get(arch, arch)
 
 
@@ -139,9 +145,8 @@ def family_of(cfg_model: dict) -> Family:
     name = registered_model(cfg_model)
     stock = OURS.sub("", str(name))
     if stock not in FAMILIES:
-        arch = cfg_model.get("_name") or cfg_model.get("arch")
         raise LayerdropError(
-            f"the architecture {arch!r} cannot be pruned: the parent must be one of {', '.join(sorted(FAMILIES))}"
-            " or our architecture of one of them"
+            f"the architecture {architecture_of(cfg_model)!r} cannot be pruned: the parent must be one of"
+            f" {', '.join(sorted(FAMILIES))} or our architecture of one of them"
         )
     return FAMILIES[stock]

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 import torch
 
+from ..anatomy import KINDS, SUBLAYERS
 from ..errors import LayerdropError
 from ..modules.gate import Gate
 from ..modules.layer_stack import LayerStack
 from ..modules.sublayers import Sublayers
-from .plan import KINDS, PARTS, ModelShape, Plan, StackPlan, StackShape
+from .plan import Plan, StackPlan
+from .shape import ModelShape, StackShape
 
 
 def stacks_of(model) -> dict[str, LayerStack]:
@@ -91,7 +93,7 @@ def gated(model, plan: Plan) -> Iterator:
     plan.validate(model_shape(model))
     with contextlib.ExitStack() as opened:
         for name, stack in stacks_of(model).items():
-            chosen: StackPlan | None = getattr(plan, name)
+            chosen = plan.get(name)
             opened.callback(setattr, stack, "active_layers", stack.active_layers)
             stack.active_layers = None if chosen is None else chosen.layers
             for depth, layer in enumerate(stack):
@@ -115,7 +117,9 @@ def _close(layer: Sublayers, kept: dict[str, tuple[int, ...] | None], opened: co
         parts = kept.get(kind)
         if gate is None:
             if parts is not None:
-                raise LayerdropError(f"the {PARTS[kind]}s of this model's {kind} cannot be gated or pruned")
+                raise LayerdropError(
+                    f"the {SUBLAYERS[kind].part.one}s of this model's {kind} cannot be gated or pruned"
+                )
             continue
         opened.callback(setattr, gate, "value", gate.value)
         gate.value = None

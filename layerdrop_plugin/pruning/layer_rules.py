@@ -5,13 +5,11 @@ Sources: Fan et al. 2019 (every other, by its formula and as its authors' releas
 A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from ..errors import LayerdropError
-from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
-from .ranking import NAMES, RANKINGS, check_any_left, prune_by_importance, share
-from .scores import Importance
+from .plan import StackPlan
+from .shape import StackShape
 
 
 def every_other(layers: int, argument: str) -> list[int]:
@@ -119,94 +117,3 @@ def stack_plan(spec: str, shape: StackShape, stack: str) -> StackPlan:
     except LayerdropError as error:
         raise LayerdropError(f"{spec}: {error}") from None
     return plan
-
-
-@dataclass(frozen=True)
-class PartRules:
-    """Rules for the heads and FFN units that go, as a command's options say them.
-
-    Attributes:
-        heads, ffn: ``FILE:RATE``: a file of scores, and the share to remove; None leaves all of them.
-        ranking: what competes, one of ranking.RANKINGS.
-        min_heads: heads that every attention keeps.
-    """
-
-    heads: str | None = None
-    ffn: str | None = None
-    ranking: str = RANKINGS[0]
-    min_heads: int = 0
-
-    def __post_init__(self):
-        if self.min_heads and not self.heads:
-            raise LayerdropError("a minimum of heads says what is left of pruned heads: give the heads' rule too")
-        if self.ranking != RANKINGS[0] and not self:
-            raise LayerdropError("a ranking says how heads or FFN units are pruned: give the rule for them too")
-
-    def __bool__(self):
-        return bool(self.heads or self.ffn)
-
-
-PART_HELP = "FILE:RATE, such as importance.json:0.4: the share of them that goes, lowest scores first"
-MIN_HEADS_HELP = "heads that every attention keeps at least, the next lowest going instead (default: none)"
-
-
-def plan_from_options(
-    shape: ModelShape,
-    specs: dict[str, str | None],
-    plan_file: str | None,
-    parts: PartRules = PartRules(),
-    model: str | None = None,
-) -> Plan:
-    """The plan that a command's options ask for: a rule per stack (see RULES) or a plan's file, then *parts*.
-
-    Args:
-        shape: the parent's.
-        specs: stack -> rule for its layers.
-        plan_file: JSON file of a plan, instead of *specs*.
-        parts: rules for heads and FFN units: what goes of the layers kept.
-        model: fingerprint of the parent's weights, None where they are not known.
-
-    Raises:
-        LayerdropError: both or neither where one is needed, scores of another model, or what they say cannot be cut
-            out of *shape*.
-    """
-    specs = {stack: spec for stack, spec in specs.items() if spec}
-    if plan_file and specs:
-        raise LayerdropError("give either a plan's file or rules for the layers, not both")
-    if plan_file:
-        plan = Plan.load(plan_file)
-    else:
-        for stack in specs:
-            if getattr(shape, stack) is None:
-                raise LayerdropError(f"the parent has no {stack} to prune")
-        plan = Plan(**{stack: stack_plan(spec, getattr(shape, stack), stack) for stack, spec in specs.items()})
-    plan.validate(shape)
-    for what in NAMES:
-        if getattr(parts, what):
-            plan = _without_parts(plan, shape, what, parts, model)
-    return plan
-
-
-def _without_parts(plan: Plan, shape: ModelShape, what: str, rules: PartRules, model: str | None) -> Plan:
-    """*plan* without the *what* (heads or FFN units) that their rule removes."""
-    spec = getattr(rules, what)
-    file, colon, rate = spec.rpartition(":")
-    if not file:
-        raise LayerdropError(f"{spec}: want FILE:RATE, such as importance.json:0.4")
-    if _names(plan, what):
-        raise LayerdropError(f"the plan's file names {NAMES[what]} already: leave out the rule {spec} for them")
-    check_any_left(plan, shape, what)
-    try:
-        rate = share(rate)  # before a large file is read
-        importance = Importance.load(file)
-        importance.check(shape, model, "the file")
-        return prune_by_importance(plan, shape, importance, what, rate, rules.ranking, rules.min_heads)
-    except LayerdropError as error:
-        raise LayerdropError(f"{NAMES[what]} by {spec}: {error}") from None
-
-
-def _names(plan: Plan, what: str) -> bool:
-    """Whether *plan* says of any sublayer made of *what* which parts it keeps."""
-    kinds = ("ffn",) if what == "ffn" else ("self_attn", "encoder_attn")
-    stacks = [getattr(plan, stack) for stack in STACKS if getattr(plan, stack) is not None]
-    return any(stack.kept(kind) for stack in stacks for kind in kinds)

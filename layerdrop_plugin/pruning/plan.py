@@ -3,53 +3,16 @@
 import hashlib
 import json
 import sys
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..anatomy import KINDS, STACKS, SUBLAYERS, Part, kinds_of_part
 from ..errors import LayerdropError
-from ..modules.sublayers import KINDS
 from .ranges import format_ranges, parse_ranges
+from .shape import ModelShape, PerStack, StackShape
 
 VERSION = 1
-PARTS = {"self_attn": "head", "encoder_attn": "head", "ffn": "unit"}
 LISTED = 16  # heads or units of a sublayer that the file lists one by one; more are written as ranges
-
-
-@dataclass(frozen=True)
-class StackShape:
-    """Shape of one stack.
-
-    Attributes:
-        layers: number of layers.
-        heads: attention heads of a whole layer; ``embed_dim / heads`` is the width of a head.
-        ffn: FFN units of a whole layer.
-        embed_dim: width of the model.
-        sizes: per kind of sublayer that the stack has, the heads or units of each layer, None where it is absent; by
-            default self-attention and FFN, whole.
-    """
-
-    layers: int
-    heads: int
-    ffn: int
-    embed_dim: int
-    sizes: dict[str, tuple[int | None, ...]] | None = None
-
-    def __post_init__(self):
-        whole = {"self_attn": (self.heads,) * self.layers, "ffn": (self.ffn,) * self.layers}
-        object.__setattr__(self, "sizes", self.sizes or whole)
-
-    def whole(self, kind: str) -> int:
-        """Heads or units of a whole sublayer of *kind*."""
-        return self.ffn if kind == "ffn" else self.heads
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Shape of a model; ``decoder`` is None where there is none."""
-
-    encoder: StackShape | None = None
-    decoder: StackShape | None = None
-
 
 Kept = dict[int, tuple[int, ...] | None]  # layer -> what it keeps; None: the sublayer is absent
 
@@ -91,9 +54,11 @@ class StackPlan:
             raise LayerdropError(f"the plan names {place}, a layer that it does not keep: remove it there")
         size = shape.sizes[kind][layer]
         if kept and size is None:
-            raise LayerdropError(f"the plan keeps {PARTS[kind]}s in {place}, which the parent does not have")
+            raise LayerdropError(
+                f"the plan keeps {SUBLAYERS[kind].part.one}s in {place}, which the parent does not have"
+            )
         if kept:
-            _check_ascending(kept, size, PARTS[kind], place)
+            _check_ascending(kept, size, SUBLAYERS[kind].part.one, place)
 
     def after(self, first: "StackPlan") -> "StackPlan":
         """This plan of a child as a plan of the parent from which *first* cut the child."""
@@ -152,7 +117,7 @@ def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(PerStack[StackPlan]):
     """What a child keeps of its parent, per stack; a stack that is None stays whole.
 
     As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``; with heads and FFN
@@ -160,35 +125,31 @@ class Plan:
     and units may be ranges, ascending, in a string: ``"ffn": {"1": "0-5,9,12-40"}``.
     """
 
-    encoder: StackPlan | None = None
-    decoder: StackPlan | None = None
-
     def validate(self, shape: ModelShape) -> None:
         """Raise LayerdropError, saying exactly what is wrong, unless this plan can be cut out of *shape*."""
-        for stack in STACKS:
-            plan, of = getattr(self, stack), getattr(shape, stack)
-            if plan is not None and of is None:
+        for stack, plan in self.items():
+            of = shape.get(stack)
+            if of is None:
                 raise LayerdropError(f"the plan prunes a {stack}, but the parent has none: remove {stack!r} from it")
-            if plan is not None:
-                plan.validate(of, stack)
+            plan.validate(of, stack)
 
     def after(self, first: "Plan") -> "Plan":
         """Compose: this plan prunes the child that *first* made; the result is a plan of *first*'s parent."""
-        stacks = {}
-        for stack in STACKS:
-            mine, theirs = getattr(self, stack), getattr(first, stack)
-            stacks[stack] = mine.after(theirs) if mine is not None and theirs is not None else mine or theirs
-        return Plan(**stacks)
+        before = dict(first.items())
+        mine = {stack: plan.after(before[stack]) if stack in before else plan for stack, plan in self.items()}
+        return Plan(**before | mine)
+
+    def names(self, part: Part) -> bool:
+        """Whether this says of any sublayer which of such parts it keeps."""
+        return any(plan.kept(kind) for _, plan in self.items() for kind in kinds_of_part(part))
 
     def cut(self, shape: ModelShape) -> ModelShape:
         """The shape of what this plan keeps of *shape*."""
-        plans = {stack: getattr(self, stack) for stack in STACKS if getattr(self, stack) is not None}
-        return replace(shape, **{stack: plan.cut(getattr(shape, stack)) for stack, plan in plans.items()})
+        return replace(shape, **{stack: plan.cut(shape.get(stack)) for stack, plan in self.items()})
 
     def to_dict(self, listed: int = LISTED) -> dict:
         """Plain form, as in the JSON file; of sublayers that keep more than *listed* parts as ranges."""
-        plans = {stack: getattr(self, stack) for stack in STACKS}
-        return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in plans.items() if plan is not None}
+        return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in self.items()}
 
     def to_json(self) -> str:
         """One line of JSON, the plan's file."""
@@ -231,7 +192,6 @@ class Plan:
             raise LayerdropError(f"{path}: {error}") from None
 
 
-STACKS = tuple(field.name for field in fields(Plan))
 EXAMPLE = Plan(encoder=StackPlan((1, 3, 5))).to_json()
 
 
@@ -246,13 +206,14 @@ def _stack_from_dict(data, stack: str) -> StackPlan:
 
 
 def _kept_from_dict(data, kind: str, stack: str) -> Kept:
+    part = SUBLAYERS[kind].part.one
     if not isinstance(data, dict) or not all(str(layer).isdecimal() for layer in data):
         raise LayerdropError(
             f"the plan's {kind} of the {stack} must say for layers what they keep,"
-            f' such as {{"0": [0, 2], "1": []}} ({PARTS[kind]}s), or null for a sublayer that goes'
+            f' such as {{"0": [0, 2], "1": []}} ({part}s), or null for a sublayer that goes'
         )
     place = f"{kind} of {stack} layer"
-    return {int(layer): _parts(kept, f"{PARTS[kind]}s in {place} {layer}") for layer, kept in data.items()}
+    return {int(layer): _parts(kept, f"{part}s in {place} {layer}") for layer, kept in data.items()}
 
 
 def _parts(kept, what: str) -> tuple[int, ...] | None:

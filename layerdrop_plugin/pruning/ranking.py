@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from ..anatomy import HEADS, KEYS, Part
 from ..errors import LayerdropError
-from .plan import ModelShape, Plan, StackPlan
-from .scores import KEYS, Importance
+from .plan import Plan, StackPlan
+from .scores import Importance
+from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
 RANKING_HELP = (
     "what competes: global (all kinds and layers together), per-kind (the share goes from each kind of attention, and"
     " from the FFNs of each stack), per-layer (the share goes from each attention or FFN, so that layers stay even)"
 )
-NAMES = {"heads": "heads", "ffn": "FFN units"}
 
 
 def share(text) -> Fraction:
@@ -35,7 +36,7 @@ def prune_by_importance(
     plan: Plan,
     shape: ModelShape,
     importance: Importance,
-    what: str,
+    part: Part,
     rate,
     ranking: str = "global",
     min_heads: int = 0,
@@ -49,7 +50,7 @@ def prune_by_importance(
         plan: what is kept so far of the parent; layers that it does not keep do not count.
         shape: the parent's.
         importance: the parent's scores.
-        what: ``heads`` or ``ffn`` (FFN units).
+        part: what goes, heads or FFN units.
         rate: share to remove, from 0 to 1: a number or a string.
         ranking: one of RANKINGS.
         min_heads: heads that every attention keeps, if it has as many; the next lowest go instead. An FFN may lose all.
@@ -66,11 +67,11 @@ def prune_by_importance(
         raise LayerdropError(f"a minimum of {min_heads} heads: want 0 or more")
     rate = share(rate)
     importance.check(shape, None, "the file")
-    check_any_left(plan, shape, what)
-    sublayers = _sublayers(plan, shape, importance, what)
-    minimum = min_heads if what == "heads" else 0
+    check_any_left(plan, shape, part)
+    sublayers = _sublayers(plan, shape, importance, part)
+    minimum = min_heads if part is HEADS else 0
     for place, group in _groups(sublayers, ranking).items():
-        _remove(group, rate, minimum, f"{NAMES[what]}{place}")
+        _remove(group, rate, minimum, f"{part.many}{place}")
     return _with(plan, shape, sublayers)
 
 
@@ -90,26 +91,26 @@ class _Sublayer:
         return len(self.parts) - len(self.removed)
 
 
-def check_any_left(plan: Plan, shape: ModelShape, what: str) -> None:
-    """Raise LayerdropError if *plan* keeps none of a parent's *what* (``heads`` or ``ffn``) that could be removed."""
-    if not any(parts for *_, parts in _kept(plan, shape, what)):
-        raise LayerdropError(f"the layers that are kept of the parent have no {NAMES[what]} left to remove")
+def check_any_left(plan: Plan, shape: ModelShape, part: Part) -> None:
+    """Raise LayerdropError if *plan* keeps no head, or FFN unit, of a parent of *shape* that could be removed."""
+    if not any(parts for *_, parts in _kept(plan, shape, part)):
+        raise LayerdropError(f"the layers that are kept of the parent have no {part.many} left to remove")
 
 
-def _kept(plan: Plan, shape: ModelShape, what: str) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
-    """Stack, kind and layer of the sublayers made of *what* that *plan* keeps, and their parts, in order of ties."""
-    for stack, kind in (key.split(".") for key in KEYS):
-        of, chosen = getattr(shape, stack), getattr(plan, stack)
-        if of is None or kind not in of.sizes or (kind == "ffn") != (what == "ffn"):
-            continue
+def _kept(plan: Plan, shape: ModelShape, part: Part) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
+    """Stack, kind and layer of the sublayers that *plan* keeps, and their heads or FFN units, in order of ties."""
+    found = shape.sizes(part)
+    for key in (key for key in KEYS if key in found):
+        stack, kind = key.split(".")
+        chosen = plan.get(stack)
         kept = chosen.kept(kind) if chosen else {}
-        for layer in chosen.layers if chosen else range(of.layers):
-            yield stack, kind, layer, kept.get(layer, tuple(range(of.sizes[kind][layer] or 0))) or ()
+        for layer in chosen.layers if chosen else range(len(found[key])):
+            yield stack, kind, layer, kept.get(layer, tuple(range(found[key][layer] or 0))) or ()
 
 
-def _sublayers(plan: Plan, shape: ModelShape, importance: Importance, what: str) -> list[_Sublayer]:
+def _sublayers(plan: Plan, shape: ModelShape, importance: Importance, part: Part) -> list[_Sublayer]:
     found = []
-    for stack, kind, layer, parts in _kept(plan, shape, what):
+    for stack, kind, layer, parts in _kept(plan, shape, part):
         if parts and f"{stack}.{kind}" not in importance.normalized:
             raise LayerdropError(f"there are no scores of {stack}.{kind}")
         scores = importance.normalized[f"{stack}.{kind}"][layer] if parts else []
@@ -161,7 +162,7 @@ def _with(plan: Plan, shape: ModelShape, sublayers: list[_Sublayer]) -> Plan:
     """*plan* without what was removed from the *sublayers*."""
     for sublayer in sublayers:
         if sublayer.removed:
-            chosen = getattr(plan, sublayer.stack) or StackPlan(tuple(range(getattr(shape, sublayer.stack).layers)))
+            chosen = plan.get(sublayer.stack) or StackPlan(tuple(range(shape.get(sublayer.stack).layers)))
             left = tuple(part for part in sublayer.parts if part not in sublayer.removed)
             named = chosen.kept(sublayer.kind) | {sublayer.layer: left}
             plan = replace(plan, **{sublayer.stack: replace(chosen, **{sublayer.kind: named})})

@@ -15,16 +15,12 @@ from pathlib import Path
 import torch
 
 from .. import checkpoint
+from ..anatomy import KEYS, LAYERS, STACKS, SUBLAYERS
 from ..errors import LayerdropError
-from .plan import PARTS, STACKS, ModelShape
+from .shape import ModelShape
 from .weights import LAYER
 
 VERSION = 1
-LAYERS = "layers"  # the kind whose scores are those of whole layers
-KEYS = (
-    *("encoder.self_attn", "decoder.self_attn", "decoder.encoder_attn"),
-    *("encoder.ffn", "decoder.ffn", "encoder.layers", "decoder.layers"),
-)
 Scores = dict[str, list]  # key -> rows, one per layer, of numbers; of *.layers one number per layer
 
 
@@ -39,7 +35,7 @@ class Importance:
         examples: number of examples that the scores are means over.
         loss: mean over the examples of the criterion's loss, None where none was computed.
         per: ``example`` or ``token``: what absolute values were taken of; None where that means nothing.
-        scores: key (see KEYS) -> rows.
+        scores: key (see anatomy.KEYS) -> rows.
         normalized: likewise, each row divided by its l2 norm (of ``*.layers`` the whole list), 0 where that is 0.
         standard_error: likewise, the standard errors of *scores*.
         signature: how it was made: command, seed, versions.
@@ -138,7 +134,7 @@ class Importance:
         """
         for key, rows in self.scores.items():
             stack, kind = key.split(".")
-            of = getattr(shape, stack)
+            of = shape.get(stack)
             if of is None or (kind != LAYERS and kind not in of.sizes):
                 raise LayerdropError(f"{path} has scores of {key}, which the model does not have: it is another one's")
             if len(rows) != of.layers:
@@ -241,7 +237,8 @@ def _lengths(scores: Scores) -> dict:
 def _check_sizes(rows: list, sizes: tuple, kind: str, stack: str, path) -> None:
     for layer, (row, size) in enumerate(zip(rows, sizes, strict=True)):
         if row and len(row) != (size or 0):  # what cannot be gated has no scores
+            place = f"{kind} of {stack} layer {layer}"
             raise LayerdropError(
-                f"{path} has scores of {len(row)} {PARTS[kind]}s in {kind} of {stack} layer {layer}, but the model has"
+                f"{path} has scores of {len(row)} {SUBLAYERS[kind].part.one}s in {place}, but the model has"
                 f" {size or 0}: it is another model's"
             )

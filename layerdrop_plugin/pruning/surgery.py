@@ -6,24 +6,28 @@ import os
 from dataclasses import asdict, replace
 
 from .. import checkpoint
+from ..anatomy import FFN_UNITS, HEADS, STACKS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
-from ..modules.layer_sizes import OPTIONS, format_sizes
+from ..modules.layer_sizes import format_sizes
 from ..modules.structured_dropout import RATES
-from .families import OURS, Family, family_of
-from .parent import current_weights, max_positions, shape_of
-from .plan import STACKS, ModelShape, Plan, StackPlan, StackShape
+from .families import OURS, Family
+from .parent import Parent
+from .plan import Plan
+from .shape import ModelShape, StackShape
 from .weights import prune_weights
 
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
 _OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
 # Options with which heads, or FFN units, cannot be told apart any more.
-FIXED_HEADS = ("quant_noise_pq", "{stack}_xformers_att_config", "scale_heads")
-FIXED_UNITS = ("quant_noise_pq", "scale_fc")
+FIXED = {
+    HEADS: ("quant_noise_pq", "{stack}_xformers_att_config", "scale_heads"),
+    FFN_UNITS: ("quant_noise_pq", "scale_fc"),
+}
 
 
-def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
-    """A copy of a checkpoint's *cfg* that says the *shape* itself and names fairseq's own task.
+def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | None) -> dict:
+    """A copy of the *cfg* of a model of *family* that says the *shape* itself and names fairseq's own task.
 
     A model whose layers are all alike names fairseq's own model too, and nothing in it asks for this plugin. Another
     one, of which heads, FFN units or sublayers are gone from some layers, names our model of the family.
@@ -32,17 +36,16 @@ def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
         LayerdropError: we have no model for the latter.
     """
     cfg = copy.deepcopy(cfg)
-    family = family_of(cfg["model"])
     options = size_options(shape)
     name = family.stock if not any(options.values()) else our_model(family)
     model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
-    for stack in family.stacks:
-        model |= {f"{stack}_layers": getattr(shape, stack).layers, f"{stack}_layers_to_keep": None}
+    for stack, of in shape.items():
+        model |= {f"{stack}_layers": of.layers, f"{stack}_layers_to_keep": None}
     model = {k: v for k, v in model.items() if k not in options} | {k: v for k, v in options.items() if v}
-    model |= {f"{stack}_ffn_embed_dim": getattr(shape, stack).ffn for stack in family.stacks}
+    model |= {f"{stack}_ffn_embed_dim": of.ffn for stack, of in shape.items()}
     if "task" in model:
         model["task"] = _stock_task(model["task"])
     if positions is not None:
@@ -57,10 +60,9 @@ def child_config(cfg: dict, shape: ModelShape, positions: int | None) -> dict:
 def size_options(shape: ModelShape) -> dict[str, str | None]:
     """Our options that say how many heads and FFN units the layers of each stack of *shape* have; None: all whole."""
     return {
-        f"{stack}_{OPTIONS[kind]}": format_sizes(sizes, getattr(shape, stack).whole(kind))
-        for stack in STACKS
-        if getattr(shape, stack) is not None
-        for kind, sizes in getattr(shape, stack).sizes.items()
+        f"{stack}_{SUBLAYERS[kind].size_option}": format_sizes(sizes, of.whole(kind))
+        for stack, of in shape.items()
+        for kind, sizes in of.sizes.items()
     }
 
 
@@ -84,59 +86,49 @@ def _stock_task(name):
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
-def prune_state(state: dict, plan: Plan, origin: dict) -> dict:
-    """The child's checkpoint: what *plan* keeps of the parent *state*, ready for any fairseq command.
+def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
+    """The child's checkpoint: what a valid *plan* keeps of *parent*, ready for any fairseq command.
 
     Args:
-        state: the parent, as :func:`layerdrop_plugin.checkpoint.read` gives it; not changed.
-        plan: what to keep.
-        origin: how to name the parent in the child, such as ``{"file": ..., "sha256": ...}``.
+        shape: the child's, as :func:`child_shape` gives it.
 
     Returns:
         dict: tensors and plain containers only, without optimizer state, training not yet begun.
 
     Raises:
-        LayerdropError: the parent cannot be pruned, or not by this plan.
+        LayerdropError: of such a parent only other parts can be pruned.
     """
-    shape = shape_of(state)
-    plan.validate(shape)
-    _refuse_fixed_parts(state["cfg"]["model"], plan)
-    cfg = child_config(state["cfg"], child_shape(shape, plan), max_positions(state))
-    for stack in family_of(state["cfg"]["model"]).stacks:
+    _refuse_fixed_parts(parent.options, plan)
+    cfg = child_config(parent.cfg, parent.family, shape, parent.positions)
+    for stack, _ in parent.shape.items():
         cfg["model"][f"{stack}_layerdrop"] = 0.0
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
-    cfg[checkpoint.PROVENANCE] = provenance(state, plan, shape, origin)
-    return checkpoint.untrained(state, cfg, prune_weights(current_weights(state), plan, shape))
+    cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
+    return checkpoint.untrained(parent.state, cfg, prune_weights(parent.weights, plan, parent.shape))
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
     """The shape of what *plan* keeps of a parent of *shape*; an FFN's whole is what the widest layer still has."""
     cut = plan.cut(shape)
     widest = {}
-    for stack in STACKS:
-        of = getattr(cut, stack)
-        if of is not None:
-            units = [size for size in of.sizes["ffn"] if size]
-            widest[stack] = replace(of, ffn=max(units, default=of.ffn))
+    for stack, of in cut.items():
+        units = [size for size in of.sizes["ffn"] if size]
+        widest[stack] = replace(of, ffn=max(units, default=of.ffn))
     return replace(cut, **widest)
 
 
 def _refuse_fixed_parts(options: dict, plan: Plan) -> None:
     """Raise LayerdropError where *plan* takes parts out of a sublayer that works with all of them together."""
-    for stack in STACKS:
-        of: StackPlan | None = getattr(plan, stack)
-        if of is None:
-            continue
-        heads = any(kept is not None for kind in ("self_attn", "encoder_attn") for kept in of.kept(kind).values())
-        units = any(kept is not None for kept in of.ffn.values())
-        found = [name for name in FIXED_HEADS if options.get(name.format(stack=stack))] if heads else []
-        found += [name for name in FIXED_UNITS if options.get(name.format(stack=stack))] if units else []
-        if found:
-            name = found[0].format(stack=stack).replace("_", "-")
-            raise LayerdropError(
-                f"the parent was trained with --{name}: of its {stack} only whole layers can be pruned"
-            )
+    for stack, of in plan.items():
+        for part, names in FIXED.items():
+            cut = any(kept is not None for kind in kinds_of_part(part) for kept in of.kept(kind).values())
+            found = next((name for name in names if options.get(name.format(stack=stack))), None)
+            if cut and found:
+                raise LayerdropError(
+                    f"the parent was trained with --{found.format(stack=stack).replace('_', '-')}: of its {stack} only"
+                    " whole layers can be pruned"
+                )
 
 
 def _aligned(layer: int, plan: Plan) -> int:
@@ -148,18 +140,18 @@ def _aligned(layer: int, plan: Plan) -> int:
     return plan.decoder.layers.index(layer)
 
 
-def provenance(state: dict, plan: Plan, shape: ModelShape, origin: dict) -> dict:
+def provenance(parent: Parent, plan: Plan) -> dict:
     """Where a child came from: its ancestors, oldest first, and what its plan in the oldest one's numbers hashes to.
 
     Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
     """
-    before = state["cfg"].get(checkpoint.PROVENANCE) or {}
+    before = parent.cfg.get(checkpoint.PROVENANCE) or {}
     ancestor = {
-        "file": os.path.basename(str(origin.get("file", ""))),
-        "sha256": origin.get("sha256"),
-        "architecture": state["cfg"]["model"].get("_name") or state["cfg"]["model"].get("arch"),
-        **{f"{stack}_layers": getattr(shape, stack).layers for stack in family_of(state["cfg"]["model"]).stacks},
-        "shape": asdict(shape),
+        "file": os.path.basename(str(parent.path or "")),
+        "sha256": parent.sha256,
+        "architecture": parent.architecture,
+        **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
+        "shape": asdict(parent.shape),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..modules.sublayers import NORMS, WEIGHTS
-from .plan import KINDS, ModelShape, Plan, StackPlan, StackShape
+from ..anatomy import STACKS, SUBLAYERS
+from .plan import Plan, StackPlan
+from .shape import ModelShape, StackShape
 
-LAYER = re.compile(r"^(?P<stack>encoder|decoder)(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$")
-# Beginning of a weight's name within its layer -> the kind of sublayer that it goes away with.
-_KIND = {f"{name}.": kind for kind in KINDS for name in (*WEIGHTS[kind], NORMS[kind])}
-# The weights that have a row, or a column, for each part (head's width or FFN unit); out of all others nothing is cut.
-_ROWS = re.compile(r"(?P<attention>self_attn|encoder_attn)\.[qkv]_proj\.(weight|bias)|fc1\.(weight|bias)")
-_COLUMNS = re.compile(r"(?P<attention>self_attn|encoder_attn)\.out_proj\.weight|fc2\.weight")
+LAYER = re.compile(
+    rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"
+)
 
 
 def layers_of(names: Iterable[str], stack: str) -> set[int]:
@@ -32,11 +30,11 @@ def prune_weights(weights: dict[str, Tensor], plan: Plan, shape: ModelShape | No
     child = {}
     for key, value in weights.items():
         match = LAYER.match(key)
-        stack_plan = getattr(plan, match["stack"]) if match else None
+        stack_plan = plan.get(match["stack"]) if match else None
         if stack_plan is None:
             child[key] = value
         elif int(match["number"]) in stack_plan.layers:
-            of = getattr(shape, match["stack"]) if shape is not None else None
+            of = shape and shape.get(match["stack"])
             left = _prune_weight(match["rest"], value, stack_plan, int(match["number"]), of)
             if left is not None:
                 number = stack_plan.layers.index(int(match["number"]))
@@ -46,17 +44,16 @@ def prune_weights(weights: dict[str, Tensor], plan: Plan, shape: ModelShape | No
 
 def _prune_weight(name: str, value: Tensor, plan: StackPlan, layer: int, shape: StackShape | None) -> Tensor | None:
     """What *plan* keeps of a layer's weight; None where nothing stays of it."""
-    kind = next((kind for begin, kind in _KIND.items() if f"{name}.".startswith(begin)), None)
-    if kind is None or layer not in plan.kept(kind):
+    kind = next((kind for kind in SUBLAYERS.values() if kind.begins(name)), None)
+    if kind is None or layer not in plan.kept(kind.name):
         return value
-    kept = plan.kept(kind)[layer]
-    rows, columns = _ROWS.fullmatch(name), _COLUMNS.fullmatch(name)
-    if kept is None or (not kept and (rows or columns)):
+    kept, dimension = plan.kept(kind.name)[layer], kind.dimension(name)
+    if kept is None or (not kept and dimension is not None):
         return None
-    if not (rows or columns):
+    if dimension is None:
         return value
-    width = 1 if kind == "ffn" else shape.embed_dim // shape.heads
-    if len(kept) * width == value.shape[0 if rows else 1]:
+    width = shape.width(kind.name)
+    if len(kept) * width == value.shape[dimension]:
         return value
     index = (torch.tensor(kept)[:, None] * width + torch.arange(width)).flatten()
-    return value.index_select(0 if rows else 1, index.to(value.device))
+    return value.index_select(dimension, index.to(value.device))

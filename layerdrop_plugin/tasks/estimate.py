@@ -9,8 +9,7 @@ from torch import Tensor
 from ..criterions.head_importance import Estimating, unwrapped
 from ..errors import LayerdropError
 from ..importance.estimation import frozen
-from ..pruning.parent import current_weights
-from ..pruning.scores import fingerprint
+from ..pruning.parent import Parent
 
 FIRST_SCALE = 128.0  # what losses are multiplied with in half precision, halved where gradients overflow
 LAST_SCALE = 2.0**-10
@@ -39,20 +38,20 @@ class EstimateOnly:
     estimated_model: str | None = None
     _scale: float | None = None
 
-    def _pruned_parent(self) -> dict:
+    def _pruned_parent(self) -> Parent:
         return self._remembered(super()._pruned_parent())
 
-    def _resumed_child(self, file: str) -> dict:
+    def _resumed_child(self, file: str) -> Parent:
         return self._remembered(super()._resumed_child(file))
 
-    def _remembered(self, state: dict) -> dict:
-        """The checkpoint *state* whose weights are to be scored, before anything casts them to half precision."""
+    def _remembered(self, loaded: Parent) -> Parent:
+        """*loaded*, the checkpoint whose weights are to be scored, before anything casts them to half precision."""
         if self._options.importance_only:
             root = self._options._get_parent()
             if not root.optimization.max_epoch and not root.optimization.max_update:
                 root.optimization.max_epoch = 1
-            self.estimated_model = fingerprint(current_weights(state))
-        return state
+            self.estimated_model = loaded.fingerprint
+        return loaded
 
     def build_criterion(self, cfg, *others):
         """As fairseq's, whose older tasks take fewer arguments.

@@ -17,16 +17,17 @@ from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
 from .. import checkpoint
+from ..anatomy import STACKS
 from ..errors import LayerdropError
 from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
 from ..models.options import changeable
-from ..pruning import layer_rules, surgery
-from ..pruning.describe import describe_kept
-from ..pruning.families import OURS, family_of, registered_model
-from ..pruning.parent import current_weights, max_positions, shape_of, vocabulary_size
-from ..pruning.plan import STACKS, ModelShape, Plan
+from ..pruning import surgery
+from ..pruning.families import OURS, Family, family_of, registered_model
+from ..pruning.layer_rules import SPEC_HELP
+from ..pruning.parent import Parent
+from ..pruning.prune import prune
 from ..pruning.ranking import RANKING_HELP, RANKINGS
-from ..pruning.scores import fingerprint
+from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
 from .estimate import EstimateOnly, EstimateOptions
 from .resume import interrupted_child
 
@@ -43,14 +44,12 @@ class PruningOptions(EstimateOptions):
     prune_plan: Optional[str] = field(
         default=None, metadata={"help": "JSON file of the plan, instead of rules for the layers"}
     )
-    prune_heads: Optional[str] = field(
-        default=None, metadata={"help": f"heads to remove: {layer_rules.PART_HELP} (default: none)"}
-    )
+    prune_heads: Optional[str] = field(default=None, metadata={"help": f"heads to remove: {PART_HELP} (default: none)"})
     prune_ffn: Optional[str] = field(
-        default=None, metadata={"help": f"FFN units to remove: {layer_rules.PART_HELP} (default: none)"}
+        default=None, metadata={"help": f"FFN units to remove: {PART_HELP} (default: none)"}
     )
     prune_ranking: ChoiceEnum(list(RANKINGS)) = field(default=RANKINGS[0], metadata={"help": RANKING_HELP})
-    prune_min_heads: int = field(default=0, metadata={"help": layer_rules.MIN_HEADS_HELP})
+    prune_min_heads: int = field(default=0, metadata={"help": MIN_HEADS_HELP})
 
 
 @dataclass
@@ -58,7 +57,7 @@ class PruningEncoderOptions(PruningOptions):
     """With an encoder to prune."""
 
     prune_encoder_layers: Optional[str] = field(
-        default=None, metadata={"help": f"encoder layers to keep: {layer_rules.SPEC_HELP} (default: all)"}
+        default=None, metadata={"help": f"encoder layers to keep: {SPEC_HELP} (default: all)"}
     )
 
 
@@ -67,7 +66,7 @@ class PruningDecoderOptions(PruningOptions):
     """With a decoder to prune."""
 
     prune_decoder_layers: Optional[str] = field(
-        default=None, metadata={"help": f"decoder layers to keep: {layer_rules.SPEC_HELP} (default: all)"}
+        default=None, metadata={"help": f"decoder layers to keep: {SPEC_HELP} (default: all)"}
     )
 
 
@@ -95,14 +94,15 @@ class PruningTask:
                 f"--task {self._options._name} takes its weights from --prune-from: leave out --finetune-from-model"
             )
         resumed = checkpoint.restored_file(root.checkpoint)
-        state = self._resumed_child(resumed) if resumed else self._pruned_parent()
-        self._check_family(cfg, state)
-        self._check_dictionaries(state)
-        self._take_shape(cfg, state)
+        loaded = self._resumed_child(resumed) if resumed else self._pruned_parent()
+        family = family_of(checkpoint.plain(cfg))
+        self._check_family(cfg, family, loaded)
+        self._check_dictionaries(loaded)
+        self._take_shape(cfg, loaded)
         model = super().build_model(cfg)
         if not resumed:
-            model.load_state_dict(state["model"])
-        _save_as_stock(root, cfg, state, self._options)
+            model.load_state_dict(loaded.state["model"])
+        _save_as_stock(root, cfg, self._options, family, loaded)
         return model
 
     @property
@@ -110,26 +110,16 @@ class PruningTask:
         """This task's options; fairseq's older tasks call them ``args``."""
         return self.cfg if self.cfg is not None else self.args
 
-    def _resumed_child(self, file: str) -> dict:
-        return interrupted_child(file, self._options._get_parent().checkpoint, self._options, self._plan)
+    def _resumed_child(self, file: str) -> Parent:
+        begin, rules = self._options._get_parent().checkpoint, Rules.from_options(self._options, "prune_")
+        return interrupted_child(file, begin, self._options.prune_from, rules)
 
-    def _plan(self, shape: ModelShape, model: str | None = None) -> Plan:
-        """The plan that the options ask for; *model* is the fingerprint of the parent's weights, if known."""
-        options = self._options
-        rules = {stack: options.get(f"prune_{stack}_layers") for stack in STACKS}
-        ranking = getattr(options.prune_ranking, "value", options.prune_ranking)
-        parts = layer_rules.PartRules(options.prune_heads, options.prune_ffn, str(ranking), options.prune_min_heads)
-        return layer_rules.plan_from_options(shape, rules, options.prune_plan, parts, model)
-
-    def _pruned_parent(self) -> dict:
-        parent = self._options.prune_from
-        if not parent:
+    def _pruned_parent(self) -> Parent:
+        path = self._options.prune_from
+        if not path:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
-        state = checkpoint.read(parent)
-        shape = shape_of(state)
-        plan = self._plan(shape, fingerprint(current_weights(state)))
-        child = surgery.prune_state(state, plan, {"file": parent, "sha256": checkpoint.sha256(parent)})
-        logger.info(f"pruned {parent}: {', '.join(describe_kept(plan, shape)) or 'nothing, everything is kept'}")
+        child = prune(Parent.load(path), Rules.from_options(self._options, "prune_"))
+        logger.info(f"pruned {path}: {', '.join(child.describe()) or 'nothing, everything is kept'}")
         return child
 
     def _refuse_layers_to_keep(self, cfg) -> None:
@@ -142,10 +132,9 @@ class PruningTask:
                     f" give --prune-{stack}-layers keep:{layers} instead"
                 )
 
-    def _check_family(self, cfg, state: dict) -> None:
-        wanted, found = family_of(checkpoint.plain(cfg)), family_of(state["cfg"]["model"])
-        uneven = any(surgery.size_options(shape_of(state)).values())
-        if uneven and not OURS.match(registered_model({"_name": cfg._name})):
+    def _check_family(self, cfg, wanted: Family, loaded: Parent) -> None:
+        found = loaded.family
+        if not loaded.shape.uniform and not OURS.match(registered_model({"_name": cfg._name})):
             raise LayerdropError(
                 f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
             )
@@ -155,28 +144,26 @@ class PruningTask:
                 f" use --arch layerdrop_{found.stock} and a task for it"
             )
 
-    def _check_dictionaries(self, state: dict) -> None:
+    def _check_dictionaries(self, loaded: Parent) -> None:
         for option, name in FINGERPRINTS.items():
             dictionary = getattr(self, name, None)
             if dictionary is None:
                 continue
-            expected, size = state["cfg"]["model"].get(option), vocabulary_size(state, name.split("_")[0])
+            expected, size = loaded.options.get(option), loaded.vocabulary_size(name.split("_")[0])
             if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
                 raise LayerdropError(
                     f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
                     " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
                 )
 
-    def _take_shape(self, cfg, state: dict) -> None:
-        """Make the model's options *cfg*, and the task's, those of *state*."""
-        shape, positions = shape_of(state), max_positions(state)
-        family, parent = family_of(state["cfg"]["model"]), state["cfg"]["model"]
+    def _take_shape(self, cfg, loaded: Parent) -> None:
+        """Make the model's options *cfg*, and the task's, those of what was *loaded*."""
+        shape, positions = loaded.shape, loaded.positions
         with changeable(cfg):
-            for name in family.options:
-                if name in parent:
-                    setattr(cfg, name, parent[name])
-            for stack in family.stacks:
-                of = getattr(shape, stack)
+            for name in loaded.family.options:
+                if name in loaded.options:
+                    setattr(cfg, name, loaded.options[name])
+            for stack, of in shape.items():
                 setattr(cfg, f"{stack}_layers", of.layers)
                 setattr(cfg, f"{stack}_ffn_embed_dim", of.ffn)
                 setattr(cfg, f"{stack}_attention_heads", of.heads)
@@ -198,15 +185,15 @@ class PruningTask:
             )
 
 
-def _save_as_stock(root, cfg, state: dict, options) -> None:
+def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
     plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
-    stock = surgery.child_config(plain, shape_of(state), max_positions(state))
+    stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
         root.task = stock["task"]
         root.common.user_dir = None
-        root[checkpoint.PROVENANCE] = state["cfg"].get(checkpoint.PROVENANCE) or {}
+        root[checkpoint.PROVENANCE] = loaded.cfg.get(checkpoint.PROVENANCE) or {}
 
 
 @dataclass

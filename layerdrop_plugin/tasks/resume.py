@@ -2,17 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable
 
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..pruning import surgery
-from ..pruning.plan import ModelShape, Plan
+from ..pruning.parent import Parent
+from ..pruning.plan import Plan
+from ..pruning.rules import Rules
 
 logger = logging.getLogger(__name__)
 
 
-def interrupted_child(file: str, begin, options, plan_of: Callable[[ModelShape], Plan]) -> dict:
+def interrupted_child(file: str, begin, prune_from: str | None, rules: Rules) -> Parent:
     """The checkpoint *file* of an interrupted run: a child by the plan that is asked for.
 
     It must be a child of the parent that is named, too. In the save folder that parent may be gone; a file of another
@@ -21,31 +22,32 @@ def interrupted_child(file: str, begin, options, plan_of: Callable[[ModelShape],
     Args:
         file: what fairseq goes on from.
         begin: the run's options for checkpoints.
-        options: those of the pruning task.
-        plan_of: gives the plan that *options* ask for, for a parent of some shape.
+        prune_from: file of the parent that is named, if one is.
+        rules: what is asked for.
 
     Raises:
         LayerdropError: a file that cannot be read, that does not say that it was pruned, or that is a child by another
             plan or of another parent.
     """
-    state = checkpoint.read(file)
+    child = Parent.load(file)
     inside = os.path.realpath(os.path.dirname(file)) == os.path.realpath(begin.save_dir)
     instead = _what_to_do(file, begin, inside)
-    origin = state["cfg"].get(checkpoint.PROVENANCE) or {}
+    origin = child.cfg.get(checkpoint.PROVENANCE) or {}
     if not origin.get("ancestors"):
         raise LayerdropError(f"{file} does not say that it was pruned, and would be trained whole: {instead}")
     last = origin["ancestors"][-1]
-    parent = options.prune_from if options.prune_from and os.path.isfile(options.prune_from) else None
+    parent = prune_from if prune_from and os.path.isfile(prune_from) else None
     if parent is None and not inside:
         raise LayerdropError(f"{file} is not in --save-dir, and its parent not there to tell what it is: {instead}")
     if parent is not None and last.get("sha256") not in (None, checkpoint.sha256(parent)):
         raise LayerdropError(f"{file} is a child of another parent ({last['file']}) than {parent}: {instead}")
-    gone = _rules_gone(options)
+    # A file that the plan is made from; a child that is there already does not need it.
+    gone = next((path for path in rules.files if not os.path.isfile(path)), None)
     if gone and inside:
         logger.warning(f"{gone} is gone: going on with {file}, whose plan cannot be checked without it")
-    elif plan_of(surgery.shape_before(origin)) != Plan.from_dict(last["plan"]):
+    elif rules.plan(surgery.shape_before(origin)) != Plan.from_dict(last["plan"]):
         raise LayerdropError(f"{file} is a child by another plan ({last['plan']}) than the one asked for: {instead}")
-    return state
+    return child
 
 
 def _what_to_do(file: str, begin, inside: bool) -> str:
@@ -53,9 +55,3 @@ def _what_to_do(file: str, begin, inside: bool) -> str:
         return "choose another --save-dir"
     option = "--continue-once" if begin.restore_file == checkpoint.LAST else "--restore-file"
     return f"to prune it, give --prune-from {file} and leave out {option}"
-
-
-def _rules_gone(options) -> str | None:
-    """A file that the plan is made from and that is gone; a child that is there already does not need it."""
-    scores = [spec.rpartition(":")[0] for spec in (options.prune_heads, options.prune_ffn) if spec]
-    return next((path for path in [options.prune_plan, *scores] if path and not os.path.isfile(path)), None)

@@ -1,7 +1,7 @@
 """The checkpoints that fairseq-train leaves in a folder.
 
 python training_checkpoints.py repair DIR   replaces those that a kill cut short, and says so
-python training_checkpoints.py first DIR    prints the one with the fewest updates of those kept after intervals, if there is any
+python training_checkpoints.py first DIR    prints the one of fewest updates that is kept, if there is one
 """
 
 import os

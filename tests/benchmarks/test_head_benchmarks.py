@@ -59,13 +59,13 @@ def test_head_pruning(benchmark, tmp_path, capsys):
 def test_head_pruning_tells_different_features(benchmark, tmp_path, capsys, monkeypatch):
     """Its check can fail: here the pruned models keep other heads than the reference."""
     head_pruning = benchmark("head_pruning")
-    prune = head_pruning.prune
+    child_of = head_pruning.child_of
 
     def prune_others(parent, plan):
         others = {layer: tuple(head + 1 for head in heads) for layer, heads in plan.self_attn.items()}
-        return prune(parent, head_pruning.StackPlan(plan.layers, self_attn=others, ffn=plan.ffn))
+        return child_of(parent, head_pruning.StackPlan(plan.layers, self_attn=others, ffn=plan.ffn))
 
-    monkeypatch.setattr(head_pruning, "prune", prune_others)
+    monkeypatch.setattr(head_pruning, "child_of", prune_others)
     status, found = run(head_pruning, tmp_path / "head_pruning.json")
     assert status == 1
     different = [name for name, model in found["models"].items() if not model["same_features"]]

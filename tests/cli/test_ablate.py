@@ -9,8 +9,9 @@ import pytest
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.output_folder import held
-from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_translation_model(data, translator, tmp_path, capsys):
 def test_errors_are_one_line_and_leave_nothing(data, classifier, tmp_path, capsys):
     state = checkpoint.read(classifier)
     plan = Plan(StackPlan((0, 1), self_attn={0: (), 1: ()}))
-    checkpoint.write(surgery.prune_state(state, plan, {"file": "x", "sha256": "0"}), tmp_path / "headless.pt")
+    checkpoint.write(prune(Parent(state), plan).state, tmp_path / "headless.pt")
     good = {"data": data / "nlu", "path": classifier, "out": tmp_path / "out"}
     for match, words in (
         ("does not exist", good | {"path": "none.pt"}),

@@ -10,9 +10,9 @@ import torch
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
-from layerdrop_plugin.pruning.parent import current_weights, shape_of
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan
-from layerdrop_plugin.pruning.scores import Importance, fingerprint
+from layerdrop_plugin.pruning.scores import Importance
 
 ARCHITECTURES = ["layerdrop_roberta", "layerdrop_transformer", "layerdrop_transformer_lm"]
 
@@ -34,11 +34,11 @@ def write_scores(file, path, **changes) -> None:
     """Write made-up scores of the checkpoint *file*."""
     state, numbers = checkpoint.read(file), iter(range(10**6))
     scores = {}
-    for stack, of in vars(shape_of(state)).items():
+    for stack, of in vars(Parent(state).shape).items():
         for kind, sizes in (of.sizes if of else {}).items():
             scores[f"{stack}.{kind}"] = [[math.sin(next(numbers)) ** 2 for _ in range(size or 0)] for size in sizes]
     about = {"method": "importance", "data": "0", "examples": 1, "loss": 1.0, "per": "example", "signature": {}}
-    about |= {"model": fingerprint(current_weights(state))} | changes
+    about |= {"model": Parent(state).fingerprint} | changes
     Importance.of(scores, scores, **about).save(path)
 
 
@@ -55,8 +55,8 @@ def test_the_child_is_the_gated_parent(arch, saved, layerdrop, tmp_path):
     plan = Plan.from_dict(json.loads(output.splitlines()[0]))
     parent, child = (checkpoint.read(tmp_path / f"{name}.pt") for name in ("parent", "child"))
     assert surgery.whole_plan(child["cfg"][checkpoint.PROVENANCE]) == plan
-    left, before = (sizes(plan.cut(shape_of(parent))), sizes(kept_layers(plan).cut(shape_of(parent))))
-    assert sizes(shape_of(child)) == left
+    left, before = (sizes(plan.cut(Parent(parent).shape)), sizes(kept_layers(plan).cut(Parent(parent).shape)))
+    assert sizes(Parent(child).shape) == left
     for name, rate in (("self_attn", 0.4), ("ffn", 0.5)):
         kinds = ("self_attn", "encoder_attn") if name == "self_attn" else ("ffn",)
         counts = [sum(sum(row) for key, row in of.items() if key.endswith(kinds)) for of in (left, before)]

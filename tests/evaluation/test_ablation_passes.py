@@ -14,9 +14,10 @@ from layerdrop_plugin.evaluation import ablation, ablation_summary, losses, sess
 from layerdrop_plugin.evaluation.ablation import ALL_BUT_ONE, EACH, Ablated, Head
 from layerdrop_plugin.evaluation.losses import Measured
 from layerdrop_plugin.evaluation.significance import halves
-from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gates_of, stacks_of
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 from layerdrop_plugin.reports import ablation as page
 
 
@@ -38,7 +39,7 @@ def test_an_ablated_model_loses_what_its_child_loses(kind, mode, files, sessions
     kinds = {"translation": 3}.get(kind, 1)
     assert len(measured.heads) == kinds * 2 * 2 and all(gate.value is None for gate in all_gates(loaded.model))
     for number, head in enumerate(list(measured.heads)[:: 3 if kind == "translation" else 1]):
-        state = surgery.prune_state(checkpoint.read(path), plan_of(head, mode, 2), {"file": path, "sha256": "0"})
+        state = prune(Parent.load(path), plan_of(head, mode, 2)).state
         checkpoint.write(state, tmp_path / f"{number}.pt")
         child = session.load(tmp_path / f"{number}.pt", data, batch_size=7, cpu=True)
         expected = losses.measure_all(child, child.batches("test", 10))

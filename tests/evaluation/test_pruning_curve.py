@@ -15,9 +15,10 @@ from layerdrop_plugin.evaluation.points import Points
 from layerdrop_plugin.evaluation.pruning_curve import Sweep
 from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.pruning.gates import gated, model_shape
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS
 from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 
 def scores_of(values):

@@ -16,8 +16,9 @@ from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.models.roberta import LayerDropRobertaModel
 from layerdrop_plugin.models.transformer import LayerDropTransformerModel
 from layerdrop_plugin.models.transformer_lm import LayerDropTransformerLanguageModel
-from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 from layerdrop_plugin.pruning.scores import fingerprint
 
 CLASSES = {
@@ -116,7 +117,7 @@ def test_a_sample_of_examples_is_drawn_with_the_seed(sessions):
 def test_a_stock_child_comes_on_our_classes(kind, files, tmp_path):
     path, data = files[kind]
     stacks = {stack: StackPlan((1,)) for stack in ("encoder", "decoder") if kind == "translation" or stack == "encoder"}
-    state = surgery.prune_state(checkpoint.read(path), Plan(**stacks), {"file": path, "sha256": "0"})
+    state = prune(Parent.load(path), Plan(**stacks)).state
     assert not state["cfg"]["model"]["_name"].startswith("layerdrop")
     checkpoint.write(state, tmp_path / "child.pt")
     child = session.load(tmp_path / "child.pt", data, cpu=True)

@@ -13,8 +13,9 @@ from fairseq.models.transformer import TransformerModel
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.models.transformer import LayerDropTransformerModel
-from layerdrop_plugin.pruning import surgery
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 
 SENTENCES = ["w3 w4 w5 w1", "w2", "w9 w9 w1 w30 w7 w2"]
 SEARCH = {"beam": 3, "max_len_b": 8}
@@ -26,7 +27,7 @@ def child(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("child")
     parent = checkpoint.read(checkpoints.save(folder / "parent.pt", data, "translation"))
     plan = Plan(encoder=StackPlan((0,)), decoder=StackPlan((1,)))
-    checkpoint.write(surgery.prune_state(parent, plan, {"file": "parent.pt", "sha256": "0"}), folder / "child.pt")
+    checkpoint.write(prune(Parent(parent), plan).state, folder / "child.pt")
     return folder / "child.pt"
 
 

@@ -2,8 +2,10 @@
 
 from hypothesis import strategies as st
 
-from layerdrop_plugin.pruning.plan import STACKS, ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.anatomy import STACKS
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 KINDS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}
 
@@ -49,7 +51,7 @@ def plans(draw, shape: ModelShape, only_layers: bool = False):
     """A plan that can be cut out of a model of *shape*."""
     stacks = {}
     for stack in STACKS:
-        of = getattr(shape, stack)
+        of = shape.get(stack)
         if of is not None and draw(st.booleans()):
             stacks[stack] = StackPlan(draw(subsets(of.layers).filter(bool))) if only_layers else draw(stack_plans(of))
     return Plan(**stacks)
@@ -57,7 +59,7 @@ def plans(draw, shape: ModelShape, only_layers: bool = False):
 
 def parts_of(shape: ModelShape) -> dict[str, list[dict]]:
     """Per stack the layers, each the numbers of the parts in its sublayers (None: absent)."""
-    stacks = {stack: getattr(shape, stack) for stack in STACKS if getattr(shape, stack) is not None}
+    stacks = {stack: shape.get(stack) for stack in STACKS if shape.get(stack) is not None}
     return {
         stack: [
             {kind: None if sizes[layer] is None else list(range(sizes[layer])) for kind, sizes in of.sizes.items()}
@@ -71,7 +73,7 @@ def apply(plan: Plan, parts: dict[str, list[dict]]) -> dict[str, list[dict]]:
     """What *plan* leaves of *parts*, one list at a time."""
     left = {}
     for stack, layers in parts.items():
-        chosen = getattr(plan, stack)
+        chosen = plan.get(stack)
         left[stack] = []
         for number in range(len(layers)) if chosen is None else chosen.layers:
             layer = dict(layers[number])
@@ -99,7 +101,7 @@ def importance_of(shape: ModelShape, score) -> Importance:
     """Scores of a model of *shape*; *score* is called for each number."""
     scores = {}
     for stack in STACKS:
-        of = getattr(shape, stack)
+        of = shape.get(stack)
         if of is not None:
             for kind, sizes in of.sizes.items():
                 scores[f"{stack}.{kind}"] = [[score() for _ in range(size or 0)] for size in sizes]

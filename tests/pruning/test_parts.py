@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from test_two_stacks import step_by_step
 
 from layerdrop_plugin import checkpoint
+from layerdrop_plugin.anatomy import KINDS
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated, gates_of, model_shape
-from layerdrop_plugin.pruning.parent import count_parameters, shape_of
-from layerdrop_plugin.pruning.plan import KINDS, ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.parent import Parent
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 FAMILIES = ["roberta", "transformer", "transformer_lm"]
 LAYERS, HEADS, UNITS = 3, 4, 6
@@ -67,7 +70,7 @@ def test_gating_is_surgery(name, norms, training, data):
     parent = builders.build(f"layerdrop_{name}", **SIZES, **norms)
     first = data.draw(plans(model_shape(parent)))
     child, state = builders.child_and_state(parent, first, f"layerdrop_{name}")
-    shape = shape_of(state)
+    shape = Parent(state).shape
     assert shape == surgery.child_shape(model_shape(parent), first)
     second = data.draw(plans(shape))
     inputs = builders.inputs(name)
@@ -106,7 +109,7 @@ def test_every_parameter_of_a_child_has_a_gradient(name, norms, data):
         return
     child.train()(**builders.inputs(name))[0].sum().backward()
     assert [key for key, parameter in child.named_parameters() if parameter.grad is None] == []
-    assert sum(p.numel() for p in child.parameters()) == count_parameters(state)
+    assert sum(p.numel() for p in child.parameters()) == Parent(state).parameters
 
 
 @given(data=st.data(), beam=st.integers(1, 3))
@@ -124,7 +127,7 @@ def test_a_child_that_is_stock_in_shape_is_stock(name):
     """Law 3: whole layers, or FFNs that are narrower by the same number everywhere, need no plugin."""
     parent = builders.build(f"layerdrop_{name}", **SIZES)
     for stack in ("encoder", "decoder"):
-        if getattr(model_shape(parent), stack) is not None:
+        if model_shape(parent).get(stack) is not None:
             even = StackPlan((0, 2), ffn={0: (0, 1, 5), 2: (2, 3, 4)})
             child, state = builders.child_and_state(parent, Plan(**{stack: even}), f"layerdrop_{name}")
             assert type(child).__module__.startswith("fairseq")
@@ -162,17 +165,17 @@ def test_parts_that_belong_together_are_refused(options, plan, message):
     state = builders.state_of(builders.build("layerdrop_transformer", **SIZES), "layerdrop_transformer")
     state["cfg"]["model"] |= options
     with pytest.raises(LayerdropError, match=message):
-        surgery.prune_state(state, Plan(decoder=plan), {})
+        prune(Parent(state), Plan(decoder=plan))
     whole = StackPlan((0, 2), **{kind: {0: None} for kind in KINDS[:2]})
-    assert surgery.prune_state(state, Plan(decoder=whole), {})["cfg"]["model"]["decoder_layers"] == 2
+    assert prune(Parent(state), Plan(decoder=whole)).state["cfg"]["model"]["decoder_layers"] == 2
 
 
 def test_a_family_of_which_we_have_no_model_loses_whole_layers_only():
     state = builders.state_of(builders.build("layerdrop_transformer", **SIZES), "layerdrop_transformer")
     state["cfg"]["model"] |= {"_name": "transformer_align", "arch": "transformer_align", "alignment_layer": 2}
-    surgery.prune_state(state, Plan(decoder=StackPlan((0, 2))), {})
+    prune(Parent(state), Plan(decoder=StackPlan((0, 2))))
     with pytest.raises(LayerdropError, match="only whole layers"):
-        surgery.prune_state(state, Plan(decoder=StackPlan((0, 2), {0: (1,)})), {})
+        prune(Parent(state), Plan(decoder=StackPlan((0, 2), {0: (1,)})))
 
 
 def test_attention_that_cannot_be_pruned_stays_fairseqs():
@@ -195,8 +198,8 @@ def test_pruning_again_is_pruning_once():
     state = builders.state_of(parent, "layerdrop_transformer")
     first = Plan(StackPlan((0, 2), {0: (1, 3), 2: ()}, {}, {2: None}), StackPlan((0, 1, 2), {}, {1: (0, 1)}))
     second = Plan(StackPlan((0, 1), {0: (1,)}), StackPlan((1, 2), {}, {1: (1,), 2: None}))
-    twice = surgery.prune_state(surgery.prune_state(state, first, {}), second, {})
-    once = surgery.prune_state(state, second.after(first), {})
+    twice = prune(prune(Parent(state), first), second).state
+    once = prune(Parent(state), second.after(first)).state
     assert twice["model"].keys() == once["model"].keys()
     assert all(torch.equal(value, once["model"][name]) for name, value in twice["model"].items())
     assert surgery.whole_plan(twice["cfg"][checkpoint.PROVENANCE]) == second.after(first)

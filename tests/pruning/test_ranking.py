@@ -6,12 +6,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from random_plans import apply, importance_of, parts_of, plans, shapes
 
+from layerdrop_plugin.anatomy import FFN_UNITS, HEADS, KEYS, Part
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.plan import ModelShape, Plan, StackPlan, StackShape
+from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS, check_any_left, prune_by_importance, share
-from layerdrop_plugin.pruning.scores import KEYS, Importance
+from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
-KINDS = {"heads": ("self_attn", "encoder_attn"), "ffn": ("ffn",)}
+KINDS = {HEADS: ("self_attn", "encoder_attn"), FFN_UNITS: ("ffn",)}
 WHATS = st.sampled_from(list(KINDS))
 RATES = st.fractions(0, 1, max_denominator=20)
 SHAPE = ModelShape(StackShape(3, heads=4, ffn=4, embed_dim=16))
@@ -23,14 +25,14 @@ def importance(heads, ffn=((1, 1, 1, 1),) * 3) -> Importance:
     return Importance.of(scores, scores, **about, signature={})
 
 
-def sublayers(plan: Plan, shape: ModelShape, what: str) -> dict[tuple, set[int]]:
+def sublayers(plan: Plan, shape: ModelShape, what: Part) -> dict[tuple, set[int]]:
     """(key, layer) -> the parts that *plan* keeps there, in the parent's numbers."""
     left = apply(plan, parts_of(shape))
     found = {}
     for key in KEYS:
         stack, kind = key.split(".")
-        if kind in KINDS[what] and stack in left and kind in getattr(shape, stack).sizes:
-            chosen = getattr(plan, stack)
+        if kind in KINDS[what] and stack in left and kind in shape.get(stack).sizes:
+            chosen = plan.get(stack)
             numbers = chosen.layers if chosen else range(len(left[stack]))
             found |= {(key, n): set(of[kind] or ()) for n, of in zip(numbers, left[stack], strict=True)}
     return found
@@ -50,7 +52,7 @@ def test_the_lowest_go(data, what, rate, ranking, min_heads):
     shape = data.draw(shapes())
     plan = data.draw(plans(shape))
     scores = importance_of(shape, lambda: data.draw(st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0])))
-    before, minimum = sublayers(plan, shape, what), min_heads if what == "heads" else 0
+    before, minimum = sublayers(plan, shape, what), min_heads if what is HEADS else 0
     assume(any(before.values()))
     counts, fits = [], True
     for group in groups(before, ranking):
@@ -93,7 +95,7 @@ def test_heads_and_units_do_not_touch_each_other(data, rate, ranking):
     plan = data.draw(plans(shape, only_layers=True))
     scores = importance_of(shape, lambda: data.draw(st.floats(0, 9)))
     orders = []
-    for whats in (("heads", "ffn"), ("ffn", "heads")):
+    for whats in ((HEADS, FFN_UNITS), (FFN_UNITS, HEADS)):
         pruned = plan
         for what in whats:
             if any(sublayers(plan, shape, what).values()):
@@ -119,7 +121,7 @@ def test_removing_from_a_child_composes_with_the_layers(data, what, rate, rankin
     for name in ("scores", "normalized"):
         numbers[name] = {}
         for key, rows in getattr(whole, name).items():
-            chosen = getattr(layers, key.split(".")[0])
+            chosen = layers.get(key.split(".")[0])
             numbers[name][key] = [rows[layer] for layer in chosen.layers] if chosen else rows
     cut = Importance(**vars(whole) | numbers | {"standard_error": numbers["scores"]})
     at_once = prune_by_importance(layers, shape, whole, what, rate, ranking)
@@ -129,13 +131,13 @@ def test_removing_from_a_child_composes_with_the_layers(data, what, rate, rankin
 
 def test_global_ranking():
     scores = importance([[0, 0, 3, 4], [5, 5, 5, 5], [0, 0, 0, 9]])
-    plan = prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5)
+    plan = prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.5)
     assert plan == Plan(StackPlan((0, 1, 2), self_attn={0: (2, 3), 1: (1, 2, 3), 2: (3,)}))
 
 
 def test_per_layer_keeps_shapes_even():
     scores = importance([[0, 0, 3, 4], [5, 5, 5, 5], [0, 0, 0, 9]])
-    plan = prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, "per-layer")
+    plan = prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.5, "per-layer")
     assert plan == Plan(StackPlan((0, 1, 2), self_attn={0: (2, 3), 1: (2, 3), 2: (2, 3)}))
 
 
@@ -144,56 +146,56 @@ def test_per_kind_takes_the_share_from_each_kind():
     shape = ModelShape(decoder=of)
     rows = {"decoder.self_attn": [[1, 1, 1, 9]], "decoder.encoder_attn": [[5, 6, 7, 8]]}
     scores = Importance(**vars(importance([[1]] * 3)) | dict.fromkeys(("scores", "normalized", "standard_error"), rows))
-    plan = prune_by_importance(Plan(), shape, scores, "heads", "1/4", "per-kind")
+    plan = prune_by_importance(Plan(), shape, scores, HEADS, "1/4", "per-kind")
     assert plan == Plan(decoder=StackPlan((0,), self_attn={0: (1, 2, 3)}, encoder_attn={0: (1, 2, 3)}))
-    plan = prune_by_importance(Plan(), shape, scores, "heads", "1/4", "global")
+    plan = prune_by_importance(Plan(), shape, scores, HEADS, "1/4", "global")
     assert plan == Plan(decoder=StackPlan((0,), self_attn={0: (2, 3)}))
     with pytest.raises(LayerdropError, match="no scores of decoder.ffn"):
-        prune_by_importance(Plan(), shape, scores, "ffn", 0.5)
+        prune_by_importance(Plan(), shape, scores, FFN_UNITS, 0.5)
 
 
 def test_a_minimum_lets_the_next_lowest_go():
     scores = importance([[0, 0, 3, 4], [5, 5, 5, 5], [0, 0, 0, 9]])
-    plan = prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, min_heads=2)
+    plan = prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.5, min_heads=2)
     assert plan == Plan(StackPlan((0, 1, 2), self_attn={0: (2, 3), 1: (2, 3), 2: (2, 3)}))
     with pytest.raises(LayerdropError, match=r"removes 7 of the 12 heads, .* at most 6 can go: .* at most 0\.5$"):
-        prune_by_importance(Plan(), SHAPE, scores, "heads", 0.6, min_heads=2)
+        prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.6, min_heads=2)
     with pytest.raises(LayerdropError, match="removes 3 of the 4 heads in self_attn of encoder layer 0, but with at"):
-        prune_by_importance(Plan(), SHAPE, scores, "heads", 0.7, "per-layer", min_heads=2)
+        prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.7, "per-layer", min_heads=2)
 
 
 def test_the_rate_that_is_advised_works():
     shape = ModelShape(StackShape(1, heads=1000, ffn=1, embed_dim=1000))
     scores = importance([range(1000)], [[1]])
     with pytest.raises(LayerdropError, match=r"at most 999 can go: use a rate of at most 0\.999$"):
-        prune_by_importance(Plan(), shape, scores, "heads", 1, min_heads=1)
+        prune_by_importance(Plan(), shape, scores, HEADS, 1, min_heads=1)
 
 
 def test_everything_may_go_when_no_minimum_is_asked_for():
-    plan = prune_by_importance(Plan(), SHAPE, importance([[1, 2, 3, 4]] * 3), "heads", 1)
+    plan = prune_by_importance(Plan(), SHAPE, importance([[1, 2, 3, 4]] * 3), HEADS, 1)
     assert plan.encoder.self_attn == {0: (), 1: (), 2: ()}
-    plan = prune_by_importance(plan, SHAPE, importance([[1, 2, 3, 4]] * 3), "ffn", 1, min_heads=4)
+    plan = prune_by_importance(plan, SHAPE, importance([[1, 2, 3, 4]] * 3), FFN_UNITS, 1, min_heads=4)
     assert plan.encoder.ffn == {0: (), 1: (), 2: ()}
 
 
 def test_nothing_goes_at_rate_0():
-    assert prune_by_importance(Plan(), SHAPE, importance([[1, 2, 3, 4]] * 3), "heads", 0) == Plan()
+    assert prune_by_importance(Plan(), SHAPE, importance([[1, 2, 3, 4]] * 3), HEADS, 0) == Plan()
 
 
 def test_a_half_is_rounded_up_exactly():
     shape = ModelShape(StackShape(1, heads=5, ffn=1, embed_dim=5))
     scores = importance([[1, 2, 3, 4, 5]], [[1]])
     for rate, left in ((0.3, (2, 3, 4)), (0.1, (1, 2, 3, 4)), (0.0999, (0, 1, 2, 3, 4)), ("0.5", (3, 4))):
-        plan = prune_by_importance(Plan(), shape, scores, "heads", rate)  # 1.5, 0.5, 0.4995 and 2.5 heads
+        plan = prune_by_importance(Plan(), shape, scores, HEADS, rate)  # 1.5, 0.5, 0.4995 and 2.5 heads
         assert (plan.encoder.self_attn[0] if plan.encoder else (0, 1, 2, 3, 4)) == left
 
 
 def test_no_heads_left():
     shape = ModelShape(StackShape(2, 4, 4, 16, {"self_attn": (0, None), "ffn": (4, 4)}))
     with pytest.raises(LayerdropError, match="no heads left to remove"):
-        prune_by_importance(Plan(), shape, importance([[], []], [[1] * 4] * 2), "heads", 0.5)
+        prune_by_importance(Plan(), shape, importance([[], []], [[1] * 4] * 2), HEADS, 0.5)
     with pytest.raises(LayerdropError, match="no FFN units left"):
-        check_any_left(Plan(StackPlan((1,), ffn={1: None})), shape, "ffn")
+        check_any_left(Plan(StackPlan((1,), ffn={1: None})), shape, FFN_UNITS)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +217,11 @@ def test_a_share_is_exact(rate, expected):
 def test_scores_of_another_shape_and_unknown_words():
     scores = importance([[1, 2, 3, 4]] * 3)
     with pytest.raises(LayerdropError, match="it is another model's"):
-        prune_by_importance(Plan(), ModelShape(StackShape(2, 4, 4, 16)), scores, "heads", 0.5)
+        prune_by_importance(Plan(), ModelShape(StackShape(2, 4, 4, 16)), scores, HEADS, 0.5)
     with pytest.raises(LayerdropError, match="unknown ranking 'local': use global, per-kind, per-layer"):
-        prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, "local")
+        prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.5, "local")
     with pytest.raises(LayerdropError, match="minimum of -1 heads"):
-        prune_by_importance(Plan(), SHAPE, scores, "heads", 0.5, min_heads=-1)
+        prune_by_importance(Plan(), SHAPE, scores, HEADS, 0.5, min_heads=-1)
 
 
 def test_heads_without_scores_leave_the_rest_prunable():
@@ -229,6 +231,6 @@ def test_heads_without_scores_leave_the_rest_prunable():
     error = {key: [[0.0] * len(row) for row in rows] for key, rows in scores.items()}
     about = {"method": "importance", "model": None, "data": None, "examples": 1, "loss": 1.0, "per": "example"}
     importance = Importance.of(scores, error, **about, signature={})
-    assert prune_by_importance(Plan(), shape, importance, "ffn", 0.34).encoder.ffn == {0: (0, 2)}
+    assert prune_by_importance(Plan(), shape, importance, FFN_UNITS, 0.34).encoder.ffn == {0: (0, 2)}
     with pytest.raises(LayerdropError, match="cannot be gated"):
-        prune_by_importance(Plan(), shape, importance, "heads", 0.5)
+        prune_by_importance(Plan(), shape, importance, HEADS, 0.5)

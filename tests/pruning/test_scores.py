@@ -12,9 +12,9 @@ from random_plans import importance_of, shapes
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.parent import current_weights, shape_of
-from layerdrop_plugin.pruning.plan import ModelShape, StackShape
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.scores import Importance, fingerprint
+from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SCORES = {"encoder.self_attn": [[3.0, 4.0], []], "encoder.ffn": [[0.0, 0.0], [1.0, -1.0]], "encoder.layers": [6.0, 8.0]}
 SHAPE = ModelShape(StackShape(2, heads=2, ffn=2, embed_dim=4, sizes={"self_attn": (2, None), "ffn": (2, 2)}))
@@ -207,7 +207,7 @@ def test_the_fingerprint_is_that_of_the_layers_weights(arch, tmp_path):
     checkpoint.write(state, tmp_path / "model.pt")
     read = checkpoint.read(tmp_path / "model.pt")
     before = fingerprint(model.state_dict())
-    assert fingerprint(current_weights(read)) == before == fingerprint(model.double().state_dict())
+    assert Parent(read).fingerprint == before == fingerprint(model.double().state_dict())
     with torch.no_grad():
         next(model.parameters()).add_(1)  # an embedding
     assert fingerprint(model.state_dict()) == before
@@ -232,4 +232,4 @@ def test_the_fingerprint_sees_names_and_shapes():
 
 def test_a_checkpoints_own_scores_fit(parent):
     state = checkpoint.read(parent)
-    importance_of(shape_of(state), lambda: 1.0).check(shape_of(state), fingerprint(current_weights(state)), "it")
+    importance_of(Parent(state).shape, lambda: 1.0).check(Parent(state).shape, Parent(state).fingerprint, "it")

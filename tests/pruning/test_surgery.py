@@ -12,8 +12,9 @@ from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
-from layerdrop_plugin.pruning.parent import count_parameters, shape_of
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 
 LAYERS = st.sets(st.integers(0, 4), min_size=1).map(sorted)
 
@@ -50,17 +51,22 @@ def test_a_gate_beyond_the_stack_is_refused():
         pass
 
 
-def test_pruning_a_child_again_is_pruning_the_parent_by_the_composed_plan():
-    state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=5))
+def test_pruning_a_child_again_is_pruning_the_parent_by_the_composed_plan(tmp_path):
+    checkpoint.write(builders.state_of(builders.build("layerdrop_roberta", encoder_layers=5)), tmp_path / "a")
     first, second = Plan(encoder=StackPlan((0, 2, 4))), Plan(encoder=StackPlan((1, 2)))
-    twice = surgery.prune_state(surgery.prune_state(state, first, {"file": "a"}), second, {"file": "b"})
-    once = surgery.prune_state(state, second.after(first), {"file": "a"})
+    parent = Parent.load(tmp_path / "a")
+    checkpoint.write(prune(parent, first).state, tmp_path / "b")
+    twice = prune(Parent.load(tmp_path / "b"), second).state
+    once = prune(parent, second.after(first)).state
     assert twice["model"].keys() == once["model"].keys()
     assert all(torch.equal(value, once["model"][key]) for key, value in twice["model"].items())
     origin = surgery.origin_of(twice["cfg"])
     assert (origin["plan"], origin["plan_sha256"]) == (second.after(first).to_dict(), second.after(first).sha256())
     assert surgery.origin_of(once["cfg"])["plan"] == origin["plan"]
     assert [ancestor["file"] for ancestor in origin["ancestors"]] == ["a", "b"]
+    assert [ancestor["sha256"] for ancestor in origin["ancestors"]] == [
+        checkpoint.sha256(tmp_path / name) for name in ("a", "b")
+    ]
 
 
 def long_plan(layers: int, units: int) -> Plan:
@@ -74,7 +80,7 @@ def test_each_generation_holds_its_plan_once_and_in_few_nodes():
     state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=2, encoder_ffn_embed_dim=600))
     plans = [long_plan(2, 600), long_plan(2, 400)]
     for plan in plans:
-        state = surgery.prune_state(state, plan, {"file": "parent.pt"})
+        state = prune(Parent(state), plan).state
     origin = json.dumps(state["cfg"][checkpoint.PROVENANCE])
     for plan in plans:
         assert origin.count(json.dumps(plan.encoder.to_dict()["ffn"])) == 1
@@ -86,23 +92,24 @@ def test_each_generation_holds_its_plan_once_and_in_few_nodes():
 def test_a_child_that_lists_its_units_is_read_as_one_that_has_ranges():
     """As children were written at first: every number in a list, and the plan of the oldest ancestor beside."""
     state = builders.state_of(builders.build("layerdrop_roberta", encoder_layers=2, encoder_ffn_embed_dim=60))
-    new = surgery.prune_state(state, long_plan(2, 60), {"file": "parent.pt"})
+    new = prune(Parent(state), long_plan(2, 60)).state
     old = copy.deepcopy(new)
     origin = old["cfg"][checkpoint.PROVENANCE]
     origin["ancestors"][0]["plan"] = origin["plan"] = long_plan(2, 60).to_dict(listed=60)
     assert origin["plan"]["encoder"]["ffn"]["0"][:3] == [1, 2, 4]
     assert surgery.origin_of(old["cfg"]) == surgery.origin_of(new["cfg"]) | {"ancestors": origin["ancestors"]}
-    again = [surgery.prune_state(child, long_plan(2, 40), {"file": "child.pt"}) for child in (old, new)]
+    again = [prune(Parent(child), long_plan(2, 40)).state for child in (old, new)]
     assert surgery.origin_of(again[0]["cfg"])["plan"] == surgery.origin_of(again[1]["cfg"])["plan"]
 
 
-def test_the_child_stands_alone():
+def test_the_child_stands_alone(tmp_path):
     """Law 3, word by word."""
     state = builders.state_of(builders.build("layerdrop_roberta_tiny", encoder_layerdrop=0.2), "layerdrop_roberta_tiny")
     state["cfg"]["model"]["prune_from"] = state["cfg"]["task"]["prune_from"] = "parent.pt"
     state["cfg"]["task"]["_name"] = "pruning_masked_lm"
     before = copy.deepcopy(state["cfg"])
-    child = surgery.prune_state(state, Plan(encoder=StackPlan((1, 3))), {"file": "x/parent.pt", "sha256": "0"})
+    (tmp_path / "parent.pt").touch()
+    child = prune(Parent(state, tmp_path / "parent.pt"), Plan(encoder=StackPlan((1, 3)))).state
     assert state["cfg"] == before, "the parent was changed"
     model, task = child["cfg"]["model"], child["cfg"]["task"]
     assert type(model) is dict
@@ -124,26 +131,26 @@ def test_early_roberta_checkpoints_are_understood():
     old = {k.replace("encoder.", "decoder.", 1): v for k, v in state["model"].items()}
     old = {k.replace("layernorm_embedding", "emb_layer_norm"): v for k, v in old.items()}
     plan = Plan(encoder=StackPlan((0,)))
-    child = surgery.prune_state(state | {"model": old}, plan, {})
-    assert child["model"].keys() == surgery.prune_state(state, plan, {})["model"].keys()
+    child = prune(Parent(state | {"model": old}), plan).state
+    assert child["model"].keys() == prune(Parent(state), plan).state["model"].keys()
 
 
 def test_parameters_are_counted_as_the_model_counts_them():
     for untie in (False, True):
         model = builders.build("layerdrop_roberta", untie_weights_roberta=untie)
         expected = sum(parameter.numel() for parameter in model.parameters())
-        assert count_parameters(builders.state_of(model)) == expected
+        assert Parent(builders.state_of(model)).parameters == expected
 
 
 def test_a_parent_of_another_architecture_is_refused():
     state = builders.state_of(builders.build("roberta"))
     state["cfg"]["model"]["_name"] = "lstm_wiseman_iwslt_de_en"
     with pytest.raises(LayerdropError, match="lstm_wiseman_iwslt_de_en"):
-        shape_of(state)
+        _ = Parent(state).shape
 
 
 def test_weights_without_layers_are_refused():
     state = builders.state_of(builders.build("roberta"))
     state["model"] = {k: v for k, v in state["model"].items() if ".layers.1." not in k}
     with pytest.raises(LayerdropError, match="missing"):
-        shape_of(state)
+        _ = Parent(state).shape

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
-from layerdrop_plugin.pruning.parent import count_parameters, shape_of, vocabulary_size
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
 
 KEPT = st.none() | st.sets(st.integers(0, 3), min_size=1).map(lambda kept: StackPlan(tuple(sorted(kept))))
 SHAPES = st.fixed_dictionaries(
@@ -85,13 +86,13 @@ def test_parameters_are_counted_as_the_model_counts_them(name):
     for variant in variants[name]:
         model = builders.build(f"layerdrop_{name}", **variant)
         state = builders.state_of(model, f"layerdrop_{name}")
-        assert count_parameters(state) == sum(parameter.numel() for parameter in model.parameters())
-        assert vocabulary_size(state) == vocabulary_size(state, "target") == 25
+        assert Parent(state).parameters == sum(parameter.numel() for parameter in model.parameters())
+        assert Parent(state).vocabulary_size() == Parent(state).vocabulary_size("target") == 25
 
 
 def test_shapes_of_both_sides():
     model = builders.build("layerdrop_transformer", encoder_layers=3, decoder_layers=2, decoder_ffn_embed_dim=12)
-    shape = shape_of(builders.state_of(model, "layerdrop_transformer"))
+    shape = Parent(builders.state_of(model, "layerdrop_transformer")).shape
     assert (shape.encoder.layers, shape.encoder.ffn, shape.encoder.heads) == (3, 24, 2)
     assert (shape.decoder.layers, shape.decoder.ffn, shape.decoder.embed_dim) == (2, 12, 16)
     plan = Plan(decoder=StackPlan((1,)))
@@ -103,10 +104,10 @@ def test_pruning_twice_is_pruning_once():
     """Plans of a child's child, of either side, in the numbers of the oldest parent."""
     model = builders.build("layerdrop_transformer")
     state = builders.state_of(model, "layerdrop_transformer")
-    first = surgery.prune_state(state, Plan(decoder=StackPlan((0, 1, 3))), {})
-    second = surgery.prune_state(first, Plan(StackPlan((1, 2)), StackPlan((2,))), {})
+    first = prune(Parent(state), Plan(decoder=StackPlan((0, 1, 3)))).state
+    second = prune(Parent(first), Plan(StackPlan((1, 2)), StackPlan((2,)))).state
     assert surgery.origin_of(second["cfg"])["plan"] == Plan(StackPlan((1, 2)), StackPlan((3,))).to_dict()
-    once = surgery.prune_state(state, Plan(StackPlan((1, 2)), StackPlan((3,))), {})
+    once = prune(Parent(state), Plan(StackPlan((1, 2)), StackPlan((3,)))).state
     assert second["model"].keys() == once["model"].keys()
     assert all(torch.equal(value, once["model"][name]) for name, value in second["model"].items())
 
@@ -115,4 +116,4 @@ def test_weights_that_do_not_fit_the_architecture_are_refused():
     state = builders.state_of(builders.build("layerdrop_transformer"), "layerdrop_transformer")
     state["model"] = {k: v for k, v in state["model"].items() if not k.startswith("decoder.layers.1.")}
     with pytest.raises(LayerdropError, match="decoder are missing"):
-        shape_of(state)
+        _ = Parent(state).shape

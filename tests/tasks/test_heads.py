@@ -10,7 +10,7 @@ from fairseq.models.roberta import RobertaModel
 from test_encoder_decoder import PLUGIN, generate, translator  # noqa: F401 (a fixture)
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.pruning.parent import shape_of
+from layerdrop_plugin.pruning.parent import Parent
 
 ENCODER = {"layers": [0, 2, 3], "self_attn": {"0": [1], "2": []}, "ffn": {"0": [0, 3, 5, 31], "3": None}}
 DECODER = {
@@ -51,7 +51,7 @@ def test_a_child_is_fine_tuned_resumed_and_validated(data, encoder, tmp_path):
     builders.run(*command, "--max-update", "5")
     state = checkpoint.read(tmp_path / "checkpoint_last.pt")
     assert state["optimizer_history"][-1]["num_updates"] == 5
-    assert shape_of(state).encoder.sizes == {"self_attn": (1, 0, 2), "ffn": (4, 32, None)}
+    assert Parent(state).shape.encoder.sizes == {"self_attn": (1, 0, 2), "ffn": (4, 32, None)}
     assert state["cfg"]["model"]["_name"] == "layerdrop_roberta"
     assert state["cfg"]["task"]["_name"] == "sentence_prediction"
     path = tmp_path / "checkpoint_last.pt"
@@ -59,7 +59,7 @@ def test_a_child_is_fine_tuned_resumed_and_validated(data, encoder, tmp_path):
     assert "accuracy" in output
     again = builders.run("layerdrop", "prune", path, tmp_path / "again.pt", "--encoder-layers", "keep:0,2").stdout
     assert "encoder: 2 of 3 layers kept" in again
-    assert shape_of(checkpoint.read(tmp_path / "again.pt")).encoder.sizes["self_attn"] == (1, 2)
+    assert Parent.load(tmp_path / "again.pt").shape.encoder.sizes["self_attn"] == (1, 2)
 
 
 def test_a_stock_architecture_for_uneven_layers_is_refused(data, encoder, tmp_path):
@@ -83,7 +83,7 @@ def test_a_translation_child_is_fine_tuned_and_generates(data, translator, tmp_p
         *(*builders.NMT, *options),
     )
     state = checkpoint.read(save / "checkpoint_last.pt")
-    assert shape_of(state).decoder.sizes == {
+    assert Parent(state).shape.decoder.sizes == {
         "self_attn": (None, 1, 2),
         "encoder_attn": (0, 2, 1),
         "ffn": (32, 0, 2),
@@ -139,7 +139,7 @@ def test_heads_are_pruned_by_importance_as_training_begins(data, parent, tmp_pat
     )
     assert "heads: 2 of 8 kept" in builders.run(*command, "--max-update", "2").stdout
     state = checkpoint.read(tmp_path / "run" / "checkpoint_last.pt")
-    assert shape_of(state).encoder.sizes == {"self_attn": (1, 1), "ffn": (16, 16)}
+    assert Parent(state).shape.encoder.sizes == {"self_attn": (1, 1), "ffn": (16, 16)}
     scores.unlink()
     builders.run(*command, "--max-update", "3")
     result = builders.run(

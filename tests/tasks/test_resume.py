@@ -1,7 +1,6 @@
 """What a pruning task goes on from: the child that its options ask for, and nothing else."""
 
 import shutil
-from argparse import Namespace
 
 import builders
 import pytest
@@ -10,9 +9,10 @@ from omegaconf import OmegaConf
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning import surgery
-from layerdrop_plugin.pruning.parent import shape_of
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
+from layerdrop_plugin.pruning.prune import prune
+from layerdrop_plugin.pruning.rules import Rules
 from layerdrop_plugin.tasks.resume import interrupted_child
 
 PLANS = {"half": Plan(encoder=StackPlan((1, 3))), "all": Plan(), "heads": Plan(StackPlan((0, 1), {1: (0,)}))}
@@ -29,45 +29,45 @@ def files(tmp_path_factory):
         state = builders.state_of(builders.build("layerdrop_roberta"))
         torch.save(state, folder / f"{name}.pt")
     for name, plan in PLANS.items():
-        prune(folder / "parent.pt", plan, folder / f"{name}.pt")
-    prune(folder / "half.pt", Plan(encoder=StackPlan((1,))), folder / "again.pt")
+        save_child(folder / "parent.pt", plan, folder / f"{name}.pt")
+    save_child(folder / "half.pt", Plan(encoder=StackPlan((1,))), folder / "again.pt")
     return folder
 
 
-def prune(parent, plan, child):
-    origin = {"file": str(parent), "sha256": checkpoint.sha256(parent)}
-    checkpoint.write(surgery.prune_state(checkpoint.read(parent), plan, origin), child)
+def save_child(parent, plan, child):
+    checkpoint.write(prune(Parent.load(parent), plan).state, child)
 
 
-def go_on(files, folder, child, plan, parent=None, restore=checkpoint.LAST, **options):
+def go_on(files, folder, child, plan, parent=None, restore=checkpoint.LAST):
     """Go on from *child*, lying as a run's last checkpoint in *folder* unless *restore* names it."""
     file = files / f"{child}.pt" if child in ("parent", "other", "again", *PLANS) else child
     if restore == checkpoint.LAST:
         file = shutil.copy(file, folder / restore)
     begin = OmegaConf.create({"restore_file": str(restore), "save_dir": str(folder)})
-    given = {"prune_from": parent and str(files / f"{parent}.pt"), "prune_plan": None} | options
-    asked = Namespace(**{"prune_heads": None, "prune_ffn": None} | given)
-    return interrupted_child(str(file), begin, asked, lambda shape: plan)
+    asked = folder / "asked.json"
+    if plan is not None:
+        asked.write_text(plan.to_json())
+    return interrupted_child(str(file), begin, parent and str(files / f"{parent}.pt"), Rules(plan_file=str(asked)))
 
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("parent", ["parent", "gone", None])
 def test_a_child_of_the_plan_in_the_save_folder_goes_on(name, parent, files, tmp_path):
     """Whether its parent is there, gone or not named; pruned of heads, of layers or of nothing."""
-    state = go_on(files, tmp_path, name, PLANS[name], parent)
-    assert shape_of(state).encoder.layers == len(PLANS[name].encoder.layers if PLANS[name].encoder else range(4))
+    child = go_on(files, tmp_path, name, PLANS[name], parent)
+    assert child.shape.encoder.layers == len(PLANS[name].encoder.layers if PLANS[name].encoder else range(4))
 
 
 def test_a_pruned_child_that_was_pruned_again_goes_on(files, tmp_path):
     last = Plan(encoder=StackPlan((1,)))
-    assert shape_of(go_on(files, tmp_path, "again", last, "half")).encoder.layers == 1
+    assert go_on(files, tmp_path, "again", last, "half").shape.encoder.layers == 1
     with pytest.raises(LayerdropError, match="child of another parent"):
         go_on(files, tmp_path, "again", last, "parent")
 
 
 def test_a_child_of_another_folder_goes_on_if_its_parent_shows_that_it_is_one(files, tmp_path):
     child = files / "half.pt"
-    assert go_on(files, tmp_path, "half", PLANS["half"], "parent", restore=child)["model"]
+    assert go_on(files, tmp_path, "half", PLANS["half"], "parent", restore=child).weights
     for parent in (None, "gone"):
         with pytest.raises(LayerdropError, match=f"not in --save-dir.*--prune-from {child} and leave out --restore"):
             go_on(files, tmp_path, "half", PLANS["half"], parent, restore=child)
@@ -96,8 +96,8 @@ def test_what_is_not_the_child_asked_for_is_refused(child, plan, parent, message
 
 def test_a_plan_that_cannot_be_checked_is_said(files, tmp_path, caplog):
     """In the save folder; elsewhere the missing file is the plan's own error."""
-    go_on(files, tmp_path, "half", None, prune_plan="gone.json")
-    assert "gone.json is gone" in caplog.text
+    go_on(files, tmp_path, "half", plan=None)
+    assert "asked.json is gone" in caplog.text
 
 
 def test_restore_file_does_not_switch_pruning_off(data, parent, tmp_path):
