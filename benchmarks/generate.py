@@ -41,8 +41,8 @@ class Contestant:
 
     Attributes:
         arch: fairseq's architecture.
-        rules: stack -> the layers that it keeps of the common parent; a stack that is missing stays whole.
-        goal: tokens per second over the first contestant's that we want at least.
+        rules: stack -> rule for the layers that it keeps of the common parent; other stacks keep all.
+        goal: minimum of its tokens per second divided by the first contestant's.
     """
 
     arch: str
@@ -93,15 +93,15 @@ def child_of(parent, layers):
 
 
 def build(arch, child, task):
-    """The model of *arch* with a child's shape and weights."""
+    """A model of *arch* with a child's shape and weights."""
     return translation.build(arch, child["cfg"]["model"], task, child["model"])
 
 
 def same(search, other, batches):
     """Whether two searches write the same tokens, with scores that differ by no more than TOLERANCE."""
     for batch in batches:
-        for ours, theirs in zip(search.hypotheses(batch), other.hypotheses(batch), strict=True):
-            for one, two in zip(ours, theirs, strict=True):
+        for first, second in zip(search.hypotheses(batch), other.hypotheses(batch), strict=True):
+            for one, two in zip(first, second, strict=True):
                 if not torch.equal(one["tokens"], two["tokens"]) or abs(one["score"] - two["score"]) > TOLERANCE:
                     return False
     return True
@@ -149,19 +149,19 @@ def speed(seconds, stock, args):
 
 
 def table(models):
-    """The figures of :func:`measure` for people."""
+    """The figures of :func:`measure` as a table."""
     rows = [
         {
             "model": name,
-            "layers": "{} + {}".format(*found["layers"]),
-            "tokens/s": round(found["tokens_per_second"]),
-            "of stock": f"{found['speed']['median']:.2f}",
-            "min to max": side_by_side.spread(found["speed"]),
-            "goal": found["goal"] and f"at least {found['goal']}",
-            "met": found["goal"] and ("yes" if found["speed"]["median"] >= found["goal"] else "no"),
-            "stock's hypotheses": "yes" if found["same_hypotheses"] else "NO",
+            "layers": "{} + {}".format(*model["layers"]),
+            "tokens/s": round(model["tokens_per_second"]),
+            "of stock": f"{model['speed']['median']:.2f}",
+            "min to max": side_by_side.spread(model["speed"]),
+            "goal": model["goal"] and f"at least {model['goal']}",
+            "met": model["goal"] and ("yes" if model["speed"]["median"] >= model["goal"] else "no"),
+            "stock's hypotheses": "yes" if model["same_hypotheses"] else "NO",
         }
-        for name, found in models.items()
+        for name, model in models.items()
     ]
     return tabulate.tabulate(rows, headers="keys", disable_numparse=True)
 
@@ -171,10 +171,10 @@ def main(arguments=None):
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
     with provenance.quiet():
-        found = measure(args)
-    side_by_side.write(found, args.out)
-    print(table(found["models"]))
-    different = [name for name, model in found["models"].items() if not model["same_hypotheses"]]
+        record = measure(args)
+    side_by_side.write(record, args.out)
+    print(table(record["models"]))
+    different = [name for name, model in record["models"].items() if not model["same_hypotheses"]]
     if different:
         print(f"generate.py: error: hypotheses differ from stock fairseq's: {', '.join(different)}", file=sys.stderr)
     return int(bool(different))

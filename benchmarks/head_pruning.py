@@ -1,10 +1,10 @@
-"""Time of an encoder without half of its heads, or of its heads and FFN units, beside what it is to be compared with.
+"""Time of an encoder without half of its heads, or half of its heads and FFN units, compared with other encoders.
 
-They take turns on the same tokens: stock fairseq's roberta; transformers' RobertaModel, its attention on
+These take turns on the same tokens: stock fairseq's roberta; transformers' RobertaModel, its attention on
 scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, and with half the
 heads, half the heads and FFN units, half the layers, as `layerdrop prune` makes them. A pass gives features, without
 the language model's head. Ends with status 1 if features are not stock fairseq's: those of a pruned model, stock
-fairseq's of a whole model in which what was pruned adds nothing.
+fairseq's of a whole model in which the weights that read pruned parts are 0.
 """
 
 import importlib.metadata
@@ -48,8 +48,8 @@ class Contestant:
 
     Attributes:
         arch: fairseq's architecture, or TRANSFORMERS.
-        halved: of what it keeps every other one: `layers`, `heads`, `units`.
-        goals: workload -> contestant -> time over that one's that we want at most.
+        halved: kinds of parts of which it keeps every other one: `layers`, `heads`, `units`.
+        goals: workload -> other contestant -> maximum of its time divided by the other's.
     """
 
     arch: str
@@ -71,21 +71,21 @@ CONTESTANTS = {
 
 @dataclass(frozen=True)
 class Workload:
-    """What a model computes in its turn: *calls* passes over *tokens* (sentences, length)."""
+    """Work of one turn: *calls* passes over *tokens* (sentences, length)."""
 
     tokens: torch.Tensor
     calls: int = 1
 
 
 def make_workloads(args, words):
-    """The batch and the sentence alone (dict[str, Workload])."""
+    """The workloads `batch` and `single`, a single sentence (dict[str, Workload])."""
     batch = roberta.make_sentences(words, args.batch, min(args.shortest, args.length), args.length, args.seed)
     single = roberta.make_sentences(words, 1, args.single, args.single, args.seed)
     return {"batch": Workload(batch.to(args.device)), "single": Workload(single.to(args.device), args.calls)}
 
 
 def plan_of(halved, args):
-    """The plan (StackPlan) that keeps every other one of what is *halved*."""
+    """The plan (StackPlan) that keeps every other part of the kinds *halved*."""
     layers = tuple(range(0, args.layers, 2 if "layers" in halved else 1))
     heads = {layer: tuple(range(0, args.heads, 2)) for layer in layers if "heads" in halved}
     units = {layer: tuple(range(0, 4 * args.width, 2)) for layer in layers if "units" in halved}
@@ -98,7 +98,7 @@ def child_of(parent, plan):
 
 
 def prune_by_zeros(parent, plan, args):
-    """The checkpoint of a stock model of whole layers that computes what the child of *plan* does."""
+    """The checkpoint of a stock model with all heads and units that computes the same as the child of *plan*."""
     child = child_of(parent, StackPlan(plan.layers))
     for number, layer in enumerate(plan.layers):
         name = f"encoder.sentence_encoder.layers.{number}."
@@ -108,19 +108,19 @@ def prune_by_zeros(parent, plan, args):
 
 
 def clear(weights, name, kept, parts):
-    """Give a projection that puts *parts* together zeros instead of those that are not *kept* (None: all are)."""
+    """Set to 0 the columns of a projection that read parts, of *parts* in all, that are not *kept* (None: all are)."""
     if kept is not None:
         weights[name] = weights[name].clone()
         weights[name].unflatten(1, (parts, -1))[:, sorted(set(range(parts)) - set(kept))] = 0
 
 
 def difference(features, reference, workloads, padding):
-    """The largest absolute difference of two functions' features, the token *padding* aside."""
-    found = []
+    """The largest absolute difference of two functions' features, except at the token *padding*."""
+    differences = []
     for workload in workloads.values():
-        apart = (features(workload.tokens) - reference(workload.tokens)).abs().amax(-1)
-        found.append(apart[workload.tokens.ne(padding)].max().item())
-    return max(found)
+        distances = (features(workload.tokens) - reference(workload.tokens)).abs().amax(-1)
+        differences.append(distances[workload.tokens.ne(padding)].max().item())
+    return max(differences)
 
 
 def seconds_of(features, device):
@@ -139,7 +139,7 @@ def build(name, parent, task, workloads, args):
     """Build a contestant and compare its features.
 
     Returns:
-        tuple[Callable, dict]: its features (see :func:`roberta.features_of`), and what the record says of it.
+        tuple[Callable, dict]: its features (see :func:`roberta.features_of`), and its entry in the record.
     """
     contestant = CONTESTANTS[name]
     plan = plan_of(contestant.halved, args)
@@ -149,13 +149,13 @@ def build(name, parent, task, workloads, args):
     else:
         features = roberta.features_of(contestant.arch, child, task, args.device)
     reference = roberta.features_of(roberta.STOCK, prune_by_zeros(parent, plan, args), task, args.device)
-    apart = difference(features, reference, workloads, task.source_dictionary.pad())
+    distance = difference(features, reference, workloads, task.source_dictionary.pad())
     return features, {
         "architecture": contestant.arch,
         "halved": contestant.halved,
         "parameters_of_layers": sum(weight.numel() for key, weight in child["model"].items() if ".layers." in key),
-        "difference": apart,
-        "same_features": apart <= TOLERANCE,
+        "difference": distance,
+        "same_features": distance <= TOLERANCE,
     }
 
 
@@ -170,7 +170,7 @@ def measure(args):
         runs[name] = seconds_of(features, args.device)
     rounds = side_by_side.take_turns(runs, list(workloads.values()), args.repeats, "head_pruning")
     for place, workload in enumerate(workloads):
-        seconds = {name: [turns[place] for turns in found] for name, found in rounds.items()}
+        seconds = {name: [turns[place] for turns in series] for name, series in rounds.items()}
         for name, model in models.items():
             model[workload] = speed(name, workload, seconds)
     return side_by_side.record("head_pruning", args, {"transformers": transformers_version(), "models": models})
@@ -190,12 +190,12 @@ def speed(name, workload, seconds):
     """A contestant's figures.
 
     Args:
-        name, workload (str): of what.
+        name, workload (str): the contestant and the workload.
         seconds (dict[str, list[float]]): of a pass, in each round, of every contestant.
 
     Returns:
         dict: `ms`: milliseconds of a pass, the median; `over`: contestant -> the time over that one's, as
-        :func:`side_by_side.ratio`; `goals`: the same -> the most that we want; `seconds`.
+        :func:`side_by_side.ratio`; `goals`: contestant -> maximum of that ratio; `seconds`.
     """
     beside = [other for other in ("stock", TRANSFORMERS) if other in seconds]
     goals = CONTESTANTS[name].goals.get(workload, {})
@@ -208,12 +208,16 @@ def speed(name, workload, seconds):
 
 
 def table(models, workload):
-    """The figures of :func:`measure` for people, of one workload."""
+    """The figures of :func:`measure` for one workload, as a table."""
     rows = []
     for name, model in models.items():
-        found = model[workload]
-        row = {workload: name, "parameters of layers": f"{model['parameters_of_layers']:,}", "ms": f"{found['ms']:.1f}"}
-        for other, ratio in found["over"].items():
+        figures = model[workload]
+        row = {
+            workload: name,
+            "parameters of layers": f"{model['parameters_of_layers']:,}",
+            "ms": f"{figures['ms']:.1f}",
+        }
+        for other, ratio in figures["over"].items():
             row |= {f"of {other}": f"{ratio['median']:.3f}", f"min to max (of {other})": side_by_side.spread(ratio)}
         rows.append(row | {"stock's features": "yes" if model["same_features"] else "NO"})
     return tabulate.tabulate(rows, headers="keys", disable_numparse=True)
@@ -232,11 +236,11 @@ def main(arguments=None):
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
     with provenance.quiet():
-        found = measure(args)
-    side_by_side.write(found, args.out)
+        record = measure(args)
+    side_by_side.write(record, args.out)
     for workload in ("batch", "single"):
-        print(table(found["models"], workload), *goals(found["models"], workload), "", sep="\n")
-    different = [name for name, model in found["models"].items() if not model["same_features"]]
+        print(table(record["models"], workload), *goals(record["models"], workload), "", sep="\n")
+    different = [name for name, model in record["models"].items() if not model["same_features"]]
     if different:
         print(f"head_pruning.py: error: features are not stock fairseq's: {', '.join(different)}", file=sys.stderr)
     return int(bool(different))

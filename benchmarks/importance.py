@@ -1,7 +1,7 @@
-"""Time of estimating importance: beside a training step, and beside the loop over single examples of published scripts.
+"""Time of estimating importance, compared with a training step and with published scripts' loop over single examples.
 
-On the same batches of sentences to classify, in turn: a training step (forward, backward, gradient norm, Adam; dropout
-as usual); the same step with probes on all gates, as `--criterion head_importance` trains; the estimate alone, as
+Measured in turn on the same batches of sentences to classify: a training step (forward, backward, gradient norm, Adam;
+with dropout); the same step with probes on all gates, as `--criterion head_importance` trains; the estimate alone, as
 `layerdrop importance` makes it, of every head, FFN unit and layer; and the loop, which multiplies gates of ones into
 the heads alone and takes one example at a time, without padding, weights' gradients included. Ends with status 1 if the
 estimate and the loop give heads different scores.
@@ -20,7 +20,7 @@ from fairseq.criterions.sentence_prediction import SentencePredictionConfig, Sen
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 
 from layerdrop_plugin import provenance
-from layerdrop_plugin.importance.estimation import record
+from layerdrop_plugin.importance.estimation import sum_gradients
 from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.pruning.gates import gates_of
 
@@ -29,9 +29,9 @@ CLASSES = 2
 TOLERANCE = 1e-5  # of a score, relative to the greatest one
 RUNS = ("training step", "alongside training", "estimate alone", "loop over examples")
 TRAINING, ALONGSIDE, ALONE, LOOP = RUNS
-# (one's time, over the other's) -> what we want: at most, or at least
+# (run, other run) -> bound of the ratio of their times
 GOALS = {(ALONE, TRAINING): ("at most", 0.72), (ALONGSIDE, TRAINING): ("at most", 1.03)}
-FASTER = {"cpu": 2.3, "cuda": 10.0}  # the loop's time over the estimate's, at least
+FASTER = {"cpu": 2.3, "cuda": 10.0}  # minimum of the loop's time divided by the estimate's
 OPTIONS = {
     "batch": (32, "sentences of a batch"),
     "shortest": (10, "tokens of the shortest sentence"),
@@ -44,7 +44,7 @@ SMOKE |= {"repeats": 2, "threads": 1}
 
 
 def make_batches(args, words):
-    """Batches of sentences to classify at random, of similar lengths as fairseq makes them (list[dict])."""
+    """Batches of random sentences with random classes, sorted by length as by fairseq (list[dict])."""
     sentences = args.batches * args.batch
     tokens = roberta.make_sentences(words, sentences, args.shortest, max(args.shortest, args.longest), args.seed)
     labels = torch.randint(CLASSES, (sentences, 1), generator=torch.Generator().manual_seed(args.seed))
@@ -67,7 +67,7 @@ def alone(sample, row):
 
 
 class Runs:
-    """One model, and what is done with it in turn."""
+    """One model and the runs that are timed with it."""
 
     def __init__(self, args):
         self._args, self._task = args, translation.make_task(args.vocabulary)
@@ -86,10 +86,10 @@ class Runs:
     def _loss(self, sample):
         return self._criterion(self._model, sample)[0]
 
-    def train(self, sample, watch=lambda loss: loss):
-        """A step of fairseq's trainer; *watch* is told the loss."""
+    def train(self, sample, attach=lambda loss: loss):
+        """A step of fairseq's trainer; *attach* is applied to the loss before it is differentiated."""
         self._model.train()
-        self._optimizer.backward(watch(self._loss(sample)))
+        self._optimizer.backward(attach(self._loss(sample)))
         self._optimizer.multiply_grads(1 / sample["nsentences"])
         self._optimizer.clip_grad_norm(0.0)
         self._optimizer.step()
@@ -98,13 +98,13 @@ class Runs:
     def train_and_record(self, sample):
         """The same with probes on all gates."""
         sums = self._recorder.sums()
-        self.train(sample, self._recorder.begin(sample, sums.add).watch)
-        self._recorder.stop()
+        self.train(sample, self._recorder.start_batch(sample, sums.add).attach)
+        self._recorder.remove_probes()
 
     def estimate(self, sample):
         """Scores of the heads (Tensor) by one backward pass of the batch."""
         self._model.zero_grad()
-        sums = record(self._model, self._loss, [sample])
+        sums = sum_gradients(self._model, self._loss, [sample])
         return torch.tensor(sums.rows(sums.mean("absolute"))[HEADS])
 
     def loop(self, sample):
@@ -126,7 +126,7 @@ class Runs:
 
 
 def timed(run, device):
-    """A function of a batch: seconds that *run* takes."""
+    """A function that runs *run* on a batch and returns the seconds that it took."""
 
     def turn(sample):
         start = side_by_side.now(device)
@@ -140,11 +140,11 @@ def measure(args):
     """Compare the scores, then time everything in turn; the record."""
     runs = Runs(args)
     batches = make_batches(args, runs.words)
-    apart = max(difference(runs.estimate(sample), runs.loop(sample)) for sample in batches)
+    distance = max(difference(runs.estimate(sample), runs.loop(sample)) for sample in batches)
     turns = dict(zip(RUNS, (runs.train, runs.train_and_record, runs.estimate, runs.loop), strict=True))
     turns = {name: timed(run, args.device) for name, run in turns.items()}
     rounds = side_by_side.take_turns(turns, batches, args.repeats, "importance")
-    seconds = {name: [sum(taken) / len(batches) for taken in found] for name, found in rounds.items()}
+    seconds = {name: [sum(taken) / len(batches) for taken in series] for name, series in rounds.items()}
     goals = GOALS | {(LOOP, ALONE): ("at least", FASTER[args.device.type])}
     return side_by_side.record(
         "importance",
@@ -158,8 +158,8 @@ def measure(args):
                 | side_by_side.ratio(seconds[one], seconds[other])
                 for (one, other), (bound, goal) in goals.items()
             ],
-            "difference": apart,
-            "same_scores": apart <= TOLERANCE,
+            "difference": distance,
+            "same_scores": distance <= TOLERANCE,
         },
     )
 
@@ -170,13 +170,13 @@ def difference(scores, others):
 
 
 def met(row):
-    """Whether a ratio is what we want."""
+    """Whether a ratio is within its goal."""
     return row["median"] <= row["goal"] if row["wanted"] == "at most" else row["median"] >= row["goal"]
 
 
-def tables(found):
-    """The figures of :func:`measure` for people: milliseconds of a batch, and the ratios."""
-    times = [{"of a batch": name, "ms": f"{run['ms']:.1f}"} for name, run in found["runs"].items()]
+def tables(record):
+    """The figures of :func:`measure` as tables: milliseconds of a batch, and ratios."""
+    times = [{"of a batch": name, "ms": f"{run['ms']:.1f}"} for name, run in record["runs"].items()]
     ratios = [
         {
             "time of": row["of"],
@@ -186,7 +186,7 @@ def tables(found):
             "goal": f"{row['wanted']} {row['goal']}",
             "met": "yes" if met(row) else "no",
         }
-        for row in found["ratios"]
+        for row in record["ratios"]
     ]
     return "\n\n".join(tabulate.tabulate(rows, headers="keys", disable_numparse=True) for rows in (times, ratios))
 
@@ -196,13 +196,13 @@ def main(arguments=None):
     args = side_by_side.parse(__file__, __doc__, OPTIONS, SMOKE, arguments)
     torch.set_num_threads(args.threads)
     with provenance.quiet():
-        found = measure(args)
-    side_by_side.write(found, args.out)
-    print(tables(found))
-    print(f"\nscores of heads: estimate and loop differ by {found['difference']:.1e} of the greatest score")
-    if not found["same_scores"]:
+        record = measure(args)
+    side_by_side.write(record, args.out)
+    print(tables(record))
+    print(f"\nscores of heads: estimate and loop differ by {record['difference']:.1e} of the greatest score")
+    if not record["same_scores"]:
         print("importance.py: error: the estimate and the loop give heads different scores", file=sys.stderr)
-    return int(not found["same_scores"])
+    return int(not record["same_scores"])
 
 
 if __name__ == "__main__":

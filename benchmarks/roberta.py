@@ -1,4 +1,4 @@
-"""RoBERTa encoders with random weights: fairseq's, ours and transformers', and sentences of random words for them."""
+"""RoBERTa encoders with random weights, of fairseq, this plugin and transformers, and sentences of random words."""
 
 import torch
 import translation
@@ -42,7 +42,7 @@ def make_parent(args, task, positions):
 
 
 def features_of(arch, child, task, device):
-    """Build fairseq's or our model with a checkpoint's shape and weights, in evaluation mode.
+    """Build fairseq's or this plugin's model with a checkpoint's shape and weights, in evaluation mode.
 
     Returns:
         Callable: tokens (sentences, length) -> features (sentences, length, width).
@@ -52,7 +52,7 @@ def features_of(arch, child, task, device):
 
 
 def features_of_transformers(parent, args, device):
-    """The same of transformers' RobertaModel with the parent's weights, attention on scaled_dot_product_attention."""
+    """As :func:`features_of`, of transformers' RobertaModel (sdpa attention) with the parent's weights."""
     from transformers import RobertaConfig, RobertaModel
 
     weights = to_transformers(parent["model"])
@@ -74,22 +74,22 @@ def features_of_transformers(parent, args, device):
     model.to(device).eval()
 
     def features(tokens):
-        mask = tokens.ne(config.pad_token_id)  # which fairseq makes for itself in every pass
+        mask = tokens.ne(config.pad_token_id)  # fairseq computes it in every pass, too
         return model(tokens, attention_mask=None if mask.all() else mask).last_hidden_state
 
     return features
 
 
 def to_transformers(weights):
-    """The encoder's *weights* of a RoBERTa of fairseq's under the names that transformers gives them."""
-    found, prefix = {}, "encoder.sentence_encoder."
+    """The encoder's *weights* of fairseq's RoBERTa under their names in transformers."""
+    renamed, prefix = {}, "encoder.sentence_encoder."
     for key, weight in weights.items():
         if key.startswith(prefix) and not key.endswith(".version"):
             name = "." + key.removeprefix(prefix)
             for theirs, new in NAMES.items():
                 name = name.replace(f".{theirs}.", f".{new}.")
-            found[name[1:]] = weight
-    return found
+            renamed[name[1:]] = weight
+    return renamed
 
 
 def make_sentences(words, count, shortest, longest, seed):

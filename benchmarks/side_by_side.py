@@ -1,7 +1,7 @@
-"""What the benchmarks share: their options, a clock, taking turns, ratios, and the record that they leave.
+"""Common parts of the benchmarks: options, clock, alternation of runs, ratios, and records.
 
-A time taken alone says little on a machine that others use as well. So everything that is compared runs in one process
-and in turn, A B C A B C ..., and what counts is the ratio within a round: its median over the rounds, and its spread.
+On a shared machine a single time is not reliable. All runs to be compared therefore alternate in one process, A B C A B
+C ..., and the result is the ratio within a round: its median over the rounds, and its range.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def positive(text):
 
 
 def parse(script, description, own, smoke, arguments=None):
-    """The options of a benchmark; `args.command` is what was typed.
+    """Parse the options of a benchmark; `args.command` is the command line.
 
     Args:
         script (str): the benchmark's file.
@@ -60,43 +60,43 @@ def parse(script, description, own, smoke, arguments=None):
         parser.set_defaults(**smoke)
     args = parser.parse_args(arguments)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)  # now rather than after minutes of measuring
+        args.out.parent.mkdir(parents=True, exist_ok=True)  # fails now rather than after minutes of measuring
     args.command = shlex.join(["python", f"{path.parent.name}/{path.name}", *arguments])
     return args
 
 
 def now(device):
-    """Seconds on a clock that only differences of mean anything, *device* having finished what it was given."""
+    """Time in seconds of a monotonic clock, after waiting for *device* to finish its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def take_turns(runs, items, repeats, title):
-    """Run everything on every item in turn, *repeats* rounds after one that warms up (allocator, caches, thread pool).
+    """Alternate *runs* on every item, for *repeats* rounds after one to warm up (allocator, caches, thread pool).
 
     Args:
         runs (dict[str, Callable]): name -> a function of one item.
-        items (Sequence): what a round consists of, such as batches.
-        repeats (int): rounds that count.
+        items (Sequence): arguments of one round, such as batches.
+        repeats (int): number of timed rounds.
         title (str): of the progress bar.
 
     Returns:
-        dict[str, list[list]]: name -> for each round that counts, what its function returned for each item.
+        dict[str, list[list]]: name -> for each timed round, the results of the function for each item.
     """
-    found = {name: [[] for _ in range(repeats)] for name in runs}
+    results = {name: [[] for _ in range(repeats)] for name in runs}
     with tqdm(total=(repeats + 1) * len(items) * len(runs), desc=title, unit="run") as progress:
         for repeat, item in itertools.product(range(-1, repeats), items):
             for name, run in runs.items():
                 result = run(item)
                 if repeat >= 0:
-                    found[name][repeat].append(result)
+                    results[name][repeat].append(result)
                 progress.update()
-    return found
+    return results
 
 
 def ratio(above, below):
-    """Two series taken side by side: the ratio within each round, as its median and its spread.
+    """The ratio of two series within each round: its median and range.
 
     Args:
         above, below (Sequence[float]): one number per round.
@@ -108,9 +108,9 @@ def ratio(above, below):
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
-def spread(found):
-    """How a table shows the spread of :func:`ratio`."""
-    return f"{found['min']:.3f} to {found['max']:.3f}"
+def spread(ratios):
+    """The range of a :func:`ratio` as text."""
+    return f"{ratios['min']:.3f} to {ratios['max']:.3f}"
 
 
 def device_name(device):
@@ -118,17 +118,17 @@ def device_name(device):
     return torch.cuda.get_device_name(device) if device.type == "cuda" else latency.cpu_name()
 
 
-def record(kind, args, figures):
-    """What a benchmark leaves: *figures* with everything that it takes to compare them with another run's.
+def record(benchmark, args, figures):
+    """The JSON record of a benchmark: *figures* with device, versions, command and settings.
 
     Args:
-        kind (str): the benchmark.
+        benchmark (str): its name.
         args (argparse.Namespace): its options, which become `settings`.
-        figures (dict): what it found.
+        figures (dict): its results.
     """
-    apart = ("command", "device", "out", "seed", "threads")
+    separate = ("command", "device", "out", "seed", "threads")
     return {
-        "type": f"layerdrop.benchmark.{kind}",
+        "type": f"layerdrop.benchmark.{benchmark}",
         "version": 1,
         "device": str(args.device),
         "device_name": device_name(args.device),
@@ -136,12 +136,12 @@ def record(kind, args, figures):
         "seed": args.seed,
         "versions": provenance.versions(),
         "command": args.command,
-        "settings": {name: value for name, value in sorted(vars(args).items()) if name not in apart},
+        "settings": {name: value for name, value in sorted(vars(args).items()) if name not in separate},
         **figures,
     }
 
 
-def write(found, path):
-    """Save a record as JSON, whole or not at all; nothing where *path* is None."""
+def write(contents, path):
+    """Save a record as JSON, whole or not at all (law 6, failed commands); do nothing if *path* is None."""
     if path:
-        checkpoint.write_text_atomic(path, json.dumps(found, indent=2) + "\n")
+        checkpoint.write_text_atomic(path, json.dumps(contents, indent=2) + "\n")

@@ -5,7 +5,7 @@ what fairseq's trainer does: forward, label-smoothed loss, backward, gradient no
 that the weights stay the same and the losses and gradient norms of both can be compared; ends with status 1 if they
 differ.
 
-Two more models never run some layers, which tells the share of a step that the layers take: what a rate can save.
+Two more models never run some layers: they measure the share of a step that layers take, which a rate can save.
 """
 
 import math
@@ -26,11 +26,11 @@ from torch import nn
 from layerdrop_plugin import provenance
 from layerdrop_plugin.anatomy import STACKS
 from layerdrop_plugin.modules.drop_rates import layer_rates
-from layerdrop_plugin.modules.drop_seed import Draw
+from layerdrop_plugin.modules.drop_seed import DropSeed
 from layerdrop_plugin.modules.layer_stack import draw_kept
 
 RATES = (0.0, 0.2, 0.5)
-GOAL = 1.02  # our time over stock fairseq's, at most
+GOAL = 1.02  # maximum of this plugin's time divided by stock fairseq's
 TOLERANCE = 1e-4  # of losses and gradient norms, relative
 PHASES = ("forward", "backward", "optimizer")
 OPTIONS = {
@@ -43,12 +43,12 @@ SMOKE = {"layers": 2, "width": 16, "heads": 2, "vocabulary": 60, "batch": 3, "st
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the models that take turns.
+    """A model to time.
 
     Attributes:
         arch: fairseq's architecture.
         rate: chance p that a layer is left out of a step, in both stacks.
-        never: stacks none of whose layers ever runs; for stock fairseq's architecture.
+        never: stacks whose layers never run; only for stock fairseq's architecture.
     """
 
     arch: str
@@ -67,7 +67,7 @@ VARIANTS = {
 
 
 class Schedule:
-    """Which layers a step keeps: what this plugin draws, made known to stock fairseq's models too."""
+    """The layers that a step keeps, as this plugin draws them; stock fairseq's models use the same."""
 
     def __init__(self, seed, layers):
         self._seed, self._layers = seed, layers
@@ -75,18 +75,18 @@ class Schedule:
     def kept(self, variant, stack, update):
         """The layers (tuple) of *stack* that *variant* runs in a step."""
         rates = layer_rates(0.0 if stack in variant.never else variant.rate, self._layers)
-        return () if stack in variant.never else draw_kept(Draw(self._seed, update, 0, stack), rates)
+        return () if stack in variant.never else draw_kept(DropSeed(self._seed, update, 0, stack), rates)
 
     def dropped(self, variant, stack, weights):
-        """The share of the layers of *stack* that *variant* leaves out of a round, each step counting by its weight."""
+        """The share of the layers of *stack* that *variant* drops in a round, the mean over steps with *weights*."""
         kept = [len(self.kept(variant, stack, update)) for update, _ in enumerate(weights, 1)]
         return 1 - statistics.fmean(kept, weights) / self._layers
 
 
 class ScheduledLayerDrop(LayerDropModuleList):
-    """fairseq's LayerDrop that draws as it does and then runs the layers it is told to run.
+    """fairseq's LayerDrop, which draws random numbers at the same cost but runs the layers in ``kept``.
 
-    It draws from a generator of its own, which leaves dropout's alone.
+    It has a random generator of its own, so that it does not change the random numbers of dropout.
     """
 
     def __init__(self, layers):
@@ -127,7 +127,7 @@ class Training:
         for stack, layers in self._drops.items():
             layers.kept = self._schedule.kept(self._variant, stack, update)
         self._model.set_num_updates(update)
-        torch.manual_seed(self._seed + update)  # as fairseq's trainer: dropout
+        torch.manual_seed(self._seed + update)  # as fairseq's trainer, for dropout
         times = [side_by_side.now(self._device)]
         loss, tokens, _ = self._criterion(self._model, sample)
         times.append(side_by_side.now(self._device))
@@ -142,7 +142,7 @@ class Training:
         return seconds | {"loss": loss.item() / tokens, "norm": float(norm)}
 
     def undisturbed(self, item):
-        """:meth:`step` without dropout, whose draws depend on how a model lays its tensors out in memory."""
+        """:meth:`step` without dropout, whose random masks depend on the memory order of a model's tensors."""
         dropouts = [module for module in self._model.modules() if isinstance(module, FairseqDropout)]
         rates = [dropout.p for dropout in dropouts]
         for dropout in dropouts:
@@ -166,7 +166,7 @@ def measure(args):
     runs = {name: training.step for name, training in trainings.items()}
     rounds = side_by_side.take_turns(runs, items, args.repeats, "training")
     checks = {name: [trainings[name].undisturbed(item) for item in items] for pair in PAIRS.values() for name in pair}
-    seconds = {name: [sum(map(total, steps)) for steps in found] for name, found in rounds.items()}
+    seconds = {name: [sum(map(total, steps)) for steps in series] for name, series in rounds.items()}
     shares = layer_shares(seconds)
     return side_by_side.record(
         "training",
@@ -175,7 +175,7 @@ def measure(args):
             "tokens_per_step": statistics.fmean(batch["ntokens"] for batch in batches),
             "layer_shares": shares,
             "goal": GOAL,
-            "variants": {name: times(found, seconds[name]) for name, found in rounds.items()},
+            "variants": {name: times(series, seconds[name]) for name, series in rounds.items()},
             "rates": [compare(rate, rounds, seconds, shares, schedule) | agree(rate, checks) for rate in RATES],
         },
     )
@@ -187,7 +187,7 @@ def total(step):
 
 
 def layer_shares(seconds):
-    """Share of stock fairseq's step that all layers of each stack take (dict), from the models that never run them.
+    """Share of stock fairseq's step that each stack's layers take (dict), from the models that never run them.
 
     Args:
         seconds (dict[str, list[float]]): of each variant's rounds.
@@ -198,15 +198,15 @@ def layer_shares(seconds):
 
 
 def times(rounds, seconds):
-    """A variant's times, in milliseconds per step: the median over rounds, in all (`step`) and by phase; `seconds`."""
-    steps = len(rounds[0])
-    phases = {phase: statistics.median(sum(step[phase] for step in found) for found in rounds) for phase in PHASES}
+    """A variant's times in milliseconds per step, the median over rounds: `step` and each phase; and `seconds`."""
+    count = len(rounds[0])
+    phases = {phase: statistics.median(sum(step[phase] for step in steps) for steps in rounds) for phase in PHASES}
     taken = {"step": statistics.median(seconds)} | phases
-    return {f"{name}_ms": 1000 * value / steps for name, value in taken.items()} | {"seconds": seconds}
+    return {f"{name}_ms": 1000 * value / count for name, value in taken.items()} | {"seconds": seconds}
 
 
 def compare(rate, rounds, seconds, shares, schedule):
-    """Ours against stock fairseq at one rate, and both against their own step at rate 0.
+    """Compare this plugin with stock fairseq at one rate, and both with themselves at rate 0.
 
     Args:
         rate (float): p.
@@ -216,9 +216,9 @@ def compare(rate, rounds, seconds, shares, schedule):
         schedule (Schedule): the draws.
 
     Returns:
-        dict: `rate`; `dropped`: the share of layers really left out, by stack, a step counting by its time at rate 0
+        dict: `rate`; `dropped`: stack -> share of layers dropped, the mean over steps weighted by their time at rate 0
         (batches differ in length); `ours_over_stock`, a :func:`side_by_side.ratio`; `stock_over_whole` and
-        `ours_over_whole`: time(p) / time(0), likewise; `expected_over_whole`: that, were a dropped layer free.
+        `ours_over_whole`: the ratio time(p) / time(0); `expected_over_whole`: that if dropped layers took no time.
     """
     stock, ours = PAIRS[rate]
     whole = [statistics.median(map(total, steps)) for steps in zip(*rounds[PAIRS[0.0][0]], strict=True)]
@@ -234,15 +234,15 @@ def compare(rate, rounds, seconds, shares, schedule):
 
 
 def agree(rate, checks):
-    """`same_losses`: whether stock's and our losses and gradient norms at one rate agree in every step of *checks*."""
+    """`same_losses`: whether both models' losses and gradient norms at one rate agree in every step of *checks*."""
     stock, ours = (checks[name] for name in PAIRS[rate])
     names = ("loss", "norm")
     close = [math.isclose(a[n], b[n], rel_tol=TOLERANCE) for a, b in zip(stock, ours, strict=True) for n in names]
     return {"same_losses": all(close)}
 
 
-def tables(found):
-    """The figures of :func:`measure` for people: the rates, and where the time goes."""
+def tables(record):
+    """The figures of :func:`measure` as tables: rates, and times of each phase."""
     rates = [
         {
             "p": row["rate"],
@@ -256,11 +256,11 @@ def tables(found):
             "ours": f"{row['ours_over_whole']['median']:.3f}",
             "same losses": "yes" if row["same_losses"] else "NO",
         }
-        for row in found["rates"]
+        for row in record["rates"]
     ]
     phases = [
         {"milliseconds of a step": name} | {key: f"{row[f'{key}_ms']:.1f}" for key in ("step", *PHASES)}
-        for name, row in found["variants"].items()
+        for name, row in record["variants"].items()
     ]
     return "\n\n".join(tabulate.tabulate(rows, headers="keys", disable_numparse=True) for rows in (rates, phases))
 
@@ -272,10 +272,10 @@ def main(arguments=None):
         sys.exit("training.py: error: --steps wants 2 or more: a draw belongs to an update, whose number has to change")
     torch.set_num_threads(args.threads)
     with provenance.quiet():
-        found = measure(args)
-    side_by_side.write(found, args.out)
-    print(tables(found))
-    different = [f"p = {row['rate']:g}" for row in found["rates"] if not row["same_losses"]]
+        record = measure(args)
+    side_by_side.write(record, args.out)
+    print(tables(record))
+    different = [f"p = {row['rate']:g}" for row in record["rates"] if not row["same_losses"]]
     if different:
         print(f"training.py: error: losses differ from stock fairseq's: {', '.join(different)}", file=sys.stderr)
     return int(bool(different))

@@ -20,7 +20,7 @@ def make_task(vocabulary):
 
 
 def model_options(args, **changes):
-    """What fairseq-train would put into the model's configuration (dict): *args*' sizes and *changes*."""
+    """The model's configuration as of fairseq-train (dict): the sizes in *args*, with *changes*."""
     sizes = {
         "layers": args.layers,
         "embed_dim": args.width,
@@ -35,7 +35,7 @@ def build(arch, options, task, weights=None):
     """A model on the CPU.
 
     Args:
-        arch (str): what one would give as --arch.
+        arch (str): fairseq's architecture.
         options (dict): as :func:`model_options`.
         task (TranslationTask): whose dictionaries the model has.
         weights (dict[str, Tensor] | None): copied into the model; random ones by default.

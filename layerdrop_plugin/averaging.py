@@ -1,4 +1,7 @@
-"""Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1, averages a run's last)."""
+"""Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1: a run's last ones)."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -9,20 +12,20 @@ from .models.dictionaries import FINGERPRINTS
 from .pruning.surgery import origin_of
 
 
-def average(paths) -> dict:
-    """The mean of the checkpoints *paths*, one after the other in memory.
+def average(paths: Sequence[str | Path]) -> dict:
+    """The mean of the checkpoints *paths*, which are read one after the other to save memory.
 
-    Sums are kept in double precision; each mean has its weight's own type. What is no floating-point number (format
-    versions) is the last one's, and so is the configuration.
+    Sums are in double precision; each mean has the dtype of its weight. Tensors that are not floating-point (format
+    versions) and the configuration are those of the last checkpoint.
 
     Args:
         paths: checkpoint files, at least one.
 
     Returns:
-        dict: a checkpoint of plain data whose training has not begun.
+        a checkpoint of plain containers and tensors, without state of the training.
 
     Raises:
-        LayerdropError: a file that is no checkpoint, weights that are not finite, or models that are not the same.
+        LayerdropError: a file that is no checkpoint, weights that are not finite, or different models.
     """
     sums, state, first = {}, None, None
     for path in tqdm(paths, desc="average", unit="checkpoint", disable=len(paths) < 3):
@@ -34,13 +37,13 @@ def average(paths) -> dict:
                 if not value.isfinite().all():
                     raise LayerdropError(f"{path}: {name} has values that are not finite: leave that checkpoint out")
                 sums[name] = sums[name].add_(value) if name in sums else value.to(torch.float64, copy=True)
-    shared = {}  # tied weights stay one tensor in the file
+    shared = {}  # place in memory -> mean: tied weights stay one tensor
     weights = {}
     for name, value in state["model"].items():
-        place = checkpoint.place_in_memory(value)
-        if place not in shared:
-            shared[place] = (sums[name] / len(paths)).to(value.dtype) if name in sums else value
-        weights[name] = shared[place]
+        memory = checkpoint.place_in_memory(value)
+        if memory not in shared:
+            shared[memory] = (sums[name] / len(paths)).to(value.dtype) if name in sums else value
+        weights[name] = shared[memory]
     return checkpoint.untrained(state, state["cfg"], weights)
 
 

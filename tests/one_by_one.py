@@ -51,7 +51,7 @@ def multiplied(model):
             gate.__dict__.pop("xi", None)
 
 
-def gradients(model, loss_of, samples):
+def gradients(model, loss_fn, samples):
     """Of every example of *samples* by itself: {(key, layer): (parts, tokens)}, tokens being those of its stack."""
     found = []
     with multiplied(model) as gates:
@@ -59,7 +59,7 @@ def gradients(model, loss_of, samples):
             for row in range(len(sample["target"])):
                 for _, _, gate in gates:
                     gate.xi = None
-                loss_of(alone(sample, row)).backward()
+                loss_fn(alone(sample, row)).backward()
                 found.append({(key, layer): gate.gradient() for key, layer, gate in gates})
     return found
 

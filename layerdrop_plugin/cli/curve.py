@@ -133,7 +133,7 @@ def _settings(args, session, sweep, files, methods) -> dict:
         "max_examples": args.max_examples,
         "seed": args.seed,
         "per": "token" if session.per_token else "example",
-        "what": sweep.what,
+        "what": sweep.part_type,
         "step": str(sweep.step),
         "ranking": sweep.ranking,
         "re_estimate": sweep.re_estimate,

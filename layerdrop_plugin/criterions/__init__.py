@@ -1,3 +1,3 @@
-"""What a user names with ``--criterion``; importing this package registers it."""
+"""Criterions, as named with ``--criterion``; importing this package registers them."""
 
 from . import head_importance  # noqa: F401

@@ -1,7 +1,7 @@
-"""``--criterion head_importance``: any criterion, with an estimate of what each part of the model is worth beside it.
+"""``--criterion head_importance``: any criterion, while the importance of each part of the model is estimated.
 
 Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 3.2. The gradients of the gates
-are read in the backward pass that training runs anyway, so training goes on as it would without.
+are recorded in the backward pass of training, which does not change the training.
 """
 
 import shlex
@@ -14,15 +14,17 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.distributed.utils import is_master
-from omegaconf import OmegaConf, open_dict
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
 
 from .. import checkpoint
 from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
-from ..importance.base_criterion import OF_THE_RUN, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
+from ..importance.base_criterion import RUN_OPTIONS, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
 from ..importance.methods import GRADIENTS
-from ..importance.recorder import Recorder, rows_of
+from ..importance.recorder import Recorder, num_examples
 from ..importance.running_estimate import RunningEstimate, keep_in_checkpoints
 from ..provenance import versions
 
@@ -52,60 +54,62 @@ class HeadImportanceConfig(FairseqDataclass):
 
 
 class Estimating:
-    """Mixed into a subclass of the base criterion: what that does, and the gradients of the model's gates are recorded.
+    """Mixin for a subclass of the base criterion, which records the gradients of the model's gates in training.
 
     Attributes:
-        estimate: of this run. It belongs to the class, because fairseq reduces metrics on the class.
-        recorder, independent: of the model; made with the first training batch.
+        estimate: of this run; an attribute of the class, because fairseq reduces metrics on the class.
+        recorder: of the model; made with the first training batch.
+        checked: whether the loss was found to be a sum over independent examples.
     """
 
     estimate: RunningEstimate
     recorder: Recorder | None = None
-    independent = False
+    checked = False
 
-    def forward(self, model, sample, reduce=True):
-        """The base criterion's loss, sample size and logging outputs."""
+    def forward(self, model: torch.nn.Module, sample: dict, reduce: bool = True) -> tuple[Tensor, int | Tensor, dict]:
+        """As the base criterion's: loss, sample size and logging outputs."""
         if not torch.is_grad_enabled():  # validation
             return super().forward(model, sample, reduce=reduce)
         if self.recorder is None:
             self.recorder = Recorder(model, self.estimate.per == "token")
         self._check_once(model, sample)
-        batch = self.recorder.begin(sample, self.estimate.begin(self.recorder, next(model.parameters()).device))
+        add_batch = self.estimate.start_batch(self.recorder, next(model.parameters()).device)
+        batch = self.recorder.start_batch(sample, add_batch)
         loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
-        return batch.watch(loss), sample_size, logging_output
+        return batch.attach(loss), sample_size, logging_output
 
     def _check_once(self, model, sample) -> None:
-        if self.independent or rows_of(sample) == 1:  # one example says nothing about sums
+        if self.checked or num_examples(sample) == 1:  # a sum over one example cannot be checked
             return
-        inner = unwrapped(model)  # what wraps it would wait for the other workers
-        loss_of = super().forward
+        inner = unwrapped(model)  # DistributedDataParallel would wait for the other workers
+        base_forward = super().forward
         padding = self.task.source_dictionary.pad()
-        check_additivity(lambda part: loss_of(inner, part)[0], sample, (inner, self), padding)
-        self.independent = True
+        check_additivity(lambda part: base_forward(inner, part)[0], sample, (inner, self), padding)
+        self.checked = True
 
-    def train(self, mode=True):
-        """As torch's; the trainer calls it when it begins an update, tries one again or validates."""
-        self.estimate.forget()
+    def train(self, mode: bool = True) -> torch.nn.Module:
+        """As torch's. The trainer calls it when it starts or repeats an update, and when it validates."""
+        self.estimate.discard_update()
         return super().train(mode)
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
-        """The base criterion's metrics. The trainer comes here when an update has succeeded, on every worker."""
+    def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
+        """As the base criterion's. The trainer calls it on every worker after a successful update."""
         cls.estimate.add_update()
         super().reduce_metrics(logging_outputs)
 
 
 @register_criterion(WRAPPER, dataclass=HeadImportanceConfig)
 class HeadImportanceCriterion(FairseqCriterion):
-    """The name on the command line. What it builds is a subclass of the base criterion, named as that."""
+    """The name on the command line; :meth:`build_criterion` returns an instance of a subclass of the base criterion."""
 
     @classmethod
-    def build_criterion(cls, cfg, task):
-        """The base criterion with an estimate beside it. The run goes on, and saves, as one with the base alone.
+    def build_criterion(cls, cfg: DictConfig, task: FairseqTask) -> FairseqCriterion:
+        """Build the base criterion as a subclass with :class:`Estimating`; checkpoints name the base criterion.
 
         Raises:
-            LayerdropError: no base criterion, an unknown one, or options that it does not have; or a run that cannot
-                estimate anything.
+            LayerdropError: no base criterion, an unknown one or an unknown option of it, or a run in which importance
+                cannot be estimated.
         """
         root = cfg._get_parent() if OmegaConf.is_config(cfg) else None
         if root is None or getattr(task, "cfg", None) is None:
@@ -113,18 +117,19 @@ class HeadImportanceCriterion(FairseqCriterion):
         if root.distributed_training.get("ddp_backend") == "fully_sharded":
             raise LayerdropError(f"--criterion {WRAPPER} cannot run under --ddp-backend fully_sharded: use another")
         base = _base_criterion(cfg, task, root)
-        kind = type(base.kind.__name__, (Estimating, base.kind), {"__doc__": base.kind.__doc__})
-        criterion = base.build(task, kind)
-        if not isinstance(criterion, kind):
+        stock = base.criterion_class
+        estimating = type(stock.__name__, (Estimating, stock), {"__doc__": stock.__doc__})
+        criterion = base.build(task, estimating)
+        if not isinstance(criterion, estimating):
             raise LayerdropError(f"--base-criterion {base.cfg._name} builds something else than itself")
-        kind.estimate = _running_estimate(cfg, task, root, base)
+        estimating.estimate = _running_estimate(cfg, task, root, base)
         with open_dict(root):
             root.criterion = base.plain()
         return criterion
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model within the wrappers of fairseq's data parallelism."""
+    """The model inside the wrappers of fairseq's data parallelism."""
     while isinstance(getattr(model, "module", None), torch.nn.Module):
         model = model.module
     return model
@@ -135,7 +140,7 @@ def _base_criterion(cfg, task, root) -> BaseCriterion:
     if name is None:
         saved = criterion_of_run(root, task.cfg)
         name = saved["_name"]
-    return base_criterion(name, saved | {option: cfg[option] for option in OF_THE_RUN}, cfg.base_criterion_args, root)
+    return base_criterion(name, saved | {option: cfg[option] for option in RUN_OPTIONS}, cfg.base_criterion_args, root)
 
 
 def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
@@ -161,19 +166,19 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
         },
         resumes=_resumes(root.checkpoint),
     )
-    if master:  # the others' sums are written nowhere
+    if master:  # the other workers' sums are not saved
         keep_in_checkpoints(estimate, task)
     return estimate
 
 
-def _resumes(begin) -> bool:
-    """Whether the run goes on from a checkpoint, and with what was counted before."""
-    reset = any(begin.get(f"reset_{what}") for what in ("dataloader", "meters", "optimizer"))
-    return checkpoint.restored_file(begin) is not None and not reset
+def _resumes(options: DictConfig) -> bool:
+    """Whether a run with these checkpoint *options* resumes from a checkpoint and continues its counts."""
+    reset = any(options.get(f"reset_{state}") for state in ("dataloader", "meters", "optimizer"))
+    return checkpoint.restored_file(options) is not None and not reset
 
 
 def _sha256(options, subset: str) -> str | None:
-    """SHA-256 of the data that the run trains on; None where it lies in other ways than we know."""
+    """SHA-256 of the training data; None if the layout of its folder is unknown."""
     languages = options.get("source_lang"), options.get("target_lang")
     try:
         return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()

@@ -1,4 +1,4 @@
-"""What single heads are for: the change of the metric when one is removed, or when an attention keeps only one.
+"""Change of the metric when one head is removed, or when an attention keeps only one head.
 
 Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", sections 3.2 and 3.3.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import LayerdropError
@@ -25,7 +25,7 @@ MODES = (EACH, ALL_BUT_ONE)
 
 
 class Head(NamedTuple):
-    """One head: the kind of attention (``encoder.self_attn``), the layer, and its number there."""
+    """A head: stack and kind of its attention (such as ``encoder.self_attn``), layer, and number in the attention."""
 
     kind: str
     layer: int
@@ -36,11 +36,11 @@ class Head(NamedTuple):
 
 
 class Ablated(NamedTuple):
-    """What was measured.
+    """Measurements of an ablation, in the order of the examples.
 
     Attributes:
-        whole: of the model as it is, in the order of the examples.
-        heads: likewise of the model without a head, or with an attention reduced to it.
+        whole: of the whole model.
+        heads: of the model without a head, or with only that head in its attention.
         examples: their numbers.
     """
 
@@ -49,11 +49,11 @@ class Ablated(NamedTuple):
     examples: np.ndarray
 
 
-def heads_of(model, mode: str = EACH) -> list[Head]:
-    """The heads of *model* that *mode* has something to say about: of the attentions with one head only ``each`` has.
+def heads_of(model: nn.Module, mode: str = EACH) -> list[Head]:
+    """Heads of *model* to ablate; with ``all-but-one``, only those of attentions with several heads.
 
     Raises:
-        LayerdropError: there are none.
+        LayerdropError: there are no such heads.
     """
     least = 1 if mode == EACH else 2
     heads = [
@@ -70,8 +70,8 @@ def heads_of(model, mode: str = EACH) -> list[Head]:
 
 
 @contextlib.contextmanager
-def ablated(model, head: Head, mode: str) -> Iterator[None]:
-    """Within this block *model* runs without *head*, or by ``all-but-one`` without the others of its attention."""
+def ablated(model: nn.Module, head: Head, mode: str) -> Iterator[None]:
+    """Within this block *model* runs without *head*, or with ``all-but-one`` without its attention's other heads."""
     gate = gates_of(model)[head.kind][head.layer]
     before = gate.value
     removed = torch.arange(gate.parts) == head.number
@@ -85,55 +85,55 @@ def ablated(model, head: Head, mode: str) -> Iterator[None]:
 
 
 def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
-    """Measure the model as it is and once for each of its heads, in one pass over *batches*.
+    """Measure the whole model, and the model with each of its heads ablated, in one pass over *batches*.
 
-    What an ablation does not touch is computed once in a batch: the encoder's output where the decoder is ablated, and
-    the layers below the ablated one.
+    What an ablation does not change is computed once for each batch: the layers below the ablated one, and the encoder
+    if a head of the decoder is ablated.
 
     Raises:
         LayerdropError: there is no head to ablate.
     """
     heads = heads_of(session.model, mode)
     numbers, whole = [], []
-    found: dict[Head, list[Measured]] = {head: [] for head in heads}
+    ablations: dict[Head, list[Measured]] = {head: [] for head in heads}
     stacks = stacks_of(session.model)
     with tqdm(total=len(batches) * (len(heads) + 1), desc=f"ablate {mode}", unit="pass") as progress:
         for sample in batches:
             numbers.append(numbers_of(sample))
-            with recorded(stacks) as inputs:
+            with layer_inputs(stacks) as inputs:
                 encoder_out = encode(session, sample) if session.kind == "translation" else None
                 whole.append(measure(session, sample, encoder_out))
             progress.update()
             for head in heads:
                 stack = head.kind.split(".")[0]
-                untouched = encoder_out if stack == "decoder" else None
-                below = beginning_at(stacks[stack], head.layer, inputs[stack][head.layer])
-                with ablated(session.model, head, mode), below:
-                    found[head].append(measure(session, sample, untouched))
+                known_output = encoder_out if stack == "decoder" else None
+                skip_below = starting_at(stacks[stack], head.layer, inputs[stack][head.layer])
+                with ablated(session.model, head, mode), skip_below:
+                    ablations[head].append(measure(session, sample, known_output))
                 progress.update()
-    without = {head: in_order(numbers, parts) for head, parts in found.items()}
+    without = {head: in_order(numbers, parts) for head, parts in ablations.items()}
     return Ablated(in_order(numbers, whole), without, np.sort(np.concatenate(numbers)))
 
 
 @contextlib.contextmanager
-def recorded(stacks: dict[str, LayerStack]) -> Iterator[dict[str, dict[int, Tensor]]]:
-    """Within this block the inputs of the layers of *stacks* are noted: by stack, by layer."""
+def layer_inputs(stacks: dict[str, LayerStack]) -> Iterator[dict[str, dict[int, Tensor]]]:
+    """Within this block, records the latest input of every layer of *stacks*: stack -> layer -> input."""
     inputs = {name: {} for name in stacks}
     with contextlib.ExitStack() as hooks:
         for name, stack in stacks.items():
             for number, layer in enumerate(stack):
-                note = functools.partial(_note, inputs[name], number)
-                hooks.callback(layer.register_forward_pre_hook(note).remove)
+                hook = functools.partial(_record_input, inputs[name], number)
+                hooks.callback(layer.register_forward_pre_hook(hook).remove)
         yield inputs
 
 
-def _note(inputs: dict[int, Tensor], number: int, _layer, arguments: tuple) -> None:
+def _record_input(inputs: dict[int, Tensor], number: int, _layer, arguments: tuple) -> None:
     inputs[number] = arguments[0]
 
 
 @contextlib.contextmanager
-def beginning_at(stack: LayerStack, number: int, x: Tensor) -> Iterator[None]:
-    """Within this block the forward of *stack* begins at layer *number*, whose input is *x*."""
+def starting_at(stack: LayerStack, number: int, x: Tensor) -> Iterator[None]:
+    """Within this block the forward pass of *stack* starts at layer *number*, with the input *x*."""
     before = stack.active_layers
     hook = stack[number].register_forward_pre_hook(lambda _layer, arguments: (x, *arguments[1:]))
     stack.active_layers = tuple(range(number, len(stack)))

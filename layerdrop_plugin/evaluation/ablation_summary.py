@@ -1,23 +1,25 @@
-"""What an ablation says, as plain data: the changes of the metrics, head by head, and which of them are no chance.
+"""Results of an ablation as plain data: the change of each metric for each head, and its significance.
 
-mode, task, per      as asked, the kind of model, and what the loss is counted per: "token" or "example"
+mode                 "each" or "all-but-one"
+task                 the kind of model, see Session.kind
+per                  unit of the mean loss: "token" or "example"
 examples, tokens     how many were measured
-whole                the model as it is: loss (nats, of regressions squared error), accuracy (percent), bleu; null
-                     what there is not
-level, correction    of significance, and how p-values were corrected: "Holm", over all tests of a metric
-heads                every head: kind, layer, head; best: whether it is the best single head of its layer (only
-                     where one is kept and chosen); and by metric, of those measured, what change it makes
+whole                of the whole model: loss (nats, or squared error for regression), accuracy (percent), bleu; null
+                     if not measured
+level, correction    level of significance, and correction of p-values: "Holm", over all tests of a metric
+heads                of every head: kind, layer, head; best: whether it is the best single head of its layer (only
+                     with "all-but-one", if a best one was selected); and for each measured metric:
     change           metric after minus before: loss as above, accuracy in points, BLEU
-    p, p_holm        of the metric's test, as it is and corrected
+    p, p_holm        p-value of the metric's test, uncorrected and corrected
     significant      whether p_holm is below the level
-    broken, mended   accuracy only: answers that turned wrong and right
-selection            null if no head was to be chosen by its loss; else numbers of examples: chosen_on of the half to
-                     choose on, drawn with the seed, and tested_on of the half to test on; both 0 where there are too
-                     few, and then nothing was chosen
-best                 where one head is kept, the best of each layer as in heads, but measured on the half to test on and
-                     corrected for these tests alone; null where none was chosen
-bleu                 where measured: examples, beam, signature (sacrebleu's)
-summary              by metric: tests, significant ones, those for the worse and for the better, and the test's name
+    broken, mended   accuracy only: number of answers that became wrong and right
+selection            null if no heads are selected by their loss; else the number of examples to select on (chosen_on,
+                     one half, drawn with the seed) and to test on (tested_on, the other half); both 0 if there are too
+                     few examples, and then none are selected
+best                 with "all-but-one", the best head of each layer as in heads, but measured on the test half and
+                     corrected for these tests only; null if none were selected
+bleu                 if measured: examples, beam, signature (sacrebleu's)
+summary              of each metric: number of tests, of significant changes, worse and better; name of the test
 """
 
 import numpy as np
@@ -30,12 +32,12 @@ from .session import Session
 from .significance import LEVEL, TESTS, halves, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
-GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a change for the worse
+GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a worsening
 BLEU = ("all", "extremes", "none")
 
 
 def describe(measured: Ablated, session: Session, mode: str) -> dict:
-    """The findings about an ablation of a session's model, before BLEU."""
+    """Summarise an ablation of the session's model, without BLEU; returns the record described above."""
     whole, per_token = measured.whole, session.per_token
     record = {
         "mode": mode,
@@ -58,25 +60,28 @@ def describe(measured: Ablated, session: Session, mode: str) -> dict:
     }
     for metric in ("loss", "accuracy"):
         record["summary"] |= _tested(record["heads"], metric)
-    if mode == ALL_BUT_ONE and (found := _halves(record, session)):
-        record["best"] = _best(record["heads"], measured, *found, per_token)
+    if mode == ALL_BUT_ONE and (split := _halves(record, session)):
+        record["best"] = _best(record["heads"], measured, *split, per_token)
     return record
 
 
 def add_bleu(
     record: dict, measured: Ablated, session: Session, subset: str, which: str, extremes: int, most: int, beam: int
 ) -> None:
-    """Add BLEU to the findings *record* about a translation model: of all heads, or of the *extremes* by loss.
+    """Add BLEU to the *record* of a translation model; nothing if heads cannot be selected for lack of examples.
 
-    Where an attention keeps only one head, of the best of each layer. At most *most* sentences are translated, and none
-    that heads were chosen on; where heads must be chosen and there are too few examples for that, nothing is added.
+    Args:
+        which: ``all`` heads, or ``extremes``; with ``all-but-one``, only the best head of each layer counts.
+        extremes: number of heads with the smallest and with the largest change of the loss.
+        most: maximum number of sentences to translate; none of them was used to select heads.
+        beam: beam size.
     """
     one_left = record["mode"] == ALL_BUT_ONE
     entries, chosen_on = (record["best"] if one_left else record["heads"]), np.array([], dtype=int)
     if one_left or (which != "all" and len(entries) > 2 * extremes):
-        if not (found := _halves(record, session)):
+        if not (split := _halves(record, session)):
             return
-        chosen_on = found[0]
+        chosen_on = split[0]
     chosen = choose(entries, _changes(measured, chosen_on, session.per_token), which, extremes)
     numbers = np.setdiff1d(session.examples(subset), measured.examples[chosen_on])
     examples = translations.examples(session, subset, session.draw(numbers, most))
@@ -96,7 +101,7 @@ def add_bleu(
 
 
 def choose(entries: list[dict], changes: dict[Head, float], which: str, extremes: int) -> list[dict]:
-    """Those of *entries* to measure further: all, or by the *changes* of the loss the *extremes* at each end."""
+    """*entries* to measure BLEU of, by ascending *changes* of the loss: all, or *extremes* of them at each end."""
     ranked = sorted(entries, key=lambda entry: changes[_head(entry)])
     if which == "all" or len(ranked) <= 2 * extremes:
         return ranked
@@ -104,15 +109,15 @@ def choose(entries: list[dict], changes: dict[Head, float], which: str, extremes
 
 
 def _halves(record: dict, session: Session) -> tuple[np.ndarray, np.ndarray] | None:
-    """Places of the examples to choose heads on and of those to test them on, which *record* is told; or None."""
-    found = halves(record["examples"], session.seed)
-    chosen_on, tested_on = map(len, found) if found else (0, 0)
+    """Positions of the examples to select heads on and to test them on, or None; sets ``selection`` of *record*."""
+    split = halves(record["examples"], session.seed)
+    chosen_on, tested_on = map(len, split) if split else (0, 0)
     record["selection"] = {"chosen_on": chosen_on, "tested_on": tested_on}
-    return found
+    return split
 
 
 def _best(heads: list[dict], measured: Ablated, chosen_on, tested_on, per_token: bool) -> list[dict]:
-    """Entries, of *tested_on* alone, of the heads that are the best of their layers on *chosen_on*; marks those."""
+    """Entries, measured on *tested_on*, of the best head of each layer on *chosen_on*; sets ``best`` in *heads*."""
     changes, layers = _changes(measured, chosen_on, per_token), {}
     for entry in heads:
         layers.setdefault((entry["kind"], entry["layer"]), []).append(entry)
@@ -131,7 +136,7 @@ def _best(heads: list[dict], measured: Ablated, chosen_on, tested_on, per_token:
 
 
 def _changes(measured: Ablated, places: np.ndarray, per_token: bool) -> dict[Head, float]:
-    """By head, the change of the loss of the examples at *places*; of all where there are none."""
+    """Change of the loss for each head, on the examples at *places*; on all examples if *places* is empty."""
     places = places if len(places) else np.arange(len(measured.examples))
     whole = measured.whole.at(places)
     return {head: _change(whole, without.at(places), per_token) for head, without in measured.heads.items()}
@@ -161,16 +166,16 @@ def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> d
 
 
 def _tested(entries: list[dict], metric: str) -> dict:
-    """Correct the p-values of *metric* for their number; gives their summary by the metric, if it was measured."""
-    found = [entry[metric] for entry in entries if metric in entry]
-    if not found:
+    """Correct the p-values of *metric* for multiple tests; returns metric -> summary, empty if it was not measured."""
+    tests = [entry[metric] for entry in entries if metric in entry]
+    if not tests:
         return {}
-    for test, p_holm in zip(found, holm([test["p"] for test in found]), strict=True):
+    for test, p_holm in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
-    changes = [GROWS_WORSE[metric] * test["change"] for test in found if test["significant"]]
+    changes = [GROWS_WORSE[metric] * test["change"] for test in tests if test["significant"]]
     summary = {
         "test": TESTS[metric],
-        "tests": len(found),
+        "tests": len(tests),
         "significant": len(changes),
         "worse": sum(change > 0 for change in changes),
         "better": sum(change < 0 for change in changes),

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def classes_of(session: Session) -> tuple[str, ...]:
     return tuple(words[words.nspecial + number] for number in range(session.cfg["task"]["num_classes"]))
 
 
-def refuse_other_model(session: Session, first: Evaluated, path) -> None:
+def refuse_other_model(session: Session, first: Evaluated, path: str | Path) -> None:
     """Raise LayerdropError if the session's model cannot be compared with the *first* one, of the file *path*."""
     if session.kind != first.kind:
         raise LayerdropError(f"{session.path} is for {session.kind}, {path} for {first.kind}: evaluate them apart")
@@ -107,7 +108,7 @@ def refuse_other_model(session: Session, first: Evaluated, path) -> None:
         raise LayerdropError(f"{counts}: evaluate them apart")
 
 
-def refuse_other_examples(path, evaluated: Evaluated, first_path, first: Evaluated) -> None:
+def refuse_other_examples(path: str | Path, evaluated: Evaluated, first_path: str | Path, first: Evaluated) -> None:
     """Raise LayerdropError if two models were not asked the same, so that nothing can be said in pairs."""
     if evaluated.sha256 != first.sha256:
         counts = [len(model.answers["example"]) for model in (evaluated, first)]

@@ -1,6 +1,6 @@
-"""What a model loses by example, so that two models (or a model and its gated self) can be compared example by example.
+"""Per-example losses, for paired comparisons of two models or of a model with and without some gates.
 
-Losses are in nats, without label smoothing, summed over an example's tokens; of a regression the squared error.
+The loss is in nats, without label smoothing, summed over an example's tokens; for regression it is the squared error.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,16 +13,16 @@ from torch.nn import functional as F
 
 from .session import ANSWERS, Session
 
-LOGITS = 2**25  # most logits at a time: 128 MB in single precision, and as much again for their softmax
+LOGITS = 2**25  # maximum number of logits at once: 128 MB in single precision, and as much again for their softmax
 
 
 class Measured(NamedTuple):
-    """Of some examples, each of shape (examples,).
+    """Measurements of some examples; arrays of shape (examples,).
 
     Attributes:
         losses: nats, in double precision.
-        tokens: target tokens; of a classification 1.
-        correct: whether the answer is right; None of what is no classification.
+        tokens: number of target tokens; 1 for classification and regression.
+        correct: whether the predicted class is correct; None for other models than classifiers.
         predictions, targets: of a classification numbers of classes, of a regression (examples,) or, where a model
             gives several numbers, (examples, numbers); else None.
     """
@@ -39,12 +39,12 @@ class Measured(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """Nats per example."""
+        """Mean over examples."""
         return float(self.losses.mean())
 
     @property
     def loss_per_token(self) -> float:
-        """Nats per target token."""
+        """Mean over target tokens."""
         return float(self.losses.sum() / self.tokens.sum())
 
     @property
@@ -55,31 +55,32 @@ class Measured(NamedTuple):
 
 @torch.no_grad()
 def measure(session: Session, sample: dict, encoder_out: dict | None = None) -> Measured:
-    """The examples of *sample*, in its order.
+    """Measure the examples of *sample*, in its order.
 
     Args:
-        encoder_out: the encoder's output of this sample (see :func:`encode`), which is then not run.
+        sample: a fairseq batch.
+        encoder_out: the encoder's output for this sample (see :func:`encode`), instead of running the encoder.
     """
     if session.kind in ANSWERS:
-        return _of_answers(session, sample)
+        return _measure_answers(session, sample)
     if session.kind == "masked_lm":
-        return _of_masked_tokens(session, sample)
-    return _of_tokens(session, sample, encoder_out)
+        return _measure_masked_tokens(session, sample)
+    return _measure_tokens(session, sample, encoder_out)
 
 
 def sentence_losses(session: Session, sample: dict, encoder_out: dict | None = None) -> Tensor:
-    """Losses (batch,) of the examples of *sample*, in double precision, in its order."""
+    """Losses (batch,) of the examples of *sample*, in double precision."""
     return torch.from_numpy(measure(session, sample, encoder_out).losses)
 
 
 @torch.no_grad()
 def encode(session: Session, sample: dict) -> dict:
-    """The encoder's output of *sample*, of an encoder-decoder model."""
+    """The encoder's output for *sample*, of an encoder-decoder model."""
     return session.model.encoder(sample["net_input"]["src_tokens"], src_lengths=sample["net_input"]["src_lengths"])
 
 
 def measure_all(session: Session, batches: Iterable[dict]) -> Measured:
-    """All examples of *batches*, in the order of their numbers."""
+    """Measure all examples of *batches*; the result is in the order of their indices."""
     numbers, measured = [], []
     for sample in batches:
         numbers.append(numbers_of(sample))
@@ -88,67 +89,67 @@ def measure_all(session: Session, batches: Iterable[dict]) -> Measured:
 
 
 def numbers_of(sample: dict) -> np.ndarray:
-    """Numbers (batch,) of the examples of *sample*."""
+    """Indices (batch,) of the examples of *sample*."""
     return sample["id"].cpu().numpy()
 
 
 def in_order(numbers: list[np.ndarray], measured: list[Measured]) -> Measured:
-    """What was *measured* of each batch of examples with these *numbers*, as one, in the order of the numbers."""
+    """Concatenate the measurements of batches, and sort them by the examples' indices *numbers*."""
     order = np.argsort(np.concatenate(numbers), kind="stable")
     columns = zip(*measured, strict=True)
     return Measured(*(None if column[0] is None else np.concatenate(column)[order] for column in columns))
 
 
-def _of_answers(session: Session, sample: dict) -> Measured:
+def _measure_answers(session: Session, sample: dict) -> Measured:
     head = session.task.cfg.classification_head_name
     logits, _ = session.model(**sample["net_input"], features_only=True, classification_head_name=head)
     if session.kind == "regression":
         targets = sample["target"].view(len(logits), -1).double()
         predictions = logits.view(len(logits), -1).double()
         errors = (predictions - targets).square().sum(1)
-        return _measured(errors, torch.ones_like(errors), None, predictions.squeeze(1), targets.squeeze(1))
+        return _to_numpy(errors, torch.ones_like(errors), None, predictions.squeeze(1), targets.squeeze(1))
     targets, predictions = sample["target"].view(-1), logits.argmax(1)
     losses = F.cross_entropy(logits.float(), targets, reduction="none")
-    return _measured(losses, torch.ones_like(losses), predictions.eq(targets), predictions, targets)
+    return _to_numpy(losses, torch.ones_like(losses), predictions.eq(targets), predictions, targets)
 
 
-def _of_masked_tokens(session: Session, sample: dict) -> Measured:
+def _measure_masked_tokens(session: Session, sample: dict) -> Measured:
     words = session.task.source_dictionary
     features = session.model(**sample["net_input"], features_only=True)[0]
     head = session.model.encoder.lm_head
     return _by_token(features, sample["target"], words, lambda x, targets: _cross_entropy(head(x), targets))
 
 
-def _of_tokens(session: Session, sample: dict, encoder_out: dict | None) -> Measured:
-    given, decoder = sample["net_input"], session.model.decoder
+def _measure_tokens(session: Session, sample: dict, encoder_out: dict | None) -> Measured:
+    net_input, decoder = sample["net_input"], session.model.decoder
     if encoder_out is None:
-        features = session.model(**given, features_only=True)[0]
+        features = session.model(**net_input, features_only=True)[0]
     else:
-        features = decoder(given["prev_output_tokens"], encoder_out=encoder_out, features_only=True)[0]
+        features = decoder(net_input["prev_output_tokens"], encoder_out=encoder_out, features_only=True)[0]
     adaptive = getattr(decoder, "adaptive_softmax", None)
 
-    def losses_of(x: Tensor, targets: Tensor) -> Tensor:
+    def loss_fn(x: Tensor, targets: Tensor) -> Tensor:
         if adaptive is not None:
             return _adaptive(adaptive, x, targets)
         return _cross_entropy(decoder.output_layer(x), targets)
 
-    return _by_token(features, sample["target"], session.task.target_dictionary, losses_of)
+    return _by_token(features, sample["target"], session.task.target_dictionary, loss_fn)
 
 
-def _by_token(features: Tensor, targets: Tensor, words, losses_of: Callable[[Tensor, Tensor], Tensor]) -> Measured:
-    """Losses of the tokens of *targets* (batch, length) that are no padding, a slice of them at a time.
+def _by_token(features: Tensor, targets: Tensor, words, loss_fn: Callable[[Tensor, Tensor], Tensor]) -> Measured:
+    """Losses of *targets* (batch, length), summed over tokens that are no padding; computed for some tokens at a time.
 
     Args:
-        features: the model's (batch, length, width).
+        features: the model's, (batch, length, width).
         words: the dictionary.
-        losses_of: features (tokens, width) and targets (tokens,) -> losses (tokens,).
+        loss_fn: features (tokens, width) and targets (tokens,) -> losses (tokens,).
     """
     counted = targets.ne(words.pad())
     rows = max(1, LOGITS // len(words))
     slices = zip(features[counted].split(rows), targets[counted].split(rows), strict=True)
     losses = torch.zeros(targets.shape, dtype=torch.float64, device=features.device)
-    losses[counted] = torch.cat([losses_of(*tokens).double() for tokens in slices])
-    return _measured(losses.sum(1), counted.sum(1))
+    losses[counted] = torch.cat([loss_fn(*tokens).double() for tokens in slices])
+    return _to_numpy(losses.sum(1), counted.sum(1))
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -156,15 +157,15 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _adaptive(softmax, x: Tensor, targets: Tensor) -> Tensor:
-    """Losses of fairseq's adaptive *softmax*: those of the head and, of rarer words, of the tail with the word."""
-    logits, within = softmax(x, targets)
-    losses = _cross_entropy(logits[0], within[0])
-    for tail, words, places in zip(logits[1:], within[1:], softmax.adapt_target(targets)[1], strict=True):
-        if places is not None:
-            losses[places] += _cross_entropy(tail, words)
+    """Losses of fairseq's adaptive *softmax*: of the head and, for rarer words, plus that of the word's tail."""
+    logits, cluster_targets = softmax(x, targets)
+    losses = _cross_entropy(logits[0], cluster_targets[0])
+    for tail, words, indices in zip(logits[1:], cluster_targets[1:], softmax.adapt_target(targets)[1], strict=True):
+        if indices is not None:
+            losses[indices] += _cross_entropy(tail, words)
     return losses
 
 
-def _measured(losses: Tensor, tokens: Tensor, *answers: Tensor | None) -> Measured:
+def _to_numpy(losses: Tensor, tokens: Tensor, *answers: Tensor | None) -> Measured:
     numbers = (None if answer is None else answer.cpu().numpy() for answer in answers)
     return Measured(losses.double().cpu().numpy(), tokens.long().cpu().numpy(), *numbers)

@@ -1,13 +1,13 @@
-"""Remove more and more heads or FFN units by some order, and measure after each step (Michel et al. 2019, section 4).
+"""Remove increasing shares of heads or FFN units, and measure after each step (Michel et al. 2019, section 4).
 
 A point:
 
-    method, seed        by what scores parts went; both null of the whole model
-    rate                the share of all parts that was asked to go
-    removed, parts      how many went, of how many
-    loss                nats (of regressions squared error) per token or example, see `per` in the settings
-    accuracy, bleu      percent, and sacrebleu's from 0 to 100; null where not measured
-    plan                what was kept: a plan's file, as text
+    method, seed        of the scores that rank the parts; both null for the whole model
+    rate                requested share of removed parts
+    removed, parts      number of removed parts, and of all parts
+    loss                nats (or squared error for regression) per token or example, see `per` in the settings
+    accuracy, bleu      percent, and sacrebleu's BLEU from 0 to 100; null if not measured
+    plan                the plan file, as text
 """
 
 import itertools
@@ -30,48 +30,49 @@ from .losses import measure_all
 from .points import Points
 from .session import Session
 
-TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # points, points, nats: what may be lost
-Scorer = Callable[[str, int | None], Importance]  # of (method, seed) on the model as it is then
+TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # acceptable worsening: points, points, nats
+Scorer = Callable[[str, int | None], Importance]  # (method, seed) -> scores of the model with its current gates
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to remove and how.
+    """Which parts to remove, and how.
 
     Attributes:
-        what: ``heads`` or ``ffn``.
-        step: share that goes at each step.
+        part_type: ``heads`` or ``ffn``.
+        step: share of all parts that is removed at each step.
         ranking: see pruning/ranking.py.
-        re_estimate: score again after each step, where scores depend on what the model computes.
+        re_estimate: compute scores again after each step, if the method uses gradients.
     """
 
-    what: str = HEADS.name
+    part_type: str = HEADS.name
     step: Fraction = Fraction(1, 10)
     ranking: str = "global"
     re_estimate: bool = False
 
     def rates(self) -> list[Fraction]:
-        """Shares removed at each step, up to all.
+        """Shares removed after each step, up to 1.
 
         Raises:
-            LayerdropError: a step that is 0.
+            LayerdropError: the step is 0.
         """
         if not self.step:
             raise LayerdropError("a step of 0 removes nothing: use one such as 0.1")
         return [self.step * number for number in range(1, int(1 / self.step) + 1)]
 
     def plan(self, shape: ModelShape, before: Plan, scores: Importance, rate: Fraction) -> Plan:
-        """The plan without the share *rate* of all parts, those that *before* has removed among them."""
-        return prune_by_importance(Plan(), shape, _last(scores, shape, before), PARTS[self.what], rate, self.ranking)
+        """A plan that removes the share *rate* of all parts, including those that the plan *before* removed."""
+        scores = _rank_removed_first(scores, before)
+        return prune_by_importance(Plan(), shape, scores, PARTS[self.part_type], rate, self.ranking)
 
     def count(self, shape: ModelShape, plan: Plan) -> int:
-        """Parts that *plan* keeps."""
-        return plan.cut(shape).count(PARTS[self.what])
+        """Number of parts of ``part_type`` that *plan* keeps."""
+        return plan.cut(shape).count(PARTS[self.part_type])
 
 
 def draw_curves(
     session: Session,
-    measured: Callable[[], dict],
+    measure: Callable[[], dict],
     sweep: Sweep,
     lines: Iterable[tuple[str, int | None]],
     scorer: Scorer,
@@ -80,7 +81,7 @@ def draw_curves(
     """Measure every point that *points* does not have yet.
 
     Args:
-        measured: gives loss, accuracy and bleu of the session's model as it is then.
+        measure: returns loss, accuracy and bleu of the session's model with its current gates; see :func:`measurer`.
         lines: (method, seed) of each curve.
 
     Raises:
@@ -89,39 +90,39 @@ def draw_curves(
     shape, lines, rates = model_shape(session.model), list(lines), sweep.rates()
     parts = sweep.count(shape, Plan())
     if not parts:
-        raise LayerdropError(f"the model has no {PARTS[sweep.what].many} left to remove")
+        raise LayerdropError(f"the model has no {PARTS[sweep.part_type].many} left to remove")
     with tqdm(total=1 + len(lines) * len(rates), desc="curve", unit="point") as progress:
         if not points.find(None, None, 0.0):
-            none = {"method": None, "seed": None, "rate": 0.0, "removed": 0, "parts": parts}
-            points.add(none | measured() | {"plan": Plan().to_json()})
+            whole = {"method": None, "seed": None, "rate": 0.0, "removed": 0, "parts": parts}
+            points.add(whole | measure() | {"plan": Plan().to_json()})
         progress.update()
         for method, seed in lines:
             plan = Plan()
             for rate in rates:
                 place = {"method": method, "seed": seed, "rate": float(rate)}
-                if found := points.find(**place):
-                    plan = Plan.from_dict(json.loads(found["plan"]))
+                if point := points.find(**place):
+                    plan = Plan.from_dict(json.loads(point["plan"]))
                 else:
                     plan = sweep.plan(shape, plan, _scores(session, sweep, plan, scorer, method, seed), rate)
                     counts = {"removed": parts - sweep.count(shape, plan), "parts": parts}
                     with gated(session.model, plan):
-                        points.add(place | counts | measured() | {"plan": plan.to_json()})
+                        points.add(place | counts | measure() | {"plan": plan.to_json()})
                 progress.update()
 
 
 def measurer(session: Session, batches: Iterable[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
-    """What :func:`draw_curves` calls for each point; *bleu* gives BLEU, if that is wanted."""
+    """The function that :func:`draw_curves` measures points with; *bleu* computes BLEU, None to leave it out."""
 
-    def measured() -> dict:
-        found = measure_all(session, batches)
-        loss = found.loss_per_token if session.per_token else found.loss
-        return {"loss": loss, "accuracy": found.accuracy, "bleu": bleu() if bleu else None}
+    def measure() -> dict:
+        measured = measure_all(session, batches)
+        loss = measured.loss_per_token if session.per_token else measured.loss
+        return {"loss": loss, "accuracy": measured.accuracy, "bleu": bleu() if bleu else None}
 
-    return measured
+    return measure
 
 
 def conclusions(points: list[dict]) -> dict:
-    """``means`` and ``within`` of *points* (by metric that was measured, by method), and the ``limits`` of those."""
+    """:func:`means` and :func:`within` of *points*, by measured metric and method, and the ``limits`` of the latter."""
     whole = next(point for point in points if point["method"] is None)
     metrics = [metric for metric in ("accuracy", "bleu", "loss") if whole[metric] is not None]
     methods = list(dict.fromkeys(point["method"] for point in points if point["method"] is not None))
@@ -133,30 +134,33 @@ def conclusions(points: list[dict]) -> dict:
 
 
 def within(points: list[dict], metric: str) -> dict[str, dict[str, float]]:
-    """By method, the share of parts that can go while the *metric* stays within TOLERANCE of the whole model's.
+    """For each method, the share of parts that can be removed while the *metric* stays within TOLERANCE.
 
-    With several seeds their mean counts. ``share``: the largest up to which it stays within at every smaller share that
-    was measured; ``largest``: the largest of all at which it is within.
+    The metric is compared with that of the whole model; with several seeds, its mean is.
+
+    Returns:
+        method -> ``largest``, the largest measured share at which the metric is within TOLERANCE, and ``share``, the
+        largest such that it also is at all smaller measured shares.
     """
     whole = next(point for point in points if point["method"] is None)
     shares = {}
     for method in dict.fromkeys(point["method"] for point in points if point["method"] is not None):
-        good = [(0.0, True)]
+        steps = [(0.0, True)]
         for removed, value, *_ in means(points, method, metric):
-            lost = (value - whole[metric]) * (1 if metric == "loss" else -1)
-            good.append((removed, lost <= TOLERANCE[metric] + 1e-9))
-        unbroken = itertools.takewhile(lambda step: step[1], good)
-        shares[method] = {"share": max(unbroken)[0], "largest": max(removed for removed, fine in good if fine)}
+            worsening = (value - whole[metric]) * (1 if metric == "loss" else -1)
+            steps.append((removed, worsening <= TOLERANCE[metric] + 1e-9))
+        unbroken = itertools.takewhile(lambda step: step[1], steps)
+        shares[method] = {"share": max(unbroken)[0], "largest": max(removed for removed, fine in steps if fine)}
     return shares
 
 
 def means(points: list[dict], method: str, metric: str) -> list[tuple[float, float, float, float]]:
-    """(share removed, mean, least, greatest over seeds) of the *metric* at each step of *method*, ascending."""
+    """(share removed; mean, minimum and maximum over seeds of the *metric*) for each step of *method*, ascending."""
     steps = {}
     for point in points:
         if point["method"] == method:
             steps.setdefault(point["removed"] / point["parts"], []).append(point[metric])
-    return [(at, sum(found) / len(found), min(found), max(found)) for at, found in sorted(steps.items())]
+    return [(share, sum(values) / len(values), min(values), max(values)) for share, values in sorted(steps.items())]
 
 
 def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: str, seed: int | None) -> Importance:
@@ -166,8 +170,8 @@ def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: 
         return scorer(method, seed)
 
 
-def _last(scores: Importance, shape: ModelShape, before: Plan) -> Importance:
-    """*scores* in which what *before* has removed is what goes first."""
+def _rank_removed_first(scores: Importance, before: Plan) -> Importance:
+    """*scores* in which the parts that *before* removed are the lowest, so that they are removed first."""
     normalized = dict(scores.normalized)
     for key, rows in scores.normalized.items():
         stack, kind = key.split(".")

@@ -1,9 +1,11 @@
-"""A checkpoint on our classes, its task on a data folder, and that folder's examples in batches: none is left out."""
+"""A checkpoint loaded with this plugin's classes, and all examples of a data folder in batches."""
 
 import contextlib
 import functools
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,33 +17,36 @@ from ..pruning.parent import Parent
 from .batches import Batches
 from .shards import load_dataset
 
-# fairseq's task -> what it does, and the kind of data folder that it reads.
+if TYPE_CHECKING:
+    from fairseq.data import FairseqDataset
+
+# fairseq's task -> kind of model, and kind of data folder that the task reads.
 TASKS = {
     "sentence_prediction": ("classification", CLASSIFICATION),
     "masked_lm": ("masked_lm", LANGUAGE_MODEL),
     "translation": ("translation", TRANSLATION),
     "language_modeling": ("language_modeling", LANGUAGE_MODEL),
 }
-ANSWERS = ("classification", "regression")  # kinds of models that give one answer for an example
+ANSWERS = ("classification", "regression")  # kinds of models with one output for an example
 BATCH_SIZE = 32
 logger = logging.getLogger(__name__)
-_versions = functools.cache(versions)  # looking for fairseq's distribution takes a third of a second
+_versions = functools.cache(versions)  # finding fairseq's version takes a third of a second
 
 
 @dataclass(frozen=True)
 class Session:
-    """What :func:`load` gives.
+    """A checkpoint and a data folder, made by :func:`load`.
 
     Attributes:
-        path, data: the checkpoint's file and the data folder, or several joined with colons.
-        model: the model, of our classes, in eval mode and single precision.
-        task: fairseq's task of the checkpoint, on the data folder.
+        path, data: the checkpoint's file and the data folder, or several folders joined with colons.
+        model: the model in this plugin's classes, in evaluation mode and single precision.
+        task: the checkpoint's fairseq task, set to the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
         kind: ``classification``, ``regression``, ``masked_lm``, ``translation`` or ``language_modeling``.
-        sha256: of the checkpoint's file.
+        sha256: SHA-256 of the checkpoint's file.
         fingerprint: of the weights of the model's layers.
-        batch_size, max_tokens: most examples and most tokens (padding included) of a batch.
-        seed: of samples of examples and of the masks of masked LM.
+        batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
+        seed: of the choice of examples and of the masks of masked LM.
     """
 
     path: str
@@ -58,51 +63,52 @@ class Session:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, and where :meth:`batches` puts the examples."""
+        """Device of the model and of :meth:`batches`."""
         return next(self.model.parameters()).device
 
     @property
     def per_token(self) -> bool:
-        """Whether losses are compared per target token, rather than per example."""
+        """Whether losses are reported per target token rather than per example."""
         return self.kind not in ANSWERS
 
     @property
     def train_subset(self) -> str:
         """The subset that the model was trained on, which fairseq reads from several files and folders."""
-        options = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has its own
-        return next((found for of in options if (found := of.get("train_subset"))), "train")
+        sources = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has an option of its own
+        return next((subset for options in sources if (subset := options.get("train_subset"))), "train")
 
     def split(self, subset: str) -> Split:
-        """The files of *subset*, of a translation in the direction of the task.
+        """The files of *subset*, for translation in the direction of the task.
 
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
         """
         cfg = self.task.cfg
         languages = (cfg.source_lang, cfg.target_lang) if self.kind == "translation" else None
-        found = find_split(self.data, subset, languages, training=subset == self.train_subset)
+        split = find_split(self.data, subset, languages, training=subset == self.train_subset)
         wanted = TASKS[self.cfg["task"]["_name"]][1]
-        if found.kind != wanted:
-            raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {found.kind}")
-        return found
+        if split.kind != wanted:
+            raise LayerdropError(f"{self.path} needs data for {wanted}: {self.data} holds data for {split.kind}")
+        return split
 
-    def dataset(self, subset: str):
-        """fairseq's dataset of *subset*, loaded once: of a training set all that fairseq-train would go through.
+    def dataset(self, subset: str) -> "FairseqDataset":
+        """fairseq's dataset of *subset*, loaded at the first call; of a training set, all files of fairseq-train.
 
         Raises:
-            LayerdropError: as :meth:`split`, or it cannot be read or is empty.
+            LayerdropError: as :meth:`split`, or the subset cannot be read or is empty.
         """
         split = self.split(subset)
         if subset not in self.task.datasets:
-            split.sizes()  # says so if it is empty or broken
-            self._say_what_is_elsewhere(split)
+            split.sizes()  # raises LayerdropError if it is empty or broken
+            self._warn_of_ignored_folders(split)
             try:
                 with quiet():
                     self.task.datasets[subset] = load_dataset(self.task, split)
             except Exception as error:  # a foreign or truncated file fails in many ways
                 self.task.datasets.pop(subset, None)
-                raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {_line(error)}") from error
-            self._say_how_many_are_left_out(subset)
+                reason = _first_line(error)
+                raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {reason}") from error
+            self._warn_of_long_examples(subset)
         dataset = self.task.dataset(subset)
         if len(dataset) == 0:
             raise LayerdropError(f"the split '{subset}' in {self.data} has no examples")
@@ -110,13 +116,13 @@ class Session:
         return dataset
 
     def limits(self) -> int | tuple[int, int]:
-        """Most tokens of an example, of a translation of source and target: longer ones fairseq-train leaves out."""
+        """Maximum number of tokens of an example, for translation of (source, target), as in fairseq-train."""
         from fairseq import utils
 
         return utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions(), self.max_tokens)
 
     def fitting(self, subset: str) -> np.ndarray:
-        """Numbers of the examples of *subset* that are not too long, ascending.
+        """Indices of the examples of *subset* within :meth:`limits`, ascending.
 
         Raises:
             LayerdropError: as :meth:`dataset`, or all are too long.
@@ -139,7 +145,7 @@ class Session:
         return len(self.dataset(subset)) - len(self.fitting(subset))
 
     def examples(self, subset: str, max_examples: int | None = None) -> np.ndarray:
-        """What :meth:`fitting` gives, or *max_examples* of it drawn with the seed.
+        """The indices of :meth:`fitting`, or *max_examples* of them chosen with the seed.
 
         Raises:
             LayerdropError: as :meth:`fitting`, or *max_examples* is not positive.
@@ -149,22 +155,22 @@ class Session:
         return self.draw(self.fitting(subset), max_examples)
 
     def draw(self, numbers: np.ndarray, most: int | None) -> np.ndarray:
-        """All of the ascending *numbers*, or *most* of them, ascending, drawn with the seed."""
+        """The ascending *numbers*, or if there are more, *most* of them chosen with the seed, ascending."""
         if most is None or most >= len(numbers):
             return numbers
         return np.sort(np.random.default_rng(self.seed).choice(numbers, size=most, replace=False))
 
     def batches(self, subset: str, max_examples: int | None = None) -> Batches:
-        """What :meth:`examples` gives in batches on the model's device, shortest first.
+        """Batches of :meth:`examples` on the model's device, shortest examples first.
 
         Raises:
             LayerdropError: as :meth:`examples`, or (while they are read) an example has no label, or one that the model
-                does not know.
+                does not have.
         """
         return self.batches_of(subset, self.examples(subset, max_examples))
 
     def batches_of(self, subset: str, examples: np.ndarray) -> Batches:
-        """As :meth:`batches`, of the *examples* with these numbers, ascending."""
+        """As :meth:`batches`, of the examples with the indices *examples*, ascending."""
         dataset = self.dataset(subset)
         with quiet():
             batches = Batches(
@@ -176,11 +182,11 @@ class Session:
                 check=functools.partial(self._check_labels, subset),
                 left_out=self.left_out(subset),
             )
-        next(iter(batches))  # what is wrong with all of them is better known before the work
+        next(iter(batches))  # raise errors that concern all batches now
         return batches
 
     def signature(self, subset: str, command: str | None = None) -> dict:
-        """What a number was measured with, for reports: model, data, software, seed."""
+        """Provenance of a measurement, for reports: model, data, software, seed."""
         return {
             "checkpoint": {"path": str(self.path), "sha256": self.sha256, "model": self.fingerprint},
             "data_sha256": self.split(subset).sha256(),
@@ -191,14 +197,14 @@ class Session:
             "command": command,
         }
 
-    def _say_what_is_elsewhere(self, split: Split) -> None:
+    def _warn_of_ignored_folders(self, split: Split) -> None:
         others = [str(folder) for folder in folders(self.data) if folder not in split.roots]
         others = [folder for folder in others if _has(folder, split)]
         if others:
             left_out = ", ".join(others)
             logger.warning(f"fairseq reads '{split.name}' of {split.root} only: left out is that of {left_out}")
 
-    def _say_how_many_are_left_out(self, subset: str) -> None:
+    def _warn_of_long_examples(self, subset: str) -> None:
         if left_out := self.left_out(subset):
             logger.warning(
                 f"{left_out} of {len(self.dataset(subset))} examples of '{subset}' in {self.data} are too long and left"
@@ -216,22 +222,22 @@ class Session:
 
 
 def load(
-    path,
-    data,
+    path: str | Path,
+    data: str | Path,
     *,
     batch_size: int | None = BATCH_SIZE,
     max_tokens: int | None = None,
     seed: int = 1,
     cpu: bool = False,
 ) -> Session:
-    """Load the checkpoint *path* on our classes, whatever it calls itself, with its task on the folder *data*.
+    """Load the checkpoint *path*, of a stock or plugin architecture, with its task on the folder *data*.
 
     Args:
         cpu: use the CPU even where there is a GPU.
 
     Raises:
-        LayerdropError: the checkpoint or the data cannot be read or do not go together, or the checkpoint is of a model
-            or a task that is not ours.
+        LayerdropError: the checkpoint or the data cannot be read or do not fit together, or the architecture or the
+            task is not supported.
     """
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
@@ -240,16 +246,16 @@ def load(
         if not folder.is_dir():
             raise LayerdropError(f"the data folder {folder} does not exist: check the path")
     parent = Parent.load(path)
-    cfg = _on_our_classes(parent, data, seed)
-    kind = _kind(cfg, parent.state["model"], path)
-    ours = parent.state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
+    cfg = _with_plugin_classes(parent, data, seed)
+    kind = _model_kind(cfg, parent.state["model"], path)
+    state_to_load = parent.state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
     try:
         with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=ours)
+            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state_to_load)
     except LayerdropError:
         raise
-    except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a missing file, ...
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {_line(error)}") from error
+    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
+        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
         path=str(path),
@@ -266,31 +272,31 @@ def load(
     )
 
 
-def _on_our_classes(parent: Parent, data, seed: int) -> dict:
-    """A checkpoint's configuration that names our model of its family and the folder *data*."""
+def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:
+    """The parent's configuration with this plugin's architecture, drop rates 0 and the folder *data*."""
     from fairseq.models import MODEL_REGISTRY
 
-    cfg, path, ours = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"
-    if ours not in MODEL_REGISTRY:
+    cfg, path, architecture = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"
+    if architecture not in MODEL_REGISTRY:
         raise LayerdropError(f"{path} is a {parent.family.stock}, whose parts cannot be gated")
     name = str((cfg.get("task") or {}).get("_name")).removeprefix("pruning_")
     if name not in TASKS:
         raise LayerdropError(f"{path} was trained for the task {name!r}: it must be one of {', '.join(TASKS)}")
     task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
     if "eval_bleu" in task:
-        task["eval_bleu"] = False  # would ask for tokenizers that only its own training needs
+        task["eval_bleu"] = False  # it would load tokenizers that only validation during training needs
     if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
         task["upsample_primary"] = 1
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"))}
-    return cfg | {"model": cfg["model"] | {"_name": ours, "arch": ours} | rates, "task": task}
+    return cfg | {"model": cfg["model"] | {"_name": architecture, "arch": architecture} | rates, "task": task}
 
 
-def _kind(cfg: dict, weights: dict, path) -> str:
+def _model_kind(cfg: dict, weights: dict, path) -> str:
     kind = TASKS[cfg["task"]["_name"]][0]
     if kind != "classification":
         return kind
     head = cfg["task"].get("classification_head_name", "sentence_classification_head")
-    if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would load it with a random one
+    if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would initialise it at random
         raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
     return "regression" if cfg["task"].get("regression_target") else "classification"
 
@@ -301,5 +307,5 @@ def _has(folder: str, split: Split) -> bool:
     return False
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 import numpy as np
 from fairseq.data import ConcatDataset, FairseqDataset
+from fairseq.tasks import FairseqTask
 
 from ..data_folder import Split
 
@@ -20,7 +21,9 @@ class Shards(ConcatDataset):
             counts[here] = token_counts(dataset, within)
         return counts
 
-    def filter_indices_by_size(self, indices: np.ndarray, max_sizes) -> tuple[np.ndarray, list[int]]:
+    def filter_indices_by_size(
+        self, indices: np.ndarray, max_sizes: int | tuple[int, int]
+    ) -> tuple[np.ndarray, list[int]]:
         """*indices* without those of examples longer than *max_sizes*, and those."""
         fitting = np.zeros(len(indices), dtype=bool)
         for dataset, here, within in self._by_dataset(indices):
@@ -43,7 +46,7 @@ def token_counts(dataset: FairseqDataset, indices: np.ndarray) -> np.ndarray:
         return np.max([each[indices] for each in sizes], axis=0)
 
 
-def load_dataset(task, split: Split) -> FairseqDataset:
+def load_dataset(task: FairseqTask, split: Split) -> FairseqDataset:
     """All examples of *split*, a split of the data of *task*: of a training set those of all its folders."""
     loaded = []
     for epoch in range(1, len(split.roots) + 1):

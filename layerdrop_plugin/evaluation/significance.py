@@ -1,13 +1,14 @@
-"""Whether two measurements of the same examples differ by more than chance, and by Holm's method over many of them."""
+"""Paired tests of two measurements of the same examples, and Holm's correction for multiple tests."""
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 
 from ..errors import LayerdropError
 
 LEVEL = 0.05
-LEAST = 5  # examples to choose on, and to test on
+LEAST = 5  # minimum number of examples to select on, and to test on
 RESAMPLES = 1000
 TESTS = {
     "loss": "paired t-test of the examples' losses",
@@ -19,10 +20,9 @@ TESTS = {
 
 
 def paired_t_test(differences: np.ndarray) -> float:
-    """Two-sided p-value of the mean of *differences* (one per example) being 0.
+    """Two-sided p-value of the hypothesis that the mean of *differences* (examples,) is 0.
 
-    It is a test of the mean itself, which is what a change in the loss is; with hundreds of examples the mean is
-    close to normal however the differences are spread.
+    With hundreds of examples the mean is close to normal for any distribution of the differences.
     """
     if len(differences) < 2 or not differences.any():
         return 1.0
@@ -32,7 +32,11 @@ def paired_t_test(differences: np.ndarray) -> float:
 
 
 def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
-    """Two-sided exact p-value that as many answers turn wrong as turn right; *before* and *after* are booleans."""
+    """Two-sided exact p-value of the hypothesis that as many answers become wrong as right.
+
+    Args:
+        before, after: whether each answer is correct, booleans (examples,).
+    """
     broken, mended = int((before & ~after).sum()), int((~before & after).sum())
     if broken + mended == 0:
         return 1.0
@@ -40,25 +44,25 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int) -> float:
-    """Two-sided p-value of a *difference* being 0, by resampling the examples that it is of with replacement.
+    """Two-sided p-value of the hypothesis that a *difference* is 0, by resampling examples with replacement.
 
-    As sacrebleu's paired bootstrap: the share of resamples whose difference is further from their mean than the real
-    one is from 0 (Koehn 2004, with one added to both counts). The draws are the same in every call.
+    As sacrebleu's paired bootstrap: the share of resamples whose difference is further from their mean than the
+    observed one is from 0 (Koehn 2004, with one added to both counts). The resamples are the same in every call.
 
     Args:
-        difference: numbers of examples, an example perhaps several times -> the difference on them.
-        examples: how many there are.
+        difference: computes the difference on the examples with these indices, which may repeat.
+        examples: number of examples.
     """
-    real = abs(difference(np.arange(examples)))
-    if real == 0:
+    observed = abs(difference(np.arange(examples)))
+    if observed == 0:
         return 1.0
-    draw = np.random.default_rng(12345)  # sacrebleu's own seed
-    found = np.array([difference(draw.integers(examples, size=examples)) for _ in range(RESAMPLES)])
-    return float((np.abs(found - found.mean()) > real).sum() + 1) / (RESAMPLES + 1)
+    generator = np.random.default_rng(12345)  # sacrebleu's own seed
+    resampled = np.array([difference(generator.integers(examples, size=examples)) for _ in range(RESAMPLES)])
+    return float((np.abs(resampled - resampled.mean()) > observed).sum() + 1) / (RESAMPLES + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being *p_values* of one family of tests (Holm 1979, step-down), in their order."""
+    """*p_values* of one family of tests, corrected by Holm's step-down method (Holm 1979), in the same order."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, least = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -68,10 +72,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Split *count* examples: what is chosen on the first half is tested on the second, or its p-value is too small.
+    """Split *count* examples into halves: to select on one and test on the other, as p-values must not be biased.
 
     Returns:
-        Places of the examples of each, ascending, drawn with *seed*; None if a half would have less than LEAST.
+        Positions of the examples of each, ascending, drawn with *seed*; None if a half has fewer than LEAST.
     """
     if count < 2 * LEAST:
         return None
@@ -79,7 +83,7 @@ def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
     return np.sort(drawn[: count // 2]), np.sort(drawn[count // 2 :])
 
 
-def stats():
+def stats() -> ModuleType:
     """scipy.stats.
 
     Raises:

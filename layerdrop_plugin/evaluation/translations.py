@@ -1,7 +1,7 @@
-"""What a translation model writes, and whether its BLEU differs from another's by more than chance."""
+"""Translations of a model, their BLEU, and paired bootstrap tests between models."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,17 @@ from .batches import Batches
 from .session import Session
 from .significance import RESAMPLES
 
+if TYPE_CHECKING:
+    from fairseq.data import Dictionary
+
 Translate = Callable[[], list[str]]
 
 
 class Examples(NamedTuple):
-    """Sentences to translate: in batches, what they should become, in the order of their numbers, and where that is
-    from: "raw text" (of the data folder) or "tokenised", the binarised text put together."""
+    """Source sentences in batches, and their references in the order of their indices.
+
+    ``origin`` of the references is "raw text" of the data folder, or "tokenised": joined from the binarised data.
+    """
 
     batches: Batches
     references: list[str]
@@ -25,13 +30,13 @@ class Examples(NamedTuple):
 
 
 def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
-    """The sentences of *subset* with these *numbers*, ascending, and their references.
+    """The sentences of *subset* with the indices *numbers*, ascending, and their references.
 
-    The references are the text that the data folder holds, or where it holds none, or the subset is in several files,
-    the binarised text put together.
+    References are read from the data folder's text file, if there is one and the subset is in one file, or else are
+    joined from the binarised data.
 
     Raises:
-        LayerdropError: as :meth:`Session.batches_of`, or the text has not as many lines as the data.
+        LayerdropError: as :meth:`Session.batches_of`, or the text file has another number of lines than the data.
     """
     batches = session.batches_of(subset, numbers)
     split = session.split(subset)
@@ -49,9 +54,10 @@ def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
 
 
 def translator(session: Session, batches: Iterable[dict], beam: int) -> Translate:
-    """A function that translates *batches* with the model as it is then: sentences in the order of their numbers.
+    """A function that translates *batches* with the session's model and its gates at the time of the call.
 
-    A model that pruning has harmed may repeat itself to the end, so lengths are bounded as when models are scored.
+    It returns the sentences in the order of their indices. Lengths are bounded as when models are scored, because a
+    heavily pruned model may repeat words up to the limit.
     """
     from fairseq.dataclass.configs import GenerationConfig
 
@@ -61,12 +67,12 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
     pieces, strip = post_process(words), {words.eos(), words.bos(), words.pad()}
 
     def translate() -> list[str]:
-        found = {}
+        translations = {}
         for sample in batches:
             hypotheses = session.task.inference_step(generator, [session.model], sample)
             for number, (best, *_) in zip(sample["id"].tolist(), hypotheses, strict=True):
-                found[number] = words.string(best["tokens"].cpu(), pieces, extra_symbols_to_ignore=strip)
-        return [found[number] for number in sorted(found)]
+                translations[number] = words.string(best["tokens"].cpu(), pieces, extra_symbols_to_ignore=strip)
+        return [translations[number] for number in sorted(translations)]
 
     return translate
 
@@ -80,26 +86,26 @@ def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tu
     """Compare *systems* (name -> hypotheses) with the first of them, by sacrebleu's paired bootstrap.
 
     Returns:
-        BLEU and the p-value (None for the first) by name, and sacrebleu's signature.
+        name -> (BLEU, p-value; None for the first), and sacrebleu's signature.
     """
     metrics = _sacrebleu()
     from sacrebleu.significance import PairedTest
 
-    # The least p-value is 1 / resamples: enough of them that it stays one after correcting for as many tests.
+    # The smallest p-value is about 1 / resamples: it must stay significant after correction for so many tests.
     resamples = max(RESAMPLES, 100 * len(systems))
     with quiet():
         test = PairedTest(list(systems.items()), {"BLEU": metrics.BLEU()}, [references], "bs", resamples)
         signatures, scores = test()
-    whole, found = float(scores["BLEU"][0].score), {}
+    baseline, compared = float(scores["BLEU"][0].score), {}
     for name, result in zip(scores["System"], scores["BLEU"], strict=True):
-        # where all resamples are alike sacrebleu says the least p-value of all
-        p_value = 1.0 if result.p_value is not None and float(result.score) == whole else result.p_value
-        found[name] = (float(result.score), p_value)
-    return found, str(signatures["BLEU"])
+        # for equal translations sacrebleu gives its smallest p-value
+        p_value = 1.0 if result.p_value is not None and float(result.score) == baseline else result.p_value
+        compared[name] = (float(result.score), p_value)
+    return compared, str(signatures["BLEU"])
 
 
-def post_process(dictionary) -> str | None:
-    """How the words of *dictionary* were cut into pieces, as fairseq's --post-process calls it."""
+def post_process(dictionary: "Dictionary") -> str | None:
+    """The value of fairseq's --post-process for the subword segmentation of *dictionary*, or None."""
     if any(symbol.startswith("\u2581") for symbol in dictionary.symbols):
         return "sentencepiece"
     return "subword_nmt" if any(symbol.endswith("@@") for symbol in dictionary.symbols) else None

@@ -1,4 +1,4 @@
-"""Whether a criterion's loss is a sum over independent examples, which importance per example needs."""
+"""Check that a criterion's loss is a sum over independent examples, which importance per example needs."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -7,48 +7,50 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerdropError
-from .recorder import rows_of
+from .recorder import num_examples
 
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # relative; of anything less precise COARSE
-COARSE = 2e-2
-ALONE = 4  # examples that are run each by itself
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4}  # relative
+COARSE = 2e-2  # relative tolerance in half precision
+ALONE = 4  # number of examples that are run one by one
 
 
-def check_additivity(loss_of: Callable[[dict], Tensor], sample: dict, modules: Iterable[nn.Module], padding: int):
+def check_additivity(
+    loss_fn: Callable[[dict], Tensor], sample: dict, modules: Iterable[nn.Module], padding: int
+) -> None:
     """Refuse a loss that is no sum over the examples of *sample*.
 
-    A few examples from all over the batch stand for all: their loss must be the sum of what each has alone, and the
-    batch's the sum of theirs and the rest's. That is eight forward passes at most.
+    A few examples, spread over the batch, are run one by one: their common loss must be the sum of their single losses,
+    and the batch's loss the sum of theirs and that of the other examples. This takes at most eight forward passes.
 
     Args:
-        loss_of: the loss of a batch.
-        sample: a batch of fairseq's.
-        modules: the model and the criterion, which go into evaluation mode for it; nothing else changes, random states
-            included.
-        padding: the dictionary's number for padding.
+        loss_fn: computes the loss of a fairseq batch.
+        sample: a fairseq batch.
+        modules: the model and the criterion. They are put into evaluation mode meanwhile; their state and the random
+            states are restored.
+        padding: the dictionary's padding index.
 
     Raises:
         LayerdropError: the loss of the batch, or of a few of its examples, is not the sum of its parts' losses.
     """
-    exact = next(weight.dtype for module in modules for weight in module.parameters())
-    exact = torch.float16 if torch.is_autocast_enabled() else exact
+    dtype = next(weight.dtype for module in modules for weight in module.parameters())
+    dtype = torch.float16 if torch.is_autocast_enabled() else dtype
 
     def loss(rows: list[int]) -> Tensor:
-        return loss_of(examples(sample, rows, padding)).double().sum()
+        return loss_fn(examples(sample, rows, padding)).double().sum()
 
     with _evaluation(modules):
-        for batch, parts in _partitions(rows_of(sample)):
-            whole, apart = loss(batch), torch.stack([loss(part) for part in parts]).sum()
-            if not torch.isclose(whole, apart, rtol=TOLERANCE.get(exact, COARSE), atol=1e-6):
+        for batch, parts in _partitions(num_examples(sample)):
+            whole, total = loss(batch), torch.stack([loss(part) for part in parts]).sum()
+            if not torch.isclose(whole, total, rtol=TOLERANCE.get(dtype, COARSE), atol=1e-6):
                 raise LayerdropError(
                     f"the criterion's loss of {len(batch)} examples ({whole:.6g}) is not the sum of the losses of"
-                    f" {len(parts)} parts of them ({apart:.6g}): importance needs a loss that is a sum over"
+                    f" {len(parts)} parts of them ({total:.6g}): importance needs a loss that is a sum over"
                     " independent examples"
                 )
 
 
 def _partitions(rows: int) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Numbers of examples of a batch of *rows*, and the parts into which they are divided."""
+    """Pairs of some examples' indices in a batch of *rows* and a partition of these indices."""
     few = sorted({number * (rows - 1) // (ALONE - 1) for number in range(ALONE)})
     rest = [row for row in range(rows) if row not in few]
     yield few, [[row] for row in few]
@@ -58,21 +60,21 @@ def _partitions(rows: int) -> Iterator[tuple[list[int], list[list[int]]]]:
 
 @contextlib.contextmanager
 def _evaluation(modules: Iterable[nn.Module]) -> Iterator[None]:
-    before = {module: module.training for root in modules for module in root.modules()}
+    modes = {module: module.training for root in modules for module in root.modules()}
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.no_grad(), torch.random.fork_rng(devices):
         try:
-            for module in before:
+            for module in modes:
                 module.training = False
             yield
         finally:
-            for module, training in before.items():
+            for module, training in modes.items():
                 module.training = training
 
 
 def examples(sample: dict, rows: list[int], padding: int) -> dict:
-    """The examples *rows* of *sample* as a batch of their own, with the padding that they have there."""
-    chosen = _rows(sample, rows, rows_of(sample))
+    """The examples *rows* of *sample* as a batch; their padding is not changed."""
+    chosen = _rows(sample, rows, num_examples(sample))
     if "nsentences" in sample:
         chosen["nsentences"] = len(rows)
     if "ntokens" in sample:
@@ -91,8 +93,8 @@ def _rows(value, chosen: list[int], rows: int):
 
 
 def _tokens(sample: dict, chosen: dict, padding: int):
-    """Tokens of *chosen*: of whichever text those of *sample* were counted in, or their share of them."""
+    """``ntokens`` of *chosen*: counted in the text that gives the ``ntokens`` of *sample*, or in proportion to it."""
     for text in (lambda batch: batch.get("target"), lambda batch: batch.get("net_input", {}).get("src_tokens")):
         if isinstance(text(sample), Tensor) and int(text(sample).ne(padding).sum()) == int(sample["ntokens"]):
             return int(text(chosen).ne(padding).sum())
-    return sample["ntokens"] * rows_of(chosen) / rows_of(sample)
+    return sample["ntokens"] * num_examples(chosen) / num_examples(sample)

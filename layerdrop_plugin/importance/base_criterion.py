@@ -1,11 +1,13 @@
-"""Find and build the criterion whose loss importance is about."""
+"""Find and build the criterion whose loss is differentiated for importance scores."""
 
 import difflib
 import json
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY, FairseqCriterion
+from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,46 +16,46 @@ from ..errors import LayerdropError
 
 WRAPPER = "head_importance"
 # Options that fairseq's sentence_prediction task reads from the run's criterion, which is the wrapper.
-OF_THE_RUN = ("classification_head_name", "regression_target")
+RUN_OPTIONS = ("classification_head_name", "regression_target")
 
 
 class BaseCriterion(NamedTuple):
-    """A criterion of fairseq's and its options.
+    """A fairseq criterion and its options.
 
     Attributes:
-        kind: its class.
-        cfg: its structured configuration, within the run's.
+        criterion_class: its class.
+        cfg: its structured configuration, a child of the run's.
     """
 
-    kind: type[FairseqCriterion]
+    criterion_class: type[FairseqCriterion]
     cfg: DictConfig
 
-    def build(self, task, kind: type[FairseqCriterion] | None = None) -> FairseqCriterion:
-        """The criterion, or one of a subclass *kind* of it."""
-        return (kind or self.kind).build_criterion(self.cfg, task)
+    def build(self, task: FairseqTask, subclass: type[FairseqCriterion] | None = None) -> FairseqCriterion:
+        """Build the criterion for *task*, or an instance of a *subclass* of it."""
+        return (subclass or self.criterion_class).build_criterion(self.cfg, task)
 
     def plain(self) -> dict:
-        """Its options as a checkpoint has them."""
+        """Its options as plain containers, as in a checkpoint."""
         return OmegaConf.to_container(self.cfg, resolve=True, enum_to_str=True)
 
 
 def base_criterion(name: str, saved: dict, arguments: str | None, root: DictConfig) -> BaseCriterion:
-    """The criterion *name* within the configuration *root*.
+    """The criterion *name*, its configuration being a child of the run's configuration *root*.
 
     Args:
-        saved: options that it has unless *arguments* say otherwise, for instance a checkpoint's; those that follow
-            other options of the run and those that it does not have are left out.
-        arguments: further options as a JSON object.
+        saved: options, for instance a checkpoint's. Ignored are those that the criterion does not have and those that
+            are interpolations of other options of the run.
+        arguments: options as a JSON object; they override *saved*.
 
     Raises:
-        LayerdropError: there is no such criterion, or it does not have such an option, or not with such a value.
+        LayerdropError: an unknown criterion, an unknown option or an invalid value.
     """
     cfg = _structured(name)
     for key, value in saved.items():
         if key in cfg and not OmegaConf.is_interpolation(cfg, key):
             _set(cfg, key, value, name)
     for key, value in _parsed(arguments).items():
-        if key in OF_THE_RUN:
+        if key in RUN_OPTIONS:
             raise LayerdropError(
                 f"{key!r} is an option of the run, as its task needs it too: give --{key.replace('_', '-')}"
                 " instead of naming it in --base-criterion-args"
@@ -70,32 +72,33 @@ def base_criterion(name: str, saved: dict, arguments: str | None, root: DictConf
     return BaseCriterion(CRITERION_REGISTRY[name], cfg)
 
 
-def criterion_of_run(root: DictConfig, task_options) -> dict:
-    """The criterion, with its options, in the checkpoint that a run begins with.
+def criterion_of_run(root: DictConfig, task_options: DictConfig) -> dict:
+    """The criterion and its options in the checkpoint that a run starts from.
 
     Raises:
-        LayerdropError: the run begins with none, or with one of another task, or it names no criterion.
+        LayerdropError: the run starts without a checkpoint, or from one of another task or without a criterion.
     """
-    begin = root.checkpoint
-    files = [checkpoint.restored_file(begin), begin.finetune_from_model, task_options.get("prune_from")]
-    found = next((file for file in files if file and os.path.isfile(file)), None)
-    if found is None:
+    options = root.checkpoint
+    files = [checkpoint.restored_file(options), options.finetune_from_model, task_options.get("prune_from")]
+    path = next((file for file in files if file and os.path.isfile(file)), None)
+    if path is None:
         raise LayerdropError(f"--criterion {WRAPPER} needs --base-criterion NAME: it begins without a checkpoint")
-    cfg = checkpoint.read(found)["cfg"]
-    saved = saved_criterion(cfg, found)
-    before, now = ((of.get("_name") or "").removeprefix("pruning_") for of in (cfg.get("task") or {}, task_options))
+    cfg = checkpoint.read(path)["cfg"]
+    saved = saved_criterion(cfg, path)
+    tasks = (cfg.get("task") or {}, task_options)
+    before, now = ((options.get("_name") or "").removeprefix("pruning_") for options in tasks)
     if before and now and before != now:
         raise LayerdropError(
-            f"{found} was trained for {before} with criterion {saved['_name']}: give --base-criterion NAME for {now}"
+            f"{path} was trained for {before} with criterion {saved['_name']}: give --base-criterion NAME for {now}"
         )
     return saved
 
 
-def saved_criterion(cfg: dict, path) -> dict:
-    """The criterion in the configuration *cfg* of the checkpoint *path*.
+def saved_criterion(cfg: dict, path: str | Path) -> dict:
+    """The criterion's options in the configuration *cfg* of the checkpoint *path*.
 
     Raises:
-        LayerdropError: it names none.
+        LayerdropError: the configuration names no criterion.
     """
     saved = cfg.get("criterion")
     if not isinstance(saved, dict) or not saved.get("_name"):
@@ -135,5 +138,5 @@ def _set(cfg: DictConfig, key: str, value, name: str) -> None:
 
 
 def _options(cfg: DictConfig) -> str:
-    names = sorted(key for key in cfg if not key.startswith("_") and key not in OF_THE_RUN)
+    names = sorted(key for key in cfg if not key.startswith("_") and key not in RUN_OPTIONS)
     return ", ".join(names) or "none"

@@ -1,7 +1,8 @@
-"""Scores of a model's parts: importance (Michel et al. 2019) and what to compare it with.
+"""Methods that score a model's parts: importance (Michel et al. 2019) and methods to compare it with.
 
-A method is a function of (model, sums of its gates' gradients or None, seed) that gives scores and their standard
-errors, each a map from ``encoder.self_attn`` and the like to rows. Parts with low scores are those to remove first.
+A method is a function of (model, sums of its gates' gradients or None, seed) that returns scores and their standard
+errors, each a map from stack and kind, such as ``encoder.self_attn``, to a row of numbers for each layer. Parts with
+low scores are removed first.
 """
 
 from collections.abc import Callable
@@ -12,37 +13,39 @@ from torch import Tensor, nn
 from ..modules.gate import Gate
 from ..modules.sublayers import Sublayers
 from ..pruning.gates import gates_of, stacks_of
+from .recorder import GradientSums
 
 Rows = dict[str, list]
-GRADIENTS = ("importance", "fisher", "taylor")  # the methods that need sums of gradients; all they need is one pass
+GRADIENTS = ("importance", "fisher", "taylor")  # methods that need sums of gradients, from one pass over the data
 
 
-def importance(model: nn.Module | None, sums, seed: int = 1) -> tuple[Rows, Rows]:
-    """E |g|: by how much the loss of an example changes, to first order, whatever the direction."""
+def importance(model: nn.Module | None, sums: GradientSums, seed: int = 1) -> tuple[Rows, Rows]:
+    """E |g|: mean absolute change of an example's loss when the part is removed, to first order."""
     return _with_error(sums, sums.mean("absolute"), sums.mean("square"))
 
 
-def fisher(model: nn.Module | None, sums, seed: int = 1) -> tuple[Rows, Rows]:
+def fisher(model: nn.Module | None, sums: GradientSums, seed: int = 1) -> tuple[Rows, Rows]:
     """E g²: the diagonal of the Fisher information of the gates, with the data's labels."""
     return _with_error(sums, sums.mean("square"), sums.mean("fourth"))
 
 
-def taylor(model: nn.Module | None, sums, seed: int = 1) -> tuple[Rows, Rows]:
-    """-E g: the rise of the mean loss, to first order, when the part is removed."""
+def taylor(model: nn.Module | None, sums: GradientSums, seed: int = 1) -> tuple[Rows, Rows]:
+    """-E g: change of the mean loss when the part is removed, to first order."""
     return _with_error(sums, -sums.mean("signed"), sums.mean("square"))
 
 
-def magnitude(model: nn.Module, sums=None, seed: int = 1) -> tuple[Rows, Rows]:
-    """The l2 norm of a part's weights: of what makes it, biases included, and of what reads it."""
-    return _exact({key: [_norms(layer, key, gate) for layer, gate in of] for key, of in _places(model).items()})
+def magnitude(model: nn.Module, sums: GradientSums | None = None, seed: int = 1) -> tuple[Rows, Rows]:
+    """L2 norm of a part's weights: of the projections that compute it, biases included, and of those that read it."""
+    gates = _gates_with_layers(model).items()
+    return _exact({key: [_norms(layer, key, gate) for layer, gate in pairs] for key, pairs in gates})
 
 
-def random(model: nn.Module, sums=None, seed: int = 1) -> tuple[Rows, Rows]:
-    """Numbers in [0, 1), the same for the same seed and shape."""
+def random(model: nn.Module, sums: GradientSums | None = None, seed: int = 1) -> tuple[Rows, Rows]:
+    """Uniform random numbers in [0, 1), the same for the same seed and shape."""
     generator = torch.Generator().manual_seed(seed)
-    gates = gates_of(model).items()
+    by_key = gates_of(model).items()
     return _exact(
-        {key: [torch.rand(gate.parts if gate else 0, generator=generator) for gate in of] for key, of in gates}
+        {key: [torch.rand(gate.parts if gate else 0, generator=generator) for gate in gates] for key, gates in by_key}
     )
 
 
@@ -51,31 +54,31 @@ METHODS: dict[str, Callable[..., tuple[Rows, Rows]]] = {
 }
 
 
-def _with_error(sums, mean: Tensor, square: Tensor) -> tuple[Rows, Rows]:
-    """Rows of *mean* and of its standard error, *square* being the mean of the squares."""
+def _with_error(sums: GradientSums, mean: Tensor, square: Tensor) -> tuple[Rows, Rows]:
+    """Rows of *mean* and of its standard error, from the mean of the squares *square*."""
     error = ((square - mean.square()).clamp_min(0) / sums.counts).sqrt()
     return sums.rows(mean), sums.rows(error)
 
 
 def _exact(rows: dict[str, list[Tensor]]) -> tuple[Rows, Rows]:
-    """*rows* as lists, and as their standard errors zeros: nothing was estimated."""
+    """*rows* as lists, and zeros as their standard errors, as nothing was estimated."""
     scores = {}
     for key, layers in rows.items():
         plain = [layer.tolist() for layer in layers]
         scores[key] = [score for row in plain for score in row] if key.endswith(".layers") else plain
-    zeros = {key: [[0.0] * len(row) if isinstance(row, list) else 0.0 for row in of] for key, of in scores.items()}
+    zeros = {key: [[0.0] * len(row) if isinstance(row, list) else 0.0 for row in rows] for key, rows in scores.items()}
     return scores, zeros
 
 
-def _places(model: nn.Module) -> dict[str, list[tuple[Sublayers, Gate | None]]]:
-    """Every gate of *model* beside its layer, as :func:`gates_of` gives them."""
+def _gates_with_layers(model: nn.Module) -> dict[str, list[tuple[Sublayers, Gate | None]]]:
+    """The gates of *model*, as :func:`gates_of` returns them, each with its layer."""
     stacks = {name: list(stack) for name, stack in stacks_of(model).items()}
     return {key: list(zip(stacks[key.split(".")[0]], gates, strict=True)) for key, gates in gates_of(model).items()}
 
 
 @torch.no_grad()
 def _norms(layer: Sublayers, key: str, gate: Gate | None) -> Tensor:
-    """Norms of the weights of a layer's parts; (parts,)."""
+    """Norms of the weights of a layer's parts: (parts,)."""
     if gate is None or gate.parts == 0:
         return torch.zeros(0)
     kind = key.split(".")[1]
@@ -87,8 +90,8 @@ def _norms(layer: Sublayers, key: str, gate: Gate | None) -> Tensor:
     return _by_part([attention.q_proj, attention.k_proj, attention.v_proj], attention.out_proj, gate.parts)
 
 
-def _by_part(makers: list[nn.Linear], reader: nn.Linear, parts: int) -> Tensor:
-    """Norm of each part's rows in *makers* and columns in *reader*."""
-    weights = [weight for maker in makers for weight in (maker.weight, maker.bias) if weight is not None]
-    weights.append(reader.weight.t())
+def _by_part(inputs: list[nn.Linear], output: nn.Linear, parts: int) -> Tensor:
+    """Norm of each part's rows in the projections *inputs* and columns in the projection *output*: (parts,)."""
+    weights = [weight for layer in inputs for weight in (layer.weight, layer.bias) if weight is not None]
+    weights.append(output.weight.t())
     return torch.cat([weight.double().reshape(parts, -1) for weight in weights], 1).norm(dim=1)

@@ -1,7 +1,7 @@
-"""Read the gradients of a model's gates in ordinary backward passes, summed over examples in double precision.
+"""Record the gradients of a model's gates in ordinary backward passes, summed over examples in double precision.
 
-With g = ∂L(x)/∂ξ of one example x and one part (a head, an FFN unit, a layer) at its gate's value, one backward pass of
-a whole batch gives every example's own g, because L is a sum over examples that do not look at each other.
+g = ∂L(x)/∂ξ is the gradient of one example x and one part (a head, an FFN unit, a layer) at its gate's value. One
+backward pass of a batch gives g of every example, because L is a sum of losses of independent examples.
 """
 
 import itertools
@@ -17,17 +17,17 @@ from ..modules.gate import Probe
 from ..modules.layer_stack import LayerStack
 from ..pruning.gates import gates_of, stacks_of
 
-POWERS = ("absolute", "square", "signed", "fourth")  # what is summed of each part's g: |g|, g², g, g⁴
-COUNTS = ("examples", "loss", *STACKS)  # of the stacks: tokens that are no padding
-CHUNK = 2**22  # gradients whose powers are taken at once: what that needs in between is 16 bytes each, 64 MB
+POWERS = ("absolute", "square", "signed", "fourth")  # summed for each part: |g|, g², g, g⁴
+COUNTS = ("examples", "loss", *STACKS)  # a stack's count is that of its tokens without padding
+CHUNK = 2**22  # gradients whose powers are computed at once, with 16 bytes of working memory each: 64 MB
 
 
-class Sums:
+class GradientSums:
     """Sums over examples, or over tokens, of powers of the gradients of a model's parts.
 
     Args:
-        sizes: ``encoder.self_attn`` and the like -> parts of each layer.
-        per_token: the gradients are those of gates with a value for each token.
+        sizes: stack and kind, such as ``encoder.self_attn`` -> number of parts of each layer.
+        per_token: the powers are of each token's gradient rather than of each example's.
     """
 
     def __init__(self, sizes: dict[str, list[int]], per_token: bool = False):
@@ -36,40 +36,40 @@ class Sums:
         self._values = torch.zeros(self.length, dtype=torch.float64)
 
     @classmethod
-    def from_state_dict(cls, state: dict) -> "Sums":
+    def from_state_dict(cls, state: dict) -> "GradientSums":
         """The reverse of :meth:`state_dict`."""
         sums = cls(state["sizes"], state["per_token"])
         sums.add(state["values"])
         return sums
 
     def state_dict(self) -> dict:
-        """What a checkpoint keeps of them: plain containers and a tensor on the CPU."""
+        """State for a checkpoint: plain containers and a tensor on the CPU."""
         return {"sizes": self.sizes, "per_token": self.per_token, "values": self._values.to("cpu", copy=True)}
 
     @property
     def length(self) -> int:
-        """How many numbers :meth:`add` takes: COUNTS, then each of POWERS for all parts."""
+        """Size of the vector that :meth:`add` takes: COUNTS, then each of POWERS for all parts."""
         return len(COUNTS) + len(POWERS) * self.parts
 
     def add(self, values: Tensor) -> None:
-        """Add the *values* (length,) of a batch, or of several, as :class:`Batch` gives them."""
+        """Add *values* (length,) of one or more batches, as :class:`RecordedBatch` computes them."""
         if self._values.device != values.device:
             self._values = self._values.to(values.device)
         self._values += values
 
     @property
     def examples(self) -> int:
-        """Examples whose gradients are in the sums."""
+        """Number of examples whose gradients are in the sums."""
         return round(float(self._values[0]))
 
     @property
     def loss(self) -> float:
-        """Mean over the examples of the criterion's loss."""
+        """Mean of the criterion's loss over the examples."""
         return float(self._values[1]) / self.examples
 
     @property
     def counts(self) -> Tensor:
-        """Over how many examples, or tokens of its stack, each part's gradients were summed; (parts,)."""
+        """Number of examples, or of tokens of its stack, in each part's sums: (parts,)."""
         counts = []
         for key, layers in self.sizes.items():
             name = key.split(".")[0] if self.per_token else COUNTS[0]
@@ -77,105 +77,110 @@ class Sums:
         return torch.cat(counts)
 
     def mean(self, power: str) -> Tensor:
-        """The mean of one of POWERS of each part's g; (parts,)."""
+        """Mean of one of POWERS of each part's g: (parts,)."""
         return self._values[len(COUNTS) :].view(len(POWERS), -1)[POWERS.index(power)] / self.counts
 
     def rows(self, values: Tensor) -> dict[str, list]:
-        """*values* (parts,) as files of scores have them: a row for each layer, of ``*.layers`` a number."""
-        found, places = {}, iter(values.tolist())
+        """*values* (parts,) in the shape of :class:`~layerdrop_plugin.pruning.scores.Importance`: a row for each layer.
+
+        ``*.layers`` has a number for each layer instead.
+        """
+        rows_by_key, remaining = {}, iter(values.tolist())
         for key, layers in self.sizes.items():
-            rows = [list(itertools.islice(places, parts)) for parts in layers]
-            found[key] = [score for row in rows for score in row] if key.endswith(".layers") else rows
-        return found
+            rows = [list(itertools.islice(remaining, parts)) for parts in layers]
+            rows_by_key[key] = [score for row in rows for score in row] if key.endswith(".layers") else rows
+        return rows_by_key
 
 
-class Batch:
-    """One forward and backward pass whose gradients are recorded; made by :meth:`Recorder.begin`.
+class RecordedBatch:
+    """One forward and backward pass whose gradients are recorded; made by :meth:`Recorder.start_batch`.
 
     Args:
-        rows: examples of the batch.
-        tokens: of each of STACKS, the tokens that are no padding.
-        sums: says which numbers are wanted; nothing is added to it.
-        like: a weight, whose device and precision the gradients have.
-        done: called at the end of the backward pass with the numbers that :meth:`Sums.add` takes, all zero where they
-            do not count: the loss was multiplied with zero, as fairseq does with a batch that only keeps a worker
-            busy, or a gradient is not finite, as it happens when loss scaling overflows.
+        examples: number of examples in the batch.
+        tokens: number of tokens without padding, for each of STACKS.
+        sums: gives the number of parts and ``per_token``; it is not changed.
+        weight: one of the model's weights; the gradients have its device and precision.
+        callback: called at the end of the backward pass with a vector for :meth:`GradientSums.add`. The vector is zero
+            if the batch does not count: the loss was multiplied by zero, as fairseq does with dummy batches, or a
+            gradient is not finite, as after an overflow of loss scaling.
     """
 
-    def __init__(self, rows: int, tokens: list, sums: Sums, like: Tensor, done: Callable[[Tensor], None]):
-        self.rows, self.done, self.per_token = rows, done, sums.per_token
-        self.tokens, self.loss, self.factor = tokens, None, None
+    def __init__(
+        self, examples: int, tokens: list, sums: GradientSums, weight: Tensor, callback: Callable[[Tensor], None]
+    ):
+        self.examples, self.callback, self.per_token = examples, callback, sums.per_token
+        self.tokens, self.loss, self.loss_scale = tokens, None, None
         self.powers, self.gradients = None, None
         if self.per_token:
-            self.powers = torch.zeros(len(POWERS), sums.parts, dtype=torch.float64, device=like.device)
-        else:  # a part may take part several times in an example's loss
-            exact = torch.promote_types(like.dtype, torch.float32)
-            self.gradients = torch.zeros(rows, sums.parts, dtype=exact, device=like.device)
+            self.powers = torch.zeros(len(POWERS), sums.parts, dtype=torch.float64, device=weight.device)
+        else:  # a module may run several times in a forward pass: its gradients are summed before powers are taken
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            self.gradients = torch.zeros(examples, sums.parts, dtype=dtype, device=weight.device)
 
-    def watch(self, loss: Tensor) -> Tensor:
-        """*loss* (one number), of which :meth:`take` will be told gradients; differentiate what this returns."""
+    def attach(self, loss: Tensor) -> Tensor:
+        """Record the backward pass of *loss* (a scalar): call ``backward`` on the tensor that this returns."""
         self.loss = loss.detach().double().sum()
-        return _Watched.apply(loss, self)
+        return _AttachedLoss.apply(loss, self)
 
-    def take(self, place: slice, gradient: Tensor) -> None:
-        """A probe's news: the *gradient* (batch, parts) or (batch, parts, tokens) of the parts at *place*.
+    def add_gradient(self, parts: slice, gradient: Tensor) -> None:
+        """Add the *gradient* (batch, parts) or (batch, parts, tokens) that a probe reports for *parts*.
 
         Raises:
-            LayerdropError: the model was run on other rows than the batch's examples.
+            LayerdropError: the batch axis is not that of the batch's examples.
         """
-        if len(gradient) != self.rows:
+        if len(gradient) != self.examples:
             raise LayerdropError(
-                f"the criterion runs the model on {len(gradient)} rows for {self.rows} examples: importance needs a"
+                f"the criterion runs the model on {len(gradient)} rows for {self.examples} examples: importance needs a"
                 " loss that is a sum over independent examples"
             )
         if self.per_token:
-            self.powers[:, place] += _powers(gradient, self.factor)
+            self.powers[:, parts] += _powers(gradient, self.loss_scale)
         else:
-            self.gradients[:, place] += gradient
+            self.gradients[:, parts] += gradient
 
     def finish(self) -> None:
-        """All gradients are there; nothing here waits for a GPU."""
-        powers = self.powers if self.per_token else _powers(self.gradients, self.factor)
-        self.gradients = None  # the probes keep this batch until the next one begins
-        counts = (self.rows, self.loss, *self.tokens)
+        """Compute the batch's sums and give them to ``callback``, without synchronising with the GPU."""
+        powers = self.powers if self.per_token else _powers(self.gradients, self.loss_scale)
+        self.gradients = None  # frees memory: the probes refer to this batch until the next one starts
+        counts = (self.examples, self.loss, *self.tokens)
         counts = [torch.as_tensor(count, dtype=torch.float64).to(powers.device) for count in counts]
         values = torch.cat([torch.stack(counts), powers.flatten()])
-        good = values.isfinite().all() & (self.factor != 0)
-        self.done(torch.where(good, values, 0.0))
+        valid = values.isfinite().all() & (self.loss_scale != 0)
+        self.callback(torch.where(valid, values, 0.0))
 
 
-class _Watched(torch.autograd.Function):
-    """The identity on a loss; its backward pass, which comes first of all, learns by what the loss was multiplied."""
+class _AttachedLoss(torch.autograd.Function):
+    """Identity on a loss. Its backward pass runs first and stores the gradient of the loss: its scale."""
 
     @staticmethod
-    def forward(ctx, loss: Tensor, batch: Batch) -> Tensor:
+    def forward(ctx, loss: Tensor, batch: RecordedBatch) -> Tensor:
         ctx.batch = batch
-        return loss.clone()  # a view would forbid in-place operations behind us, such as fairseq's loss *= 0
+        return loss.clone()  # a view would forbid in-place operations, such as fairseq's loss *= 0
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        ctx.batch.factor = gradient.detach().sum().double()
-        # As DistributedDataParallel does: there is no other way to be called at the end of the whole backward pass.
+        ctx.batch.loss_scale = gradient.detach().sum().double()
+        # As DistributedDataParallel does: the only hook at the end of the whole backward pass.
         torch.autograd.Variable._execution_engine.queue_callback(ctx.batch.finish)
         return gradient, None
 
 
-def _powers(gradients: Tensor, factor: Tensor) -> Tensor:
-    """Sums of each of POWERS of *gradients* (batch, parts) or (batch, parts, tokens) over *factor*; (powers, parts)."""
+def _powers(gradients: Tensor, loss_scale: Tensor) -> Tensor:
+    """Sums (powers, parts) of POWERS of *gradients* (batch, parts[, tokens]) divided by *loss_scale*."""
     sums = torch.empty(len(POWERS), gradients.size(1), dtype=torch.float64, device=gradients.device)
     parts = max(1, CHUNK * gradients.size(1) // max(1, gradients.numel()))
-    for chunk, into in zip(gradients.split(parts, 1), sums.split(parts, 1), strict=True):
-        power = chunk / factor.to(chunk)
-        into[POWERS.index("signed")] = _sum(power)
-        into[POWERS.index("absolute")] = _sum(power.abs_())
-        into[POWERS.index("square")] = _sum(power.square_())
-        into[POWERS.index("fourth")] = _sum(power.square_())
+    for chunk, chunk_sums in zip(gradients.split(parts, 1), sums.split(parts, 1), strict=True):
+        power = chunk / loss_scale.to(chunk)
+        chunk_sums[POWERS.index("signed")] = _sum(power)
+        chunk_sums[POWERS.index("absolute")] = _sum(power.abs_())
+        chunk_sums[POWERS.index("square")] = _sum(power.square_())
+        chunk_sums[POWERS.index("fourth")] = _sum(power.square_())
     return sums
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Over examples, and over tokens if there are any, in double precision; (parts,)."""
-    if values.dim() > 2:  # an example's tokens are few enough for single precision, which is four times as fast
+    """Sum over examples, and over tokens if there is such an axis, in double precision: (parts,)."""
+    if values.dim() > 2:  # within an example single precision is enough, and four times as fast
         values = values.sum(2)
     return values.sum(0, dtype=torch.float64)
 
@@ -184,8 +189,8 @@ class Recorder:
     """Puts a probe on every gate of a model.
 
     Args:
-        model: any module around layers of ours.
-        per_token: ask for the gradients of gates that have a value for each token.
+        model: a module that contains layers with gates.
+        per_token: record each token's gradients rather than each example's.
 
     Raises:
         LayerdropError: the model has no gates.
@@ -198,7 +203,7 @@ class Recorder:
             raise LayerdropError("nothing in the model has gates: use a layerdrop_ architecture")
         self.per_token = per_token
         self._stack = next(iter(stacks_of(model).values()))
-        self._like = next(model.parameters())
+        self._weight = next(model.parameters())
         self._padding = {
             module.layers.stack: module.padding_idx
             for module in model.modules()
@@ -206,45 +211,51 @@ class Recorder:
         }
 
     @property
-    def update(self) -> int:
-        """Updates that the model has had before the one that it is in."""
+    def num_updates(self) -> int:
+        """Number of updates that the model has had, as fairseq's trainer set it."""
         return self._stack.num_updates
 
-    def sums(self) -> Sums:
-        """Sums of nothing yet."""
-        return Sums(self.sizes, self.per_token)
+    def sums(self) -> GradientSums:
+        """New sums for this model, all zero."""
+        return GradientSums(self.sizes, self.per_token)
 
-    def begin(self, sample: dict, done: Callable[[Tensor], None]) -> Batch:
-        """Record the forward pass of *sample* (a batch of fairseq's) that comes next, and its backward pass.
+    def start_batch(self, sample: dict, callback: Callable[[Tensor], None]) -> RecordedBatch:
+        """Record the next forward pass, which must be of *sample* (a fairseq batch), and its backward pass.
 
         The probes stay until the next call, because activation checkpointing runs layers again in the backward pass.
+
+        Args:
+            callback: see :class:`RecordedBatch`.
         """
-        batch = Batch(rows_of(sample), self._tokens(sample), self.sums(), self._like, done)
-        root = torch.zeros((), device=self._like.device, requires_grad=True)
+        batch = RecordedBatch(num_examples(sample), self._tokens(sample), self.sums(), self._weight, callback)
+        root = torch.zeros((), device=self._weight.device, requires_grad=True)
         begin = 0
         for key, gates in self._gates.items():
             for gate, parts in zip(gates, self.sizes[key], strict=True):
                 if parts:
-                    gate.probe = Probe(partial(batch.take, slice(begin, begin + parts)), self.per_token, root)
+                    add_gradient = partial(batch.add_gradient, slice(begin, begin + parts))
+                    gate.probe = Probe(add_gradient, self.per_token, root)
                 begin += parts
         return batch
 
-    def stop(self) -> None:
-        """Take the probes away."""
+    def remove_probes(self) -> None:
+        """Remove the probes from all gates."""
         for gate in itertools.chain.from_iterable(self._gates.values()):
             if gate is not None:
                 gate.probe = None
 
     def _tokens(self, sample: dict) -> list:
+        """Number of tokens without padding that each of STACKS reads; 0 unless ``per_token``."""
         if not self.per_token:
             return [0 for _ in STACKS]
-        given = sample["net_input"]
-        read = {"encoder": given["src_tokens"], "decoder": given.get("prev_output_tokens", given["src_tokens"])}
+        net_input = sample["net_input"]
+        source = net_input["src_tokens"]
+        read = {"encoder": source, "decoder": net_input.get("prev_output_tokens", source)}
         return [read[stack].ne(self._padding[stack]).sum() if stack in self._padding else 0 for stack in STACKS]
 
 
-def rows_of(sample: dict) -> int:
-    """Number of examples in *sample*, a batch of fairseq's.
+def num_examples(sample: dict) -> int:
+    """Number of examples in *sample*, a fairseq batch.
 
     Raises:
         LayerdropError: a sample without ``src_tokens``.

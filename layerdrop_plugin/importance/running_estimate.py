@@ -1,4 +1,4 @@
-"""The estimate that a training run keeps beside it, and the file that it writes now and then."""
+"""Importance scores estimated during a training run, and written to a file at intervals."""
 
 import logging
 from collections.abc import Callable
@@ -7,94 +7,107 @@ from pathlib import Path
 
 import torch
 from fairseq.distributed import utils as distributed
+from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from ..pruning.scores import Importance
 from .methods import METHODS
-from .recorder import Recorder, Sums
+from .recorder import GradientSums, Recorder
 
 logger = logging.getLogger(__name__)
-STATE = "head_importance"  # what a checkpoint calls the estimate
+STATE = "head_importance"  # key in a checkpoint
 
 
-def keep_in_checkpoints(estimate: "RunningEstimate", task) -> None:
-    """Let *estimate* travel in the checkpoints of a run of *task*, by the hooks that fairseq offers to tasks.
+def keep_in_checkpoints(estimate: "RunningEstimate", task: FairseqTask) -> None:
+    """Save *estimate* in the checkpoints of a run of *task*, and restore it, with fairseq's hooks for tasks.
 
-    fairseq calls ``set_checkpoint_dict`` where the run goes on at its place in the data, and only there.
+    fairseq calls ``set_checkpoint_dict`` only if the run resumes at its position in the data.
     """
     name = type(task).__name__
-    others, take_others = getattr(task, "get_checkpoint_dict", dict), getattr(task, "set_checkpoint_dict", None)
+    get_others, set_others = getattr(task, "get_checkpoint_dict", dict), getattr(task, "set_checkpoint_dict", None)
 
     def get_checkpoint_dict() -> dict:
-        kept, state = others(), estimate.state_dict()
-        return kept | {name: kept.get(name, {}) | {STATE: state}} if state else kept
+        saved, state = get_others(), estimate.state_dict()
+        return saved | {name: saved.get(name, {}) | {STATE: state}} if state else saved
 
-    def set_checkpoint_dict(kept: dict) -> None:
-        if estimate.resumes and STATE in kept:
-            estimate.load_state_dict(kept[STATE])
-        if take_others is not None:
-            take_others({key: value for key, value in kept.items() if key != STATE})
+    def set_checkpoint_dict(saved: dict) -> None:
+        if estimate.resumes and STATE in saved:
+            estimate.load_state_dict(saved[STATE])
+        if set_others is not None:
+            set_others({key: value for key, value in saved.items() if key != STATE})
 
     task.get_checkpoint_dict, task.set_checkpoint_dict = get_checkpoint_dict, set_checkpoint_dict
 
 
 class RunningEstimate:
-    """Sums over the updates of a run, over all workers; the master writes the file.
+    """Sums of gradients over the updates of a run and over all workers; the master writes the file.
 
-    Fairseq may throw an update away: where loss scaling overflows, or memory runs out. What its batches gave is kept
-    apart until the update has succeeded. The sums travel in the run's checkpoints (see :func:`keep_in_checkpoints`), so
-    that an interrupted run goes on with those of the updates that it does not repeat.
+    fairseq discards an update if loss scaling overflows or memory runs out. The sums of an update's batches are
+    therefore kept apart until the update has succeeded. The sums are saved in the run's checkpoints (see
+    :func:`keep_in_checkpoints`), so that a resumed run continues them.
 
     Args:
-        file: where to, None on workers other than the master.
-        interval: updates from one writing to the next, at least; and at least a tenth more than at the one before, as
-            a large model's file takes a while and a long run's estimate hardly moves.
+        file: JSON file to write; None on workers other than the master.
+        interval: least number of updates between two writes. The number of updates also grows by a tenth at least
+            from write to write, because writing takes long for large models and the estimate of a long run hardly
+            changes.
         method: one of ``methods.GRADIENTS``.
         per: ``example`` or ``token``.
-        model, data, signature: as :class:`Importance` has them.
-        resumes: whether the run goes on from a checkpoint, and with its sums.
+        model, data, signature: as in :class:`Importance`.
+        resumes: whether the run resumes from a checkpoint and continues its sums.
 
     Attributes:
-        updates: those whose sums these are.
-        since_update: updates that the model had had before the first of them.
+        updates: number of updates in the sums.
+        since_update: number of updates that the model had had before the first of them.
+        counted: whether the latest batch's gradients were finite; a boolean tensor after the first batch.
     """
 
     def __init__(
-        self, *, file: Path | None, interval: int, method: str, per: str, model, data, signature: dict, resumes=False
+        self,
+        *,
+        file: Path | None,
+        interval: int,
+        method: str,
+        per: str,
+        model: str | None,
+        data: str | None,
+        signature: dict,
+        resumes: bool = False,
     ):
         self.file, self.interval, self.method, self.per = file, interval, method, per
         self.described = {"model": model, "data": data, "signature": signature}
-        self.sums: Sums | None = None
-        self.updates = self.since_update = self._written = 0  # the last: when the file was written last
+        self.sums: GradientSums | None = None
+        self.updates = self.since_update = 0
+        self._written = 0  # number of updates in the file
         self.resumes = resumes
-        self._anew = "the checkpoint has no sums of importance" if resumes else None  # why they begin at zero
-        self.counted = True  # whether the latest batch's gradients were finite; a tensor once there is one
-        self._update: Tensor | None = None
-        if file is not None:  # fairseq-train has no hook at its end; this one works in spawned workers, too
-            self.at_exit = Finalize(None, self._end, exitpriority=10)
+        self._restart_reason = "the checkpoint has no sums of importance" if resumes else None  # if the sums start at 0
+        self.counted: bool | Tensor = True
+        self._update: Tensor | None = None  # sums of the update that has not succeeded yet
+        if file is not None:  # fairseq-train has no hook at its end; unlike atexit, Finalize runs in spawned workers
+            self.at_exit = Finalize(None, self._write_at_exit, exitpriority=10)
 
-    def begin(self, recorder: Recorder, device: torch.device) -> Callable[[Tensor], None]:
-        """A batch of an update begins; give the function that its sums are to be told to."""
+    def start_batch(self, recorder: Recorder, device: torch.device) -> Callable[[Tensor], None]:
+        """Start a batch of an update; returns the callback for :meth:`Recorder.start_batch`."""
         if self.sums is not None and self.sums.sizes != recorder.sizes:
-            self.sums, self._anew = None, "the checkpoint's sums of importance are of other parts"
+            self.sums, self._restart_reason = None, "the checkpoint's sums of importance are of other parts"
         if self.sums is None:
-            self.sums, self.updates, self.since_update, self._written = recorder.sums(), 0, recorder.update, 0
-            if self._anew and self.file is not None:
-                logger.warning(f"{self._anew}: the estimate begins anew after {recorder.update} updates")
+            self.sums, self.updates, self.since_update, self._written = recorder.sums(), 0, recorder.num_updates, 0
+            if self._restart_reason and self.file is not None:
+                logger.warning(f"{self._restart_reason}: the estimate begins anew after {recorder.num_updates} updates")
         if self._update is None:
             self._update = torch.zeros(self.sums.length, dtype=torch.float64, device=device)
-        return self._take
+        return self._add_batch
 
-    def _take(self, values: Tensor) -> None:
+    def _add_batch(self, values: Tensor) -> None:
         self.counted = values[0] > 0
         self._update += values
 
-    def forget(self) -> None:
-        """What is left of the latest update was thrown away."""
+    def discard_update(self) -> None:
+        """Discard the sums of an update that has not succeeded."""
         self._update = None
 
     def add_update(self) -> None:
-        """The update has succeeded: add what all workers have of it. Does nothing after a validation."""
+        """Add the sums of a successful update, over all workers. Does nothing after a validation."""
         if self._update is None:
             return
         if distributed.get_data_parallel_world_size() > 1:
@@ -107,40 +120,40 @@ class RunningEstimate:
             self.write()
 
     def write(self) -> None:
-        """Write the file, if there is anything to write."""
+        """Write the file, on the master, if there are any examples."""
         if self.file is None or self.sums is None or self.sums.examples == 0:
             return
         scores, errors = METHODS[self.method](None, self.sums)
-        found = {"examples": self.sums.examples, "loss": self.sums.loss, "per": self.per, "method": self.method}
+        estimated = {"examples": self.sums.examples, "loss": self.sums.loss, "per": self.per, "method": self.method}
         signature = self.described["signature"] | {"updates": self.updates, "since_update": self.since_update}
-        Importance.of(scores, errors, **found, **self.described | {"signature": signature}).save(self.file)
+        Importance.of(scores, errors, **estimated, **self.described | {"signature": signature}).save(self.file)
 
     def state_dict(self) -> dict:
-        """What a checkpoint keeps of it: plain containers and tensors; empty before the first update."""
+        """State for a checkpoint: plain containers and tensors; empty before the first update."""
         if self.sums is None:
             return {}
         counts = {"updates": self.updates, "since_update": self.since_update, "model": self.described["model"]}
-        return counts | {"sums": self.sums.state_dict(), "of": self._of()}
+        return counts | {"sums": self.sums.state_dict(), "of": self._identity()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with what a checkpoint kept, unless that is an estimate of something else."""
-        of, mine = state["of"], self._of()
-        other = next((name for name in mine if of.get(name) != mine[name]), None)
+        """Continue the sums of a checkpoint, unless their data, criterion or unit are others than this run's."""
+        saved, current = state["of"], self._identity()
+        other = next((name for name in current if saved.get(name) != current[name]), None)
         if other:
-            self._anew = f"the checkpoint's sums of importance are of another {other}"
+            self._restart_reason = f"the checkpoint's sums of importance are of another {other}"
             return
-        self.sums = Sums.from_state_dict(state["sums"])
+        self.sums = GradientSums.from_state_dict(state["sums"])
         self.updates, self.since_update = state["updates"], state["since_update"]
         self._written = self.updates
-        self.described["model"] = state["model"]  # in half precision a checkpoint's weights are not quite the same
+        self.described["model"] = state["model"]  # half-precision weights change slightly when saved
 
-    def _of(self) -> dict:
-        """What only sums of the same can be added to."""
-        signature, kind = self.described["signature"], "estimate" if self.described["model"] else "training"
-        named = {"criterion": signature["criterion"], "split": signature["split"], "data": self.described["data"]}
-        return named | {"unit": self.per, "kind of run": kind}
+    def _identity(self) -> dict:
+        """Settings that must be equal for sums to be added."""
+        signature, run = self.described["signature"], "estimate" if self.described["model"] else "training"
+        identity = {"criterion": signature["criterion"], "split": signature["split"], "data": self.described["data"]}
+        return identity | {"unit": self.per, "kind of run": run}
 
-    def _end(self) -> None:
+    def _write_at_exit(self) -> None:
         self.write()
         if self.sums is None or self.sums.examples == 0:
             logger.warning(f"no batch gave finite gradients: {self.file} was not written")

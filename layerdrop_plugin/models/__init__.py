@@ -1,3 +1,3 @@
-"""What a user names with ``--arch``."""
+"""Architectures, as named with ``--arch``; importing this package registers them."""
 
 from . import roberta, transformer, transformer_lm  # noqa: F401

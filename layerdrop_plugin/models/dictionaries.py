@@ -1,26 +1,30 @@
-"""Fingerprints of the dictionaries that a model was trained with, kept in its configuration and checked at each use."""
+"""Fingerprints of the dictionaries that a model was trained with, saved in its configuration and checked on loading."""
 
 import hashlib
+from argparse import Namespace
+from collections.abc import Iterable
 
 from fairseq.data import Dictionary
+from fairseq.tasks import FairseqTask
 from fairseq.utils import safe_getattr
+from omegaconf import DictConfig
 
 from ..errors import LayerdropError
 
-# Option that holds a fingerprint -> the task's dictionary.
+# Option that holds a fingerprint -> attribute of the task that is the dictionary.
 FINGERPRINTS = {"dictionary_sha256": "source_dictionary", "target_dictionary_sha256": "target_dictionary"}
 
 
-def dictionary_sha256(dictionary) -> str:
-    """A fingerprint of a fairseq dictionary: its symbols in order."""
+def dictionary_sha256(dictionary: Dictionary) -> str:
+    """SHA-256 of the symbols of *dictionary*, in their order."""
     return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
 
 
-def check_dictionaries(args, task) -> None:
-    """Refuse a model whose configuration *args* names other dictionaries than those of *task*.
+def check_dictionaries(args: Namespace | DictConfig, task: FairseqTask) -> None:
+    """Check that the fingerprints in a model's configuration *args* are those of the dictionaries of *task*.
 
     Raises:
-        LayerdropError: the symbols, or their order, differ.
+        LayerdropError: the symbols or their order differ.
     """
     for option, name in FINGERPRINTS.items():
         expected, dictionary = safe_getattr(args, option), getattr(task, name, None)
@@ -32,8 +36,10 @@ def check_dictionaries(args, task) -> None:
             )
 
 
-def remember_dictionaries(args, task, options=tuple(FINGERPRINTS)) -> None:
-    """Note in *args* the fingerprints of the dictionaries of *task* (checked by ``patch_dictionary_check``)."""
+def remember_dictionaries(
+    args: Namespace | DictConfig, task: FairseqTask, options: Iterable[str] = tuple(FINGERPRINTS)
+) -> None:
+    """Store in *args* the fingerprints of the dictionaries of *task*, which ``patch_dictionary_check`` has checked."""
     for option in options:
         dictionary = getattr(task, FINGERPRINTS[option], None)
         if isinstance(dictionary, Dictionary):

@@ -1,4 +1,11 @@
-"""fairseq's own ``--encoder-layers-to-keep`` and ``--decoder-layers-to-keep``, in training, resuming and overrides."""
+"""fairseq's ``--encoder-layers-to-keep`` and ``--decoder-layers-to-keep``, for training, resuming and overrides."""
+
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor
 
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
@@ -7,14 +14,14 @@ from ..pruning.plan import Plan, StackPlan
 from ..pruning.weights import layers_of, prune_weights
 
 
-def parse_layers_to_keep(text, layers: int, stack: str) -> tuple[int, ...]:
-    """The layers named by fairseq's ``--STACK-layers-to-keep``, ascending, checked against a stack of *layers* layers.
+def parse_layers_to_keep(text: str | Iterable[int] | None, layers: int, stack: str) -> tuple[int, ...]:
+    """Parse fairseq's ``--STACK-layers-to-keep`` for a stack of *layers* layers; returns the layers, ascending.
 
     Args:
-        text: ``0,2,4``, or the list that fairseq's Transformer options make of it; empty or None for all.
+        text: ``0,2,4``, or a list of numbers, as fairseq's Transformer configuration has it; empty or None for all.
 
     Raises:
-        LayerdropError: not a comma-separated list of different layers, or one that the stack does not have.
+        LayerdropError: not a comma-separated list of different layers of the stack.
     """
     if text and not isinstance(text, str):
         text = ",".join(map(str, text))
@@ -34,19 +41,22 @@ def parse_layers_to_keep(text, layers: int, stack: str) -> tuple[int, ...]:
 
 
 class LayersToKeep(Scriptable):
-    """Mixed into a model: prunes by fairseq's options what has not been pruned yet, each stack on its own.
+    """Mixin for a model: prunes weights on loading by fairseq's options, each stack separately, and only once.
 
-    fairseq itself prunes a second time when a run resumes, and prunes away a stack that its options do not name.
+    fairseq itself prunes again when a run resumes, and removes all layers of a stack that its options do not name.
     """
 
-    layers_to_keep: dict[str, tuple[int, ...]] = {}  # stack -> layers, while the pruning is still to be done
+    layers_to_keep: dict[str, tuple[int, ...]] = {}  # stack -> layers to keep of the weights to load
     __jit_ignored_attributes__ = ["layers_to_keep"]
 
     @staticmethod
-    def take_layers_to_keep(args, stacks) -> dict[str, tuple[int, ...]]:
-        """Take fairseq's options out of *args*, whose numbers of layers become the child's.
+    def take_layers_to_keep(args: Namespace | DictConfig, stacks: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """Remove fairseq's options from *args* and set its sizes to those of the pruned model.
 
-        What is saved is then the model's own shape: nobody has to prune it a second time.
+        The saved configuration is then that of the pruned model: it is not pruned again on loading.
+
+        Returns:
+            the layers to keep of each stack that is pruned.
         """
         kept = {}
         for stack in stacks:
@@ -59,22 +69,28 @@ class LayersToKeep(Scriptable):
                 kept[stack] = layers
         return kept
 
-    def load_state_dict(self, state_dict, strict=True, model_cfg=None, args=None):
-        """As fairseq's, pruning what the options name and *state_dict* still has.
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        strict: bool = True,
+        model_cfg: DictConfig | None = None,
+        args: Namespace | None = None,
+    ) -> Any:
+        """As fairseq's, after removing the layers of *state_dict* that the options do not keep.
 
         Raises:
             LayerdropError: a layer to keep that *state_dict* does not have.
         """
         self.upgrade_state_dict(state_dict)
-        mine = [name for name, _ in self.named_parameters()]
+        own = [name for name, _ in self.named_parameters()]
         plans = {}
         for stack, kept in self.layers_to_keep.items():
-            # Layers that have weights: one whose sublayers are all absent has none. Where both have them in the same
-            # places, the weights are the child's already, or pruning would give back the same.
-            wanted, found = layers_of(mine, stack), layers_of(state_dict, stack)
-            if wanted == found:
+            # Numbers of the layers with weights (a layer whose sublayers are all absent has none). If they are equal,
+            # the weights are already pruned, or pruning would not change them.
+            own_layers, loaded_layers = layers_of(own, stack), layers_of(state_dict, stack)
+            if own_layers == loaded_layers:
                 continue
-            missing = [kept[layer] for layer in sorted(wanted) if kept[layer] not in found]
+            missing = [kept[layer] for layer in sorted(own_layers) if kept[layer] not in loaded_layers]
             if missing:
                 raise LayerdropError(
                     f"--{stack}-layers-to-keep {','.join(map(str, kept))}: the weights that are loaded have no layer"
@@ -85,7 +101,7 @@ class LayersToKeep(Scriptable):
 
 
 def _keep_sizes(args, stack: str, layers: tuple[int, ...]) -> None:
-    """Leave in our options of sizes those of the *layers* that are kept."""
+    """Reduce the options of sizes in *args* to those of the kept *layers*."""
     for kind in kinds_of_stack(stack):
         option = f"{stack}_{kind.size_option}"
         sizes = str(getattr(args, option, None) or "").split(",")

@@ -1,5 +1,7 @@
 """``layerdrop_transformer_lm``: fairseq's Transformer language model with LayerDrop."""
 
+from argparse import ArgumentParser
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -11,7 +13,9 @@ from fairseq.models import (
     register_model_architecture,
 )
 from fairseq.models.transformer_lm import TransformerLanguageModel, TransformerLanguageModelConfig
+from fairseq.tasks import FairseqTask
 from omegaconf import II
+from torch import Tensor
 
 from ..modules.drop_rates import SCHEDULES
 from ..modules.structured_dropout import CHUNKS
@@ -20,6 +24,7 @@ from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import (
+    Args,
     changeable,
     check_layerdrop,
     chunks_help,
@@ -32,7 +37,7 @@ from .options import (
 
 @dataclass
 class LayerDropTransformerLanguageModelConfig(TransformerLanguageModelConfig):
-    """Options of ``--arch layerdrop_transformer_lm``: fairseq's and ours."""
+    """Options of ``--arch layerdrop_transformer_lm``: fairseq's and this plugin's."""
 
     decoder_layerdrop_schedule: ChoiceEnum(list(SCHEDULES)) = field(
         default=next(iter(SCHEDULES)),
@@ -56,21 +61,21 @@ class LayerDropTransformerLanguageModelConfig(TransformerLanguageModelConfig):
 
 @register_model("layerdrop_transformer_lm", dataclass=LayerDropTransformerLanguageModelConfig)
 class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
-    """Language model with LayerDrop (Fan et al. 2019). Stock ``transformer_lm`` checkpoints load here."""
+    """Language model with LayerDrop (Fan et al. 2019); stock ``transformer_lm`` checkpoints load here (law 2)."""
 
     @classmethod
-    def add_args(cls, parser):
-        """Add fairseq's options and ours."""
+    def add_args(cls, parser: ArgumentParser) -> None:
+        """Add fairseq's options and this plugin's."""
         super().add_args(parser)
         refine_layerdrop_arg(parser, "decoder")
 
     @classmethod
-    def build_model(cls, args, task):
+    def build_model(cls, args: Args, task: FairseqTask) -> "LayerDropTransformerLanguageModel":
         """Build the model that *args* describe.
 
         Raises:
-            LayerdropError: a drop rate, schedule or list of layers that cannot be, or another dictionary than the one
-                that the model was trained with.
+            LayerdropError: an invalid drop rate, schedule or list of layers, or another dictionary than the one that
+                the model was trained with.
         """
         with changeable(args):
             refuse_base_layers(args)
@@ -82,15 +87,16 @@ class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
         model.layers_to_keep = layers_to_keep
         return model
 
-    def forward(self, src_tokens, **kwargs):
-        """As fairseq's: *src_tokens* (batch, length) -> logits or features (batch, length, ...) and extras.
+    def forward(self, src_tokens: Tensor, **kwargs) -> tuple[Tensor, dict]:
+        """As fairseq's: map *src_tokens* (batch, length) to logits or features (batch, length, ...) and extras.
 
-        A batch without rare words leaves the adaptive tables of rare words idle: they are tied in.
+        A batch without rare words does not use the adaptive tables of rare words: they get zero gradients (law 5).
         """
         x, extra = super().forward(src_tokens, **kwargs)
         return with_zero_gradients(x, self._rare_words() if self.training else []), extra
 
     def _rare_words(self):
+        """Parameters of the adaptive softmax's tails and of the adaptive embeddings beyond the first."""
         tables = []
         if self.decoder.adaptive_softmax is not None:
             tables.append(self.decoder.adaptive_softmax.tail)
@@ -99,8 +105,8 @@ class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
         return {id(p): p for table in tables for p in table.parameters()}.values()
 
 
-def _checked(preset):
-    """A stock *preset* that also checks our options, as soon as fairseq has read the command line."""
+def _checked(preset: Callable[[Args], None]) -> Callable[[Args], None]:
+    """A stock architecture function that also checks this plugin's options (see :func:`check_layerdrop`)."""
 
     def architecture(args):
         preset(args)

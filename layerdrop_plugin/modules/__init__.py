@@ -1,1 +1,1 @@
-"""What the models are made of."""
+"""Modules that the models are built from: layers, attention, gates, structured dropout."""

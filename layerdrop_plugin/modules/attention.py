@@ -1,7 +1,7 @@
-"""Multi-head attention of which any heads can be gated or absent, on torch's scaled_dot_product_attention.
+"""Multi-head attention whose heads can be gated or removed, on torch's scaled_dot_product_attention.
 
 Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 2: with a gate ξ_h on each head,
-the output is Σ_h ξ_h (head h's columns of the output projection) Att_h(x), plus the output projection's bias.
+the output is Σ_h ξ_h W_h Att_h(x) + b, where W_h are the columns of the output projection that read head h.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from .zero_gradients import with_zero_gradients
 
 
 class AttentionWithoutHeads(Scriptable, nn.Module):
-    """What is left when every head is gone: the output projection's bias, whatever is attended to.
+    """Attention without heads: its output is the output projection's bias, for any input.
 
-    Its only weight is ``out_proj.bias``.
+    Its only parameter is ``out_proj.bias``.
     """
 
     num_heads = 0
-    __jit_ignored_attributes__ = ["gate"]  # or tracing would compile them
+    __jit_ignored_attributes__ = ["gate"]  # not compiled by torch.jit.trace
 
     def __init__(self, embed_dim: int, head_dim: int):
         super().__init__()
@@ -34,8 +34,10 @@ class AttentionWithoutHeads(Scriptable, nn.Module):
         self.out_proj = OnlyBias(embed_dim)
         self.gate = Gate(0, HEADS)
 
-    def forward(self, query: Tensor, key: Tensor | None = None, value=None, **_unused) -> tuple[Tensor, None]:
-        """*query* (target length, batch, width) -> the bias at every place, and no attention weights."""
+    def forward(
+        self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None, **_unused
+    ) -> tuple[Tensor, None]:
+        """*query* (target length, batch, width) -> the bias at every position (same shape), and None as weights."""
         inputs = [x for x in (query, key) if x is not None and self.training]
         return with_zero_gradients(self.out_proj.bias.expand_as(query), inputs), None
 
@@ -44,14 +46,14 @@ class AttentionWithoutHeads(Scriptable, nn.Module):
         refuse_to_script("attention without heads")
 
     def set_beam_size(self, beam_size: int) -> None:
-        """As fairseq's attention; there is nothing to share."""
+        """fairseq's hook before beam search; does nothing, as there are no keys to share."""
 
     def _get_input_buffer(self, incremental_state) -> dict:
         return {}
 
 
 class OnlyBias(Scriptable, nn.Module):
-    """A linear layer without inputs: its bias."""
+    """Parameters of a linear layer without input features: its bias."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -65,9 +67,9 @@ class OnlyBias(Scriptable, nn.Module):
 class PrunableAttention(Scriptable, MultiheadAttention):
     """fairseq's attention with ``num_heads`` heads of width ``head_dim``, whose product need not be ``embed_dim``.
 
-    Same weights (by head), state-dict keys, arguments, incremental state and outputs as fairseq's. Attention weights
-    are computed only where somebody asks for them. A row without any visible key gives zeros, where fairseq's gives
-    NaN. Made from fairseq's by :func:`prunable`.
+    Weights, state-dict keys, arguments, incremental state and outputs are fairseq's (law 2, nothing dropped). Attention
+    weights are computed only with ``need_weights`` or ``need_head_weights``. A query whose keys are all masked gives
+    zeros, where fairseq's gives NaN. Instances are made from fairseq's by :func:`prunable`.
     """
 
     gate: Gate
@@ -86,17 +88,21 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         before_softmax: bool = False,
         need_head_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """fairseq's arguments: *query* (target length, batch, width), *key* and *value* (source length, batch, ...).
+        """Attend with fairseq's arguments.
+
+        Args:
+            query: (target length, batch, width).
+            key, value: (source length, batch, their width).
 
         Returns:
-            the output, as *query*, and attention weights (batch, target length, source length), with
-            ``need_head_weights`` (heads, batch, target length, source length), or None if not asked for. With
+            the output (target length, batch, width), and attention weights (batch, target length, source length), with
+            ``need_head_weights`` (heads, batch, target length, source length), or None if not requested. With
             ``before_softmax`` the scores (batch x heads, target length, source length) and the values
             (batch x heads, source length, head's width) instead.
         """
         q, k, v, padding = self._project(query, key, value, key_padding_mask, incremental_state, static_kv)
         beams = q.size(0) // k.size(0)
-        if beams > 1:  # hypotheses of a sentence share its keys: they are further queries of one batch row
+        if beams > 1:  # a sentence's hypotheses share its keys: treat them as further queries of one batch row
             q = q.reshape(k.size(0), beams, *q.shape[1:]).transpose(1, 2).flatten(2, 3)
             attn_mask = None if attn_mask is None else attn_mask.repeat(beams, 1)
         mask = _visible(padding, attn_mask, q)
@@ -106,7 +112,7 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         if need_weights or need_head_weights:
             weights = _softmax(_scores(q, k, mask, self.scaling))
             x = torch.matmul(self.dropout_module(weights.to(q)), v)
-            weights = self._asked(_by_row(weights, beams), need_head_weights)
+            weights = self._returned_weights(_by_row(weights, beams), need_head_weights)
         else:
             drops = self.training or self.dropout_module.apply_during_inference
             dropout = self.dropout_module.p if drops else 0.0
@@ -115,22 +121,25 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         return batch_first(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
 
     def stock_attributes(self) -> dict:
-        """fairseq's attention can have fewer heads, which it then calls another ``embed_dim``."""
+        """As :meth:`Scriptable.stock_attributes`: fairseq's attention needs ``embed_dim`` = heads x head's width."""
         if self.gate.value is not None:
             refuse_to_script("gates")
         width = self.num_heads * self.head_dim
         return {"beam_size": 1, "embed_dim": width, "skip_embed_dim_check": width != self.embed_dim}
 
     def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
-        """*x* (length, batch, width) by each of *projections*, as (batch, heads, length, head's width)."""
-        parts, together = (self.num_heads, self.head_dim), packed_linear(*projections)
-        if together is None:
+        """Apply each of *projections* to *x* (length, batch, width): tensors (batch, heads, length, head's width)."""
+        parts, packed = (self.num_heads, self.head_dim), packed_linear(*projections)
+        if packed is None:
             projected = (batch_first(projection, x) for projection in projections)
             return [x.unflatten(2, parts).permute(1, 2, 0, 3) for x in projected]
-        return batch_first(together, x).unflatten(2, (-1, *parts)).permute(2, 1, 3, 0, 4).unbind()
+        return batch_first(packed, x).unflatten(2, (-1, *parts)).permute(2, 1, 3, 0, 4).unbind()
 
     def _project(self, query, key, value, padding, incremental_state, static_kv):
-        """Queries, keys and values (batch, heads, length, head's width), earlier steps' included, the keys' padding."""
+        """Queries, keys and values (batch, heads, length, head's width), and the keys' padding mask.
+
+        With *incremental_state*, keys and values include those of earlier steps.
+        """
         saved = None if incremental_state is None else self._get_input_buffer(incremental_state)
         before = saved.get("prev_key") if saved is not None else None
         if static_kv and before is not None:
@@ -138,7 +147,7 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         if self.self_attention:
             q, k, v = self._heads(query, self.q_proj, self.k_proj, self.v_proj)
         elif self.encoder_decoder_attention:
-            if self.beam_size > 1 and query.size(1) == key.size(1):  # fairseq's own beam: a copy for each hypothesis
+            if self.beam_size > 1 and query.size(1) == key.size(1):  # repeated for each hypothesis
                 key = key[:, :: self.beam_size]
                 padding = None if padding is None else padding[:: self.beam_size]
             q, k, v = *self._heads(query, self.q_proj), *self._heads(key, self.k_proj, self.v_proj)
@@ -157,18 +166,18 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         return q, k, v, padding
 
     def pack(self) -> None:
-        """Move weights of projections of one input to where one product serves all of them."""
+        """Make the weights of the projections that read the same input contiguous (see :func:`packed_linear`)."""
         one_input = [p for p in (self.q_proj, self.k_proj, self.v_proj) if p.in_features == self.v_proj.in_features]
         pack(*one_input)
 
     def _apply(self, *args, **kwargs):
-        """As ``nn.Module``'s, which moves every weight on its own: to a device, to another precision."""
+        """As ``nn.Module._apply``, which moves each weight separately (device, precision): pack them again."""
         result = super()._apply(*args, **kwargs)
         self.pack()
         return result
 
-    def _asked(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
-        """Weights (batch, heads, ...) as the caller wants them, of the heads that the gate lets through."""
+    def _returned_weights(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
+        """Weights (batch, heads, ...) of the heads that the gate keeps: by head, or their mean; None without heads."""
         kept = self.gate.kept()
         if kept is not None:
             weights = weights[:, list(kept)]
@@ -178,13 +187,13 @@ class PrunableAttention(Scriptable, MultiheadAttention):
 
 
 def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
-    """fairseq's *attention* as one of ours with its first *heads* heads (default: all), its weights staying in place.
+    """Convert fairseq's *attention* in place to a :class:`PrunableAttention` with *heads* heads (default: all).
 
-    What cannot be pruned is given back as it is: attention with learned biases among its keys, an extra zero key,
-    quantisation noise or xformers.
+    With all heads the weights are kept; with fewer they are new. Attention that cannot be pruned is returned unchanged:
+    with ``bias_k``, ``add_zero_attn``, quantisation noise or xformers.
 
     Raises:
-        LayerdropError: *heads* are fewer than those of an attention that cannot be pruned.
+        LayerdropError: fewer heads are asked of an attention that cannot be pruned.
     """
     heads = attention.num_heads if heads is None else heads
     if not can_be_pruned(attention):
@@ -208,14 +217,14 @@ def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
 
 
 def can_be_pruned(attention: nn.Module) -> bool:
-    """Whether ours can take the place of *attention*."""
+    """Whether a :class:`PrunableAttention` computes the same as *attention*."""
     if type(attention) is not MultiheadAttention or attention.use_xformers or attention.add_zero_attn:
         return False
     return attention.bias_k is None and not attention.k_proj._forward_pre_hooks  # quant_noise is such a hook
 
 
 def _visible(padding: Tensor | None, attn_mask: Tensor | None, q: Tensor) -> Tensor | None:
-    """What SDPA takes: True where a key may be seen (batch, 1, 1, source), or numbers to add (..., target, source)."""
+    """SDPA's mask: True at visible keys (batch, 1, 1, source), or numbers to add to scores (..., target, source)."""
     if padding is not None:
         padding = padding.to(torch.bool)[:, None, None, :]
     if attn_mask is None:
@@ -232,7 +241,7 @@ def _scores(q: Tensor, k: Tensor, mask: Tensor | None, scaling: float) -> Tensor
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Weights in single precision (or better), zeros in a row that sees no key; its gradient has no NaN either."""
+    """Attention weights in at least single precision; zeros, with finite gradients, where all keys are masked."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     hidden = scores.eq(float("-inf"))
     weights = F.softmax(scores.masked_fill(hidden, torch.finfo(scores.dtype).min), dim=-1)

@@ -1,4 +1,4 @@
-"""fairseq's layers speak (length, batch, width); its stacks pass them views of memory in (batch, length, width)."""
+"""fairseq's stacks pass tensors of shape (length, batch, width) that are contiguous as (batch, length, width)."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def batch_first(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``module(x)`` for a *module* that works on the last axis alone, of *x* (length, batch, width), without a copy.
+    """``module(x)`` without a copy, for a *module* that works on the last axis of *x* (length, batch, width) only.
 
-    The result lies in memory as *x* does, so that no layer of a stack has to transpose anything.
+    The result has the memory order of *x*, so that the layers of a stack copy nothing to change it.
     """
     if x.is_contiguous():
         return module(x)

@@ -10,8 +10,8 @@ from ..errors import LayerdropError
 RATES = ("headdrop", "ffndrop", "sublayerdrop")  # options of structured dropout, behind the stack's name
 
 
-def drop_rate(value, name: str = "--encoder-layerdrop") -> float:
-    """*value* as a drop rate in [0, 1).
+def drop_rate(value: str | float, name: str = "--encoder-layerdrop") -> float:
+    """Check that *value* is a drop rate in [0, 1), given by the option *name*; return it as a float.
 
     Raises:
         LayerdropError: it is not a number, or outside [0, 1).
@@ -41,10 +41,10 @@ SCHEDULES = {"constant": _constant, "linear": _linear, "exponential": _exponenti
 
 
 def layer_rates(rate: float, layers: int, schedule: str = "constant", name: str = "--encoder-layerdrop") -> list[float]:
-    """Drop rate of each of *layers* layers, whose mean is *rate* whatever the schedule.
+    """Drop rate p_d of each layer d of L = *layers*; their mean is p = *rate* for every *schedule*.
 
-    ``constant`` is p for every layer, ``linear`` p_d = 2p(d+1)/(L+1), ``exponential`` grows as
-    exp(d ln2 / (L-1)) - 1, so that the first layer is never dropped.
+    ``constant``: p_d = p; ``linear``: p_d = 2p(d+1)/(L+1); ``exponential``: p_d proportional to exp(d ln2 / (L-1)) - 1,
+    with which the first layer is never dropped.
 
     Raises:
         LayerdropError: unknown schedule, *rate* outside [0, 1), or a layer's rate would reach 1.
@@ -63,5 +63,5 @@ def layer_rates(rate: float, layers: int, schedule: str = "constant", name: str 
 
 
 def warmup_factor(num_updates: int, warmup_updates: int) -> float:
-    """What the rates are multiplied with: rises from 0 to 1 over the first *warmup_updates* updates."""
+    """Factor of the drop rates after *num_updates* updates: rises linearly from 0 to 1 over *warmup_updates*."""
     return 1.0 if warmup_updates <= 0 else min(1.0, num_updates / warmup_updates)

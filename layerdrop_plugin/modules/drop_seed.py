@@ -1,4 +1,4 @@
-"""Random numbers of structured dropout: functions of where in training they are drawn, and of nothing else."""
+"""Random numbers of structured dropout, independent of any other use of random numbers (law 4, draws)."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from ..anatomy import KINDS, LAYERS, STACKS
 
-# Stacks and structures draw independently: their places in these rows are part of the seed and must not move.
+# A stack's and a structure's index in STACKS and STRUCTURES is part of the seed: it must not change.
 STRUCTURES = (LAYERS, *KINDS, "sublayers")
 
 
 @dataclass(frozen=True)
-class Draw:
-    """A training forward of one stack: every worker draws the same in it, and a resumed run what it would have drawn.
+class DropSeed:
+    """Seed of the structured dropout in one training forward of one stack; the same on every worker.
 
     Attributes:
         seed: fairseq's ``--seed``.
-        update: number of the update.
-        micro_batch: training forwards since the update's number changed.
+        update: number of updates done before this forward.
+        micro_batch: number of training forwards since the update number changed.
         stack: ``encoder`` or ``decoder``.
     """
 
@@ -27,8 +27,8 @@ class Draw:
     stack: str
 
     def uniform(self, structure: str, *shape: int) -> np.ndarray:
-        """Numbers in [0, 1) of *shape* that decide about a kind of structure, one of STRUCTURES."""
+        """Uniform random numbers in [0, 1), of *shape*, for a kind of structure: one of STRUCTURES."""
         entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS.index(self.stack)]
-        if structure != LAYERS:  # whose draws need no further number
+        if structure != LAYERS:  # the seed without a structure's index is that of layers
             entropy.append(STRUCTURES.index(structure))
         return np.random.default_rng(np.random.SeedSequence(entropy)).random(shape)

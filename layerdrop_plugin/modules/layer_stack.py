@@ -1,40 +1,48 @@
-"""A stack of layers of which each training forward leaves some out (LayerDrop), and a gate may leave out others."""
+"""A stack of layers, of which LayerDrop skips some in each training forward and a plan's gates skip others.
+
+Source: Fan, Grave, Joulin 2019, "Reducing Transformer Depth on Demand with Structured Dropout", section 3.
+"""
 
 import contextlib
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 
+from omegaconf import DictConfig
 from torch import nn
 
 from ..errors import LayerdropError
 from .convert import prunable_layer
 from .drop_rates import layer_rates, warmup_factor
-from .drop_seed import Draw
+from .drop_seed import DropSeed
 from .layer_sizes import layer_sizes
 from .scriptable import Scriptable, refuse_to_script
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
 
 
-def draw_kept(draw: Draw, rates: Sequence[float]) -> tuple[int, ...]:
-    """Layers that a training forward keeps, ascending: layer d is dropped with probability ``rates[d]``."""
-    uniform = draw.uniform("layers", len(rates))
+def draw_kept(drop_seed: DropSeed, rates: Sequence[float]) -> tuple[int, ...]:
+    """Draw the layers that a training forward keeps, ascending; layer d is dropped with probability ``rates[d]``."""
+    uniform = drop_seed.uniform("layers", len(rates))
     return tuple(depth for depth, rate in enumerate(rates) if uniform[depth] >= rate)
 
 
 class LayerStack(Scriptable, nn.ModuleList):
-    """An ``nn.ModuleList`` (same state-dict keys) whose iteration, within :meth:`forward_pass`, skips layers.
+    """An ``nn.ModuleList`` (same state-dict keys) whose iteration yields only the kept layers in :meth:`forward_pass`.
 
-    Outside :meth:`forward_pass` it iterates over all layers, as fairseq does when it looks after modules.
+    Outside :meth:`forward_pass` it iterates over all layers, because fairseq also iterates to configure modules.
 
     Args:
-        layers: the layers, first to last.
-        rates: drop rate of each, in [0, 1); layers beyond the last rate are never dropped.
+        layers: in the order in which they run.
+        rates: drop rate of each layer, in [0, 1); layers without a rate are never dropped.
         seed: fairseq's ``--seed``.
         stack: ``encoder`` or ``decoder``.
-        warmup_updates: updates over which the rates rise from 0.
+        warmup_updates: number of updates over which the rates rise from 0.
+
+    Attributes:
+        active_layers: layers that a plan's gates keep, or None for all; set by ``pruning.gates``.
     """
 
-    __jit_ignored_attributes__ = ["gate", "structured_dropout"]  # or tracing would compile them
+    __jit_ignored_attributes__ = ["active_layers", "structured_dropout"]  # not compiled by torch.jit.trace
 
     def __init__(
         self,
@@ -50,18 +58,17 @@ class LayerStack(Scriptable, nn.ModuleList):
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
         self.structured_dropout: StructuredDropout | None = None
         self.num_updates, self.micro_batch = 0, 0
-        self.active_layers: tuple[int, ...] | None = None  # set by pruning.gates: the layers that contribute at all
-        self._kept: tuple[int, ...] | None = None  # within forward_pass: the layers that run in it
+        self.active_layers: tuple[int, ...] | None = None
+        self._kept: tuple[int, ...] | None = None  # the layers that run, within forward_pass
 
     @classmethod
-    def of(cls, layers: nn.ModuleList, args, stack: str) -> "LayerStack":
-        """The stack of fairseq's *layers*, each made one of ours, sized and dropped as the options in *args* say.
+    def from_args(cls, layers: nn.ModuleList, args: Namespace | DictConfig, stack: str) -> "LayerStack":
+        """Build the stack from fairseq's *layers*, converted in place to the sizes and drop rates in *args*.
 
         Raises:
-            LayerdropError: a drop rate, schedule or size of a layer that cannot be, or a rate that finds nothing to
-                drop.
+            LayerdropError: an invalid drop rate, schedule or layer size, or a rate with nothing to drop.
         """
-        modules = list(nn.ModuleList.__iter__(layers))  # fairseq's LayerDrop list draws in its own __iter__
+        modules = list(nn.ModuleList.__iter__(layers))  # LayerDropModuleList.__iter__ would drop layers
         sizes = layer_sizes(args, stack, len(modules))
         modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
         rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
@@ -74,38 +81,38 @@ class LayerStack(Scriptable, nn.ModuleList):
             stack=stack,
             warmup_updates=args.layerdrop_warmup_updates,
         )
-        result.structured_dropout = StructuredDropout.of(args, stack)
+        result.structured_dropout = StructuredDropout.from_args(args, stack)
         if result.structured_dropout is not None:
             result.structured_dropout.check(modules, stack)
         return result
 
     def stock_attributes(self) -> dict:
-        """Raise LayerdropError for gates."""
+        """As :meth:`Scriptable.stock_attributes`: raise LayerdropError if a plan's gates skip layers."""
         if self.active_layers is not None:
             refuse_to_script("gates")
         return {}
 
     def set_num_updates(self, num_updates: int) -> None:
-        """fairseq's hook, called several times per micro-batch: only a changed number starts a new update."""
+        """fairseq's hook. It is called several times per micro-batch: only another number starts a new update."""
         if num_updates != self.num_updates:
             self.num_updates, self.micro_batch = num_updates, 0
 
     def _draw(self) -> tuple[int, ...]:
-        """Layers that run in this forward; tells them which of their heads, units and sublayers do."""
-        kept, draw, factor = tuple(range(len(self))), None, 0.0
+        """Draw the layers that run in this forward, and set the masks of structured dropout within them."""
+        kept, drop_seed, factor = tuple(range(len(self))), None, 0.0
         if self.training:
-            draw = Draw(self.seed, self.num_updates, self.micro_batch, self.stack)
+            drop_seed = DropSeed(self.seed, self.num_updates, self.micro_batch, self.stack)
             factor = warmup_factor(self.num_updates, self.warmup_updates)
             self.micro_batch += 1
             if any(self.rates):
                 rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
-                kept = draw_kept(draw, rates)
+                kept = draw_kept(drop_seed, rates)
         if self.structured_dropout is not None:
-            self.structured_dropout.drop(self, draw, factor)
-        return tuple(depth for depth in kept if self._lets_through(depth))
+            self.structured_dropout.set_masks(self, drop_seed, factor)
+        return tuple(depth for depth in kept if self._is_active(depth))
 
-    def _lets_through(self, depth: int) -> bool:
-        """Whether the gate leaves layer *depth* to run: what it closes, only where its gradient is asked for."""
+    def _is_active(self, depth: int) -> bool:
+        """Whether a plan's gates keep layer *depth*, or a probe needs the gradient of its closed gate."""
         if self.active_layers is None or depth in self.active_layers:
             return True
         layer = self[depth]
@@ -113,22 +120,26 @@ class LayerStack(Scriptable, nn.ModuleList):
 
     @contextlib.contextmanager
     def forward_pass(self) -> Iterator[list[nn.Parameter]]:
-        """Draw once; within the block iteration yields the layers kept. Yields the parameters of those left out.
+        """Context of one forward of the whole stack: draws once, and limits iteration to the kept layers.
 
-        Put it around one whole forward of the stack, outside anything that activation checkpointing recomputes.
+        It must not be within anything that activation checkpointing recomputes (law 4, draws).
+
+        Yields:
+            the parameters of the skipped layers, for :func:`with_zero_gradients` (law 5, dropped layers).
         """
         kept = self._draw()
-        left_out = [p for depth, layer in enumerate(self) if depth not in kept for p in layer.parameters()]
+        skipped = [p for depth, layer in enumerate(self) if depth not in kept for p in layer.parameters()]
         self._kept = kept
         try:
-            yield left_out
+            yield skipped
         finally:
             self._kept = None
 
     def position(self, layer: int | None) -> int:
-        """Within :meth:`forward_pass`, where *layer* stands among the layers that run, or -1 if it does not run.
+        """Index of *layer* among the layers that run in this :meth:`forward_pass`, or -1 if it does not run.
 
-        By default the last layer of the stack, or of what its gate lets through, whether this draw keeps it or not.
+        Args:
+            layer: its number in the whole stack; by default that of the last layer that a plan's gates keep.
         """
         if layer is None:
             layer = len(self) - 1 if self.active_layers is None else max(self.active_layers)

@@ -1,7 +1,7 @@
-"""Linear layers of one input as a single product, which is faster than one for each.
+"""Compute several linear layers of the same input as one matrix product, which is faster than one product for each.
 
-Their weights lie one behind the other in memory, as ``nn.RNN.flatten_parameters`` lays out a recurrent network's. They
-stay parameters of their own under their own names, and there is no second copy that could grow old.
+Their weights are views of one contiguous tensor, as ``nn.RNN.flatten_parameters`` makes those of a recurrent network.
+Each stays a parameter of its own with its own name; there is no copy that could become outdated.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ from torch.nn import functional as F
 
 
 def pack(*layers: nn.Linear) -> None:
-    """Move the weights of *layers* of one input width one behind the other, if they are not, and their biases too."""
+    """Make the weights of *layers* of the same input width contiguous, in this order; likewise their biases."""
     if any(type(layer) is not nn.Linear for layer in layers):
         return
     for name in ("weight", "bias"):
         parts = [getattr(layer, name) for layer in layers]
         if any(part is None or part.is_meta for part in parts) or _as_one(parts) is not None:
             continue
-        whole = torch.cat([part.detach() for part in parts])
-        for part, place in zip(parts, whole.split([len(part) for part in parts]), strict=True):
-            part.data = place
+        packed = torch.cat([part.detach() for part in parts])
+        for part, view in zip(parts, packed.split([len(part) for part in parts]), strict=True):
+            part.data = view
 
 
 def packed_linear(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """What gives the outputs of *layers*, one behind the other on the last axis.
+    """A function that computes the outputs of *layers*, concatenated on the last axis, in one matrix product.
 
-    None where they have to be run one by one: their weights do not lie together or want gradients of their own, or a
-    hook or another kind of layer (a quantised one) looks at what goes through; or the graph is being recorded.
+    None if they have to be computed separately: their weights are not contiguous or require gradients, a layer has
+    hooks or another class than ``nn.Linear`` (a quantised one), or the model is being traced or compiled.
     """
     if is_recorded() or any(type(layer) is not nn.Linear or _hooked(layer) for layer in layers):
         return None
@@ -41,7 +41,7 @@ def packed_linear(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
 
 
 def is_recorded() -> bool:
-    """Whether this forward is run to record its graph, which must not depend on whether gradients are wanted."""
+    """Whether this forward is being traced or compiled: the graph must not depend on whether gradients are enabled."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
@@ -50,13 +50,13 @@ def _hooked(layer: nn.Module) -> bool:
 
 
 def _as_one(parts: Sequence[Tensor]) -> Tensor | None:
-    """The tensor that *parts* are the rows of, or None if they do not lie one behind the other."""
-    first, place = parts[0], parts[0].data_ptr()
+    """*parts* concatenated on their first axis, as a view of their memory; None if they are not contiguous there."""
+    first, address = parts[0], parts[0].data_ptr()
     for part in parts:
-        if part.data_ptr() != place or part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:
+        if part.data_ptr() != address or part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:
             return None
-        place += part.numel() * part.element_size()
-    # Memory of different allocations may be adjacent, too; this looks at the first one's only.
-    if place > first.untyped_storage().data_ptr() + first.untyped_storage().nbytes():
+        address += part.numel() * part.element_size()
+    # Tensors of different allocations may be adjacent by chance: the view must stay within the first one's storage.
+    if address > first.untyped_storage().data_ptr() + first.untyped_storage().nbytes():
         return None
     return first.as_strided((sum(map(len, parts)), *first.shape[1:]), first.stride())

@@ -1,4 +1,4 @@
-"""torch.jit.script cannot compile our classes: it gets the same weights in the classes that they stand for."""
+"""torch.jit.script cannot compile the classes of this plugin: it compiles the stock classes on the same weights."""
 
 import copy
 from typing import NoReturn
@@ -9,10 +9,10 @@ from ..errors import LayerdropError
 
 
 class Scriptable:
-    """Mixed into our modules, in front of the class of fairseq's or torch's that they stand for."""
+    """Mixin for a subclass of a stock class (fairseq's or torch's); it comes before that class among the bases."""
 
     def stock_attributes(self) -> dict:
-        """Attributes that this module has to have in the stock class, if others than its own.
+        """Attributes that differ in an equivalent module of the stock class.
 
         Raises:
             LayerdropError: the stock class cannot compute what this module computes.
@@ -20,17 +20,17 @@ class Scriptable:
         return {}
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """torch's hook: what ``torch.jit.script`` compiles in the place of this module, and leaves there."""
+        """torch's hook: the module that ``torch.jit.script`` compiles instead of this one."""
         return as_stock(self)
 
 
 def as_stock(module: nn.Module, done: dict[int, nn.Module] | None = None) -> nn.Module:
-    """*module* in fairseq's and torch's own classes, on the same weights; *module* itself stays what it is.
+    """An equivalent of *module* in stock classes only, on the same weights; *module* itself is not changed.
 
-    In evaluation mode they compute the same. In training they drop nothing.
+    In evaluation mode it computes the same; in training it drops nothing.
 
     Args:
-        done: what has been made of modules so far, by their id.
+        done: modules that are converted already, by the id of the original.
 
     Raises:
         LayerdropError: a gate is closed, or a part is absent that the stock classes must have.
@@ -43,8 +43,8 @@ def as_stock(module: nn.Module, done: dict[int, nn.Module] | None = None) -> nn.
     result = module
     if own is not None or any(child is not module._modules[name] for name, child in children.items()):
         result = copy.copy(module)
-        result.__class__ = next(kind for kind in type(module).__mro__ if not issubclass(kind, Scriptable))
-        # Of ours alone; and activation checkpointing, which wraps the old class's forward.
+        result.__class__ = next(base for base in type(module).__mro__ if not issubclass(base, Scriptable))
+        # Attributes of this plugin; and the wrapper of activation checkpointing, which calls the old class's forward.
         for name in (*getattr(module, "__jit_ignored_attributes__", ()), "forward", "precheckpoint_forward"):
             result.__dict__.pop(name, None)
         result.__dict__ |= {"_modules": children, "_parameters": dict(module._parameters)} | (own or {})
@@ -52,6 +52,6 @@ def as_stock(module: nn.Module, done: dict[int, nn.Module] | None = None) -> nn.
     return result
 
 
-def refuse_to_script(what: str) -> NoReturn:
-    """Raise LayerdropError: *what* keeps fairseq's classes from computing the same."""
-    raise LayerdropError(f"torch.jit.script compiles fairseq's classes, which have no {what}: use torch.jit.trace")
+def refuse_to_script(feature: str) -> NoReturn:
+    """Raise LayerdropError: the stock classes have no *feature* and so cannot compute the same."""
+    raise LayerdropError(f"torch.jit.script compiles fairseq's classes, which have no {feature}: use torch.jit.trace")

@@ -1,22 +1,24 @@
 """Dropout of whole heads, groups of FFN units and sublayers (Fan, Grave, Joulin 2019, section 3.2).
 
-As with layers, what is dropped contributes nothing and what is kept is not scaled up.
+As in LayerDrop, the output of a dropped structure is 0 and that of a kept one is not scaled up.
 """
 
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from ..anatomy import HEADS, KINDS, kinds_of_part
 from ..errors import LayerdropError
 from .drop_rates import RATES, drop_rate
-from .drop_seed import Draw
+from .drop_seed import DropSeed
 from .sublayers import Sublayers
 
-CHUNKS = 8  # groups of FFN units, unless an option says otherwise
+CHUNKS = 8  # default number of groups of FFN units
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class StructuredDropout:
     chunks: int = CHUNKS
 
     @classmethod
-    def of(cls, args, stack: str) -> "StructuredDropout | None":
-        """What the options in *args* say about *stack*, or None where nothing is dropped.
+    def from_args(cls, args: Namespace | DictConfig, stack: str) -> "StructuredDropout | None":
+        """Read the options of *stack* from *args*; None if all rates are 0.
 
         Raises:
             LayerdropError: a rate outside [0, 1).
@@ -41,58 +43,62 @@ class StructuredDropout:
         return cls(**rates, chunks=int(getattr(args, f"{stack}_ffndrop_chunks", None) or CHUNKS))
 
     def check(self, layers: Iterable[nn.Module], stack: str) -> None:
-        """Raise LayerdropError for a rate that finds nothing to drop in *layers* of *stack*, or not in all of them."""
+        """Raise LayerdropError for a rate that has nothing to drop in *layers*, or cannot be applied to all of them."""
         layers = list(layers)
         others = [type(layer).__name__ for layer in layers if not isinstance(layer, Sublayers)]
         for name in RATES:
             if not getattr(self, name):
                 continue
-            what, together_with, parts_of = _DROPPED[name]
+            structures, conflicting_options, count_in = _DROPPED[name]
             option = f"--{stack}-{name} {getattr(self, name):g}"
             if others:
                 raise LayerdropError(
                     f"{option}: nothing can be dropped within layers of class {others[0]}: leave it out"
                 )
-            parts = [number for layer in layers for number in parts_of(layer)]
+            parts = [number for layer in layers for number in count_in(layer)]
             if None in parts:
                 raise LayerdropError(
-                    f"{option}: {what} cannot be dropped one by one with {together_with}: leave it out"
+                    f"{option}: {structures} cannot be dropped one by one with {conflicting_options}: leave it out"
                 )
             if not any(parts):
-                raise LayerdropError(f"{option} finds no {what} to drop in the {stack}: leave it out")
+                raise LayerdropError(f"{option} finds no {structures} to drop in the {stack}: leave it out")
 
-    def drop(self, layers: Iterable[nn.Module], draw: Draw | None, factor: float = 1.0) -> None:
-        """Tell all *layers* what this forward drops, the rates multiplied with *factor*; nothing without a *draw*.
+    def set_masks(self, layers: Iterable[nn.Module], drop_seed: DropSeed | None, factor: float = 1.0) -> None:
+        """Draw this forward's dropout and set it in *layers*: ``drop_mask`` of gates, ``dropped`` of layers.
 
-        It stays told until the next forward, so that activation checkpointing recomputes the same.
+        The masks stay set until the next forward, so that activation checkpointing recomputes the same.
+
+        Args:
+            drop_seed: of this forward; None to drop nothing.
+            factor: multiplies the rates, in [0, 1].
         """
         layers = [layer for layer in layers if isinstance(layer, Sublayers)]
         for kind in kinds_of_part(HEADS):
             gates = [layer.head_gate(kind) for layer in layers]
             most = max((gate.parts for gate in gates if gate), default=0)
-            kept = _kept(draw, kind, self.headdrop * factor, len(layers), most)
+            kept = _kept(drop_seed, kind, self.headdrop * factor, len(layers), most)
             for depth, gate in enumerate(gates):
                 if gate is not None:
                     gate.drop_mask = None if kept is None else _mask(kept[depth, : gate.parts])
-        kept = _kept(draw, "ffn", self.ffndrop * factor, len(layers), self.chunks)
+        kept = _kept(drop_seed, "ffn", self.ffndrop * factor, len(layers), self.chunks)
         for depth, gate in enumerate(layer.ffn_gate for layer in layers):
             if gate is not None:
                 chunks = np.arange(gate.parts) * self.chunks // gate.parts
                 gate.drop_mask = None if kept is None else _mask(kept[depth, chunks])
-        kept = _kept(draw, "sublayers", self.sublayerdrop * factor, len(layers), len(KINDS))
+        kept = _kept(drop_seed, "sublayers", self.sublayerdrop * factor, len(layers), len(KINDS))
         for depth, layer in enumerate(layers):
             dropped = [] if kept is None else [kind for kind, keep in zip(KINDS, kept[depth], strict=True) if not keep]
             layer.dropped = frozenset(dropped)
 
 
 def _heads(layer: Sublayers) -> list[int | None]:
-    """How many there are in each attention of *layer*; None where they cannot be told apart."""
+    """Number of heads in each attention of *layer*; None for attention whose heads cannot be dropped separately."""
     gates = [layer.head_gate(kind) for kind in kinds_of_part(HEADS) if layer.sublayer(kind) is not None]
     return [gate and gate.parts for gate in gates]
 
 
 def _units(layer: Sublayers) -> list[int | None]:
-    """Likewise of its FFN, if there is one."""
+    """Number of units in the FFN of *layer*, if it has one; None if they cannot be dropped separately."""
     return [] if layer.sublayer("ffn") is None else [layer.ffn_gate and layer.ffn_gate.parts]
 
 
@@ -100,7 +106,7 @@ def _sublayers(layer: Sublayers) -> list[int]:
     return [1 for kind in KINDS if layer.sublayer(kind) is not None]
 
 
-# The rate -> what it drops, the options with which they act together, and how many of them a layer has.
+# Rate -> name of the structures, options under which they cannot be dropped separately, function that counts them.
 _DROPPED = {
     "headdrop": ("heads", "--quant-noise-pq, --scale-heads or xformers", _heads),
     "ffndrop": ("FFN units", "--quant-noise-pq or --scale-fc", _units),
@@ -108,11 +114,11 @@ _DROPPED = {
 }
 
 
-def _kept(draw: Draw | None, structure: str, rate: float, *shape: int) -> np.ndarray | None:
-    """What stays of each layer's structures, as booleans of *shape*; None where there is nothing to drop."""
-    if draw is None or rate == 0.0 or 0 in shape:
+def _kept(drop_seed: DropSeed | None, structure: str, rate: float, *shape: int) -> np.ndarray | None:
+    """Which structures are kept, as booleans of *shape* (layers, structures); None if nothing is dropped."""
+    if drop_seed is None or rate == 0.0 or 0 in shape:
         return None
-    return draw.uniform(structure, *shape) >= rate
+    return drop_seed.uniform(structure, *shape) >= rate
 
 
 def _mask(kept: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""A Transformer layer as a row of sublayers, each of which may be gated, dropped or absent."""
+"""A Transformer layer as a sequence of sublayers, each of which may be gated, dropped or absent."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,19 +15,19 @@ from .packed_linear import is_recorded
 from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
-# fairseq's activation functions -> the same in the place of their input
+# fairseq's activation functions -> their in-place variants
 IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
 
 
 class Sublayers(Scriptable):
-    """Mixed into fairseq's layers by :func:`with_sublayers`: what encoder and decoder layers have in common.
+    """Common part of the encoder and decoder layers; a mixin for fairseq's classes, see :func:`with_sublayers`.
 
     Attributes:
         gate: over the whole layer.
-        ffn_gate: over the FFN's units, or None where the FFN works with all of them together.
-        absent: kinds of sublayers that this layer had to lose.
-        closed: kinds that a plan's gates close; set by ``pruning.gates``.
-        dropped: kinds that this forward's draw drops; set by ``modules.structured_dropout``.
+        ffn_gate: over the FFN's units, or None if they cannot be gated separately.
+        absent: kinds of sublayers that this layer does not have.
+        closed: kinds that a plan removes; set by ``pruning.gates``.
+        dropped: kinds that structured dropout skips in this forward; set by ``modules.structured_dropout``.
     """
 
     gate: Gate
@@ -35,10 +35,11 @@ class Sublayers(Scriptable):
     absent: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
-    __jit_ignored_attributes__ = ["gate", "ffn_gate", "absent", "closed", "dropped"]  # or tracing would compile them
+    # not compiled by torch.jit.trace:
+    __jit_ignored_attributes__ = ["gate", "ffn_gate", "absent", "closed", "dropped"]
 
     def stock_attributes(self) -> dict:
-        """Raise LayerdropError for gates and absent sublayers."""
+        """As :meth:`Scriptable.stock_attributes`: raise LayerdropError for gates and absent sublayers."""
         if self.absent:
             refuse_to_script("layers without " + " or ".join(sorted(self.absent)))
         if self.closed or any(gate is not None and gate.value is not None for gate in (self.gate, self.ffn_gate)):
@@ -46,15 +47,15 @@ class Sublayers(Scriptable):
         return {}
 
     def sublayer(self, kind: str) -> nn.Module | None:
-        """The module that makes a sublayer's output (an attention, the FFN's second projection); None if absent."""
+        """The module with a sublayer's output projection: an attention, the FFN's ``fc2``; None if absent."""
         return self.fc2 if kind == "ffn" else getattr(self, kind, None)
 
     def runs(self, kind: str) -> bool:
-        """Whether this forward runs a sublayer; one that does not is the identity, its LayerNorm included."""
+        """Whether this forward runs a sublayer; one that does not run is the identity, LayerNorm included."""
         return self.sublayer(kind) is not None and kind not in self.closed and kind not in self.dropped
 
     def head_gate(self, kind: str) -> Gate | None:
-        """The gate over the heads of an attention, or None where there is none to gate."""
+        """The gate over the heads of an attention; None if it is absent or cannot be gated."""
         attention = self.sublayer(kind)
         return attention.gate if isinstance(attention, (PrunableAttention, AttentionWithoutHeads)) else None
 
@@ -68,12 +69,17 @@ class Sublayers(Scriptable):
                 yield part
 
     def run_sublayer(self, kind: str, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """*x* (length, batch, width) after the sublayer *kind*, whose own function is *compute*: norm, dropout, sum."""
+        """Run the sublayer *kind* with LayerNorm, dropout and residual connection.
+
+        Args:
+            x: (length, batch, width).
+            compute: the sublayer's own function, of tensors of that shape.
+        """
         if not self.runs(kind):
             return with_zero_gradients(x, self.parameters_of(kind)) if self.training else x
         norm, residual = getattr(self, SUBLAYERS[kind].norm), x
         if self.normalize_before and isinstance(self.sublayer(kind), (AttentionWithoutHeads, OnlyBias)):
-            x = with_zero_gradients(compute(x), norm.parameters())  # a constant: nothing looks at the norm
+            x = with_zero_gradients(compute(x), norm.parameters())  # the bias: the LayerNorm's output is not used
         else:
             x = compute(batch_first(norm, x) if self.normalize_before else x)
         x = self.dropout_module(x)
@@ -83,11 +89,11 @@ class Sublayers(Scriptable):
         return x if self.normalize_before else batch_first(norm, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """The FFN's own function of *x* (length, batch, width)."""
+        """The FFN of *x* (length, batch, width), without LayerNorm and residual connection."""
         if self.fc1 is None:
             return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
-        kept = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
-        in_place = None if kept else IN_PLACE.get(self.activation_fn)
+        input_needed = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
+        in_place = None if input_needed else IN_PLACE.get(self.activation_fn)
         x = (in_place or self.activation_fn)(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
@@ -95,24 +101,24 @@ class Sublayers(Scriptable):
         return batch_first(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
 
 
-def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -> None:
-    """Make fairseq's *layer* one of ours, of class *kind* (a :class:`Sublayers`), its weights staying in place.
+def with_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: dict[str, int | None]) -> None:
+    """Convert fairseq's *layer* in place to *layer_class*, with smaller or absent sublayers.
 
     Args:
-        sizes: heads of the attentions and units of the FFN, None for a sublayer that is absent; what is not named
-            stays whole. Weights that shrink are new ones.
+        sizes: kind of sublayer -> number of heads or FFN units, or None for an absent sublayer. A kind that is not
+            named keeps its size and weights; a smaller sublayer gets new weights.
 
     Raises:
-        LayerdropError: a smaller attention or FFN of a kind that works with all of its parts together.
+        LayerdropError: a smaller size for an attention or FFN whose parts cannot be removed separately.
     """
-    layer.__class__ = kind
+    layer.__class__ = layer_class
     for name in kinds_of_part(HEADS):
         if getattr(layer, name, None) is not None:
             setattr(layer, name, _sized_attention(layer, getattr(layer, name), sizes.get(name)))
-    # A LayerNorm over the units, or quantisation noise (which is such a hook) in blocks of them.
-    together = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1._forward_pre_hooks)
+    # A LayerNorm over all units, or quantisation noise (a forward pre-hook) on blocks of them.
+    inseparable = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1._forward_pre_hooks)
     units, whole = sizes.get("ffn", layer.fc1.out_features), layer.fc1.out_features
-    if together and units is not None and units < whole:
+    if inseparable and units is not None and units < whole:
         raise LayerdropError("FFN units cannot be removed from this kind of FFN (--quant-noise-pq, --scale-fc)")
     if units == 0:
         layer.fc1, layer.fc2 = None, OnlyBias(layer.embed_dim)
@@ -123,11 +129,11 @@ def with_sublayers(layer: nn.Module, kind: type, sizes: dict[str, int | None]) -
         for part in (*SUBLAYERS[name].weights, SUBLAYERS[name].norm):
             if hasattr(layer, part):
                 setattr(layer, part, None)
-    layer.gate, layer.ffn_gate = Gate(1, LAYER), None if together else Gate(units or 0, UNITS)
+    layer.gate, layer.ffn_gate = Gate(1, LAYER), None if inseparable else Gate(units or 0, UNITS)
 
 
 def _sized_attention(layer: nn.Module, attention: nn.Module, heads: int | None) -> nn.Module:
-    """An *attention* of *layer* as one of ours with *heads* heads, all of them if None; as it is if it cannot be."""
+    """Convert an *attention* of *layer* to *heads* heads (None: all); see :func:`prunable`."""
     if getattr(layer, "c_attn", None) is None:
         return prunable(attention, heads)
     if heads is not None and heads < attention.num_heads:

@@ -1,10 +1,13 @@
 """fairseq's Transformer decoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
 import contextlib
+from argparse import Namespace
 from collections.abc import Iterator
 
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerDecoder
-from torch import nn
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from .layer_stack import LayerStack
 from .scriptable import Scriptable
@@ -12,22 +15,29 @@ from .zero_gradients import with_zero_gradients
 
 
 class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
-    """Same weights, state-dict keys and outputs as fairseq's; LayerDrop that skips layers under any data parallelism.
+    """fairseq's decoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
 
-    Reads from *args*, beside what fairseq reads: ``decoder_layerdrop``, ``decoder_layerdrop_schedule``,
+    Reads from *args*, in addition to fairseq's options: ``decoder_layerdrop``, ``decoder_layerdrop_schedule``,
     ``layerdrop_warmup_updates`` and ``seed``.
     """
 
-    def __init__(self, args, dictionary, embed_tokens, no_encoder_attn=False, output_projection=None):
+    def __init__(
+        self,
+        args: Namespace | DictConfig,
+        dictionary: Dictionary,
+        embed_tokens: nn.Embedding,
+        no_encoder_attn: bool = False,
+        output_projection: nn.Module | None = None,
+    ):
         super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
-        self.dropout_module.module_name = TransformerDecoder.__name__  # what --retain-dropout-modules knows
+        self.dropout_module.module_name = TransformerDecoder.__name__  # the name that --retain-dropout-modules compares
         self._on_layer_stack(args)
 
     @classmethod
-    def of(cls, decoder: TransformerDecoder, args) -> "LayerDropTransformerDecoder":
-        """Make a stock *decoder* one of ours, its weights staying where they are.
+    def of(cls, decoder: TransformerDecoder, args: Namespace | DictConfig) -> "LayerDropTransformerDecoder":
+        """Convert a stock *decoder* in place.
 
-        For models whose ``build_model`` names fairseq's class: building a second decoder would double the time and
+        For models whose ``build_model`` names fairseq's class: building a second decoder would take twice the time and
         draw other random numbers.
         """
         decoder.__class__ = cls
@@ -35,55 +45,54 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
         return decoder
 
     def _on_layer_stack(self, args) -> None:
-        self.layers = LayerStack.of(self.layers, args, "decoder")
+        self.layers = LayerStack.from_args(self.layers, args, "decoder")
         self._beams = 1
         self._need_attention = True
 
-    def make_generation_fast_(self, need_attn=False, **kwargs):
-        """fairseq's hook before a search: unless it is to print alignments, nobody will ask for attention weights."""
+    def make_generation_fast_(self, need_attn: bool = False, **kwargs) -> None:
+        """fairseq's hook before beam search; *need_attn*: the search needs attention weights (to print alignments)."""
         self._need_attention = need_attn
 
     def extract_features_scriptable(
         self,
-        prev_output_tokens,
-        encoder_out,
-        incremental_state=None,
-        full_context_alignment=False,
-        alignment_layer=None,
-        alignment_heads=None,
-    ):
-        """fairseq's (same arguments and result), running only the layers kept in this draw.
+        prev_output_tokens: Tensor,
+        encoder_out: dict[str, list[Tensor]] | None,
+        incremental_state: dict | None = None,
+        full_context_alignment: bool = False,
+        alignment_layer: int | None = None,
+        alignment_heads: int | None = None,
+    ) -> tuple[Tensor, dict]:
+        """As fairseq's (same arguments and result), running only the layers that this forward keeps.
 
-        ``alignment_layer`` is a number of the whole stack; by default it is the last layer, of a gated stack the last
-        one that the gate lets through. Attention weights cost time: by default there are none in a search that is not
-        to print them, nor in training with LayerDrop, whose draws may leave that layer out. A layer that is named
-        gives them if it runs.
+        ``alignment_layer`` is a layer's number in the whole stack, by default the last one that a plan's gates keep.
+        Without it no attention weights are computed, to save time, in a search that does not need them and in training
+        with LayerDrop, which may skip the layer. A layer that is named gives weights if it runs.
         """
         encoded = encoder_out["encoder_out"] if encoder_out is not None else []
-        unasked = alignment_layer is None and self._nobody_asks(incremental_state)
+        no_weights = alignment_layer is None and self._skips_attention_weights(incremental_state)
         self._share_beams(prev_output_tokens, encoded, incremental_state)
-        with self.layers.forward_pass() as left_out:
+        with self.layers.forward_pass() as skipped:
             x, extra = super().extract_features_scriptable(
                 prev_output_tokens,
                 encoder_out,
                 incremental_state,
                 full_context_alignment,
-                -1 if unasked else self.layers.position(alignment_layer),
+                -1 if no_weights else self.layers.position(alignment_layer),
                 alignment_heads,
             )
-        # Were the whole decoder dropped, nothing else would connect the encoder to the loss.
-        return with_zero_gradients(x, [*left_out, *encoded] if left_out else []), extra
+        # If the whole decoder is dropped, this is the encoder's only connection to the loss (law 5, dropped layers).
+        return with_zero_gradients(x, [*skipped, *encoded] if skipped else []), extra
 
-    def _nobody_asks(self, incremental_state) -> bool:
-        """Whether nobody will look at attention weights in this call."""
+    def _skips_attention_weights(self, incremental_state) -> bool:
+        """Whether no attention weights are computed in this call unless a layer is named."""
         if incremental_state is not None:
             return not self._need_attention
         return self.training and any(self.layers.rates)
 
     def _share_beams(self, prev_output_tokens, encoded, incremental_state) -> None:
-        """Tell the attention over the encoder how many hypotheses share a sentence in this very call.
+        """Set in every ``encoder_attn`` how many hypotheses share a sentence's encoder output in this call.
 
-        fairseq's attention keeps the number that a search once told it, which breaks the next training step or search.
+        In fairseq the number set by a search stays set, which breaks the next training step or search.
         """
         beams = 1
         if incremental_state is not None and encoded:
@@ -97,7 +106,7 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
 
 @contextlib.contextmanager
 def attention_wanted(model: nn.Module) -> Iterator[None]:
-    """Within this block the decoders in *model* give attention weights in a search, whatever they were prepared for."""
+    """Within this block the decoders in *model* compute attention weights in a search, as for printing alignments."""
     decoders = [module for module in model.modules() if isinstance(module, LayerDropTransformerDecoder)]
     before = [decoder._need_attention for decoder in decoders]
     for decoder in decoders:

@@ -1,40 +1,47 @@
 """fairseq's Transformer encoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
+from argparse import Namespace
+
+from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerEncoder
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from .layer_stack import LayerStack
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
-BEAMS = "beams"  # in an encoder's output: how many hypotheses share one copy of each sentence
+BEAMS = "beams"  # key in the encoder's output: how many hypotheses share one copy of each sentence
 
 
 class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
-    """Same weights, state-dict keys and outputs as fairseq's; LayerDrop that skips layers under any data parallelism.
+    """fairseq's encoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
 
-    Reads from *args*, beside what fairseq reads: ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
+    Reads from *args*, in addition to fairseq's options: ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
     ``layerdrop_warmup_updates`` and ``seed``.
     """
 
-    beam_size = 1  # of the next search; set by the model's set_beam_size
+    beam_size = 1  # of the next search; set by the model's set_beam_size()
 
-    def __init__(self, args, dictionary, embed_tokens, return_fc=False):
+    def __init__(
+        self, args: Namespace | DictConfig, dictionary: Dictionary, embed_tokens: nn.Embedding, return_fc: bool = False
+    ):
         super().__init__(args, dictionary, embed_tokens, return_fc=return_fc)
-        self.dropout_module.module_name = TransformerEncoder.__name__  # what --retain-dropout-modules knows
-        self.layers = LayerStack.of(self.layers, args, "encoder")
+        self.dropout_module.module_name = TransformerEncoder.__name__  # the name that --retain-dropout-modules compares
+        self.layers = LayerStack.from_args(self.layers, args, "encoder")
 
-    def forward_scriptable(self, *args, **kwargs):
-        """fairseq's forward (same arguments and result), running only the layers kept in this draw."""
-        with self.layers.forward_pass() as left_out:
+    def forward_scriptable(self, *args, **kwargs) -> dict[str, list[Tensor]]:
+        """As fairseq's (same arguments and result), running only the layers that this forward keeps."""
+        with self.layers.forward_pass() as skipped:
             result = super().forward_scriptable(*args, **kwargs)
-        result["encoder_out"] = [with_zero_gradients(result["encoder_out"][0], left_out)]
+        result["encoder_out"] = [with_zero_gradients(result["encoder_out"][0], skipped)]
         return result
 
-    def reorder_encoder_out(self, encoder_out, new_order):
-        """As fairseq's, except that a beam's hypotheses go on sharing one copy of their sentence.
+    def reorder_encoder_out(self, encoder_out: dict[str, list[Tensor]], new_order: Tensor) -> dict[str, list[Tensor]]:
+        """As fairseq's, except that the hypotheses of a sentence share one copy of its encoder output.
 
-        fairseq's search asks once for ``beam_size`` copies of each sentence (*new_order* is then 0 0 0 1 1 1 ...);
-        later orders exchange hypotheses within sentences and leave out sentences that are done.
+        fairseq's search first asks for ``beam_size`` copies of each sentence (*new_order* is 0 0 0 1 1 1 ...); later
+        orders permute hypotheses within sentences and leave out finished sentences.
         """
         beams = encoder_out.get(BEAMS, 1)
         if beams > 1:
@@ -48,7 +55,7 @@ class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
 
 
 def _repeats(order, times: int) -> bool:
-    """Whether *order* names every row *times* times in a row."""
+    """Whether *order* contains every index *times* times in succession."""
     if order.numel() % times:
         return False
     rows = order.view(-1, times)

@@ -1,4 +1,4 @@
-"""Tie parameters that a forward pass leaves idle into the autograd graph, with zero gradients."""
+"""Give parameters that a forward pass does not use zero gradients instead of None (law 5, dropped layers)."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ class _WithZeroGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, *parameters: Tensor) -> Tensor:
         ctx.parameters = parameters
-        return x.clone()  # a view would forbid in-place operations behind us
+        return x.clone()  # a view would forbid in-place operations on the result
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -18,10 +18,10 @@ class _WithZeroGradients(torch.autograd.Function):
 
 
 def with_zero_gradients(x: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:
-    """*x* (any shape), unchanged, in a graph in which every one of *parameters* has the gradient zero.
+    """Return *x* (any shape), unchanged, connected in the autograd graph to *parameters* with zero gradients.
 
-    Zero rather than None: DistributedDataParallel then finds every parameter without ``find_unused_parameters``,
-    and an optimizer takes the same step (weight decay, momentum) in one process as in several.
+    With zero rather than None, DistributedDataParallel works without ``find_unused_parameters``, and an optimizer takes
+    the same step (weight decay, momentum) in one process as in several.
     """
     idle = [parameter for parameter in parameters if parameter.requires_grad]
     if not idle or not torch.is_grad_enabled():

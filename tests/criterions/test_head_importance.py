@@ -18,7 +18,7 @@ from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.importance import methods, running_estimate
 from layerdrop_plugin.importance.additivity import check_additivity, examples
-from layerdrop_plugin.importance.estimation import record
+from layerdrop_plugin.importance.estimation import sum_gradients
 from layerdrop_plugin.pruning.scores import Importance
 
 
@@ -100,7 +100,7 @@ def test_what_a_run_estimates(kind, per, run, tmp_path):
     type(criterion).reduce_metrics([log])
     update(criterion, model, samples[2:], factor=2.0)
     found = Importance.load(tmp_path / "importance.json")
-    sums = record(model, lambda sample: plain(model, sample)[0], samples, per == "token")
+    sums = sum_gradients(model, lambda sample: plain(model, sample)[0], samples, per == "token")
     expected, error = methods.importance(None, sums)
     for mine, theirs in ((found.scores, expected), (found.standard_error, error)):
         assert mine.keys() == theirs.keys()

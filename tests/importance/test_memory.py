@@ -12,7 +12,7 @@ from layerdrop_plugin.importance.additivity import check_additivity
 from layerdrop_plugin.importance.recorder import COUNTS, POWERS, Recorder
 
 ROWS, HEADS, UNITS, TOKENS = 100, 2, 600, 20
-FACTOR = torch.tensor(8.0, dtype=torch.float64)
+LOSS_SCALE = torch.tensor(8.0, dtype=torch.float64)
 
 
 def recorded(gradients, per_token):
@@ -23,9 +23,9 @@ def recorded(gradients, per_token):
 
     def two_batches():
         for _ in range(2):
-            batch = recording.begin(sample, found.append)
-            batch.loss, batch.factor = torch.ones((), dtype=torch.float64), FACTOR
-            batch.take(slice(HEADS, HEADS + UNITS), gradients)
+            batch = recording.start_batch(sample, found.append)
+            batch.loss, batch.loss_scale = torch.ones((), dtype=torch.float64), LOSS_SCALE
+            batch.add_gradient(slice(HEADS, HEADS + UNITS), gradients)
             batch.finish()
 
     most = memory.peak(two_batches)
@@ -51,20 +51,20 @@ def test_sums_are_the_same_however_many_gradients_are_taken_at_once(chunk, per_t
     monkeypatch.setattr(recorder, "CHUNK", chunk)
     gradients = torch.randn(*(ROWS, UNITS, 3) if per_token else (ROWS, UNITS))
     found, _ = recorded(gradients, per_token)
-    exact = gradients.double() / FACTOR
+    exact = gradients.double() / LOSS_SCALE
     exact = exact.transpose(1, 2).flatten(0, 1) if per_token else exact
     expected = torch.stack([exact.abs(), exact**2, exact, exact**4]).sum(1)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def checked(rows, loss_of):
-    """Numbers of rows of the passes in which *loss_of* (one number for each row) of a batch is checked."""
+def checked(rows, loss_fn):
+    """Numbers of rows of the passes in which *loss_fn* (one number for each row) of a batch is checked."""
     passes = []
 
     def loss(sample):
         values = sample["net_input"]["src_tokens"].double()[:, 1]
         passes.append(len(values))
-        return loss_of(values)
+        return loss_fn(values)
 
     sample = {"net_input": {"src_tokens": builders.batch(rows)}, "nsentences": rows}
     check_additivity(loss, sample, [torch.nn.Linear(1, 1)], 1)

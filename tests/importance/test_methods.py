@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from layerdrop_plugin.importance import methods
-from layerdrop_plugin.importance.recorder import Sums
+from layerdrop_plugin.importance.recorder import GradientSums
 from layerdrop_plugin.pruning.scores import Importance
 
 SIZES = {"encoder.self_attn": [2, 0], "encoder.layers": [1, 1]}
@@ -14,7 +14,7 @@ GRADIENTS = torch.tensor([[1.0, -2.0, 0.5, 0.0], [3.0, 2.0, -0.5, 0.0], [-1.0, 3
 
 def sums_of(gradients, per_token=False, tokens=0):
     """Sums of *gradients* (examples, parts)."""
-    sums = Sums(SIZES, per_token)
+    sums = GradientSums(SIZES, per_token)
     for row in gradients:
         head = torch.tensor([1.0, 2.0, tokens, 0.0], dtype=torch.float64)
         sums.add(torch.cat([head, row.abs(), row**2, row, row**4]))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.importance import methods
-from layerdrop_plugin.importance.estimation import frozen, record
+from layerdrop_plugin.importance.estimation import frozen, sum_gradients
 from layerdrop_plugin.importance.recorder import Recorder
 from layerdrop_plugin.pruning.gates import gated, gates_of
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
@@ -72,11 +72,11 @@ def test_scores_are_those_of_one_example_at_a_time(kind, shape, sizes, seed):
     criterion = one_by_one.criterion_of(kind)
     samples = one_by_one.samples_of(kind, sizes, seed)
 
-    def loss_of(sample):
+    def loss_fn(sample):
         return criterion(model, sample)[0]
 
-    each = one_by_one.gradients(model, loss_of, samples)
-    sums = record(model, loss_of, samples)
+    each = one_by_one.gradients(model, loss_fn, samples)
+    sums = sum_gradients(model, loss_fn, samples)
     assert sums.examples == len(each) == sum(sizes)
     by_example = {
         "importance": lambda parts: torch.stack([part.sum(1).abs() for part in parts]).mean(0),
@@ -85,14 +85,14 @@ def test_scores_are_those_of_one_example_at_a_time(kind, shape, sizes, seed):
     }
     for method, of in by_example.items():
         assert_scores(methods.METHODS[method](None, sums)[0], expected_scores(model, each, of))
-    by_token = record(model, loss_of, samples, per_token=True)
+    by_token = sum_gradients(model, loss_fn, samples, per_token=True)
     found, error = methods.importance(None, by_token)
     assert_scores(found, expected_scores(model, each, lambda parts: torch.cat(parts, 1).abs().mean(1)))
     deviation = expected_scores(
         model, each, lambda parts: torch.cat(parts, 1).abs().std(1, correction=0) / torch.cat(parts, 1).size(1) ** 0.5
     )
     assert_scores(error, deviation, 1e-3)
-    assert sums.loss == pytest.approx(sum(loss_of(sample).item() for sample in samples) / sums.examples, rel=1e-5)
+    assert sums.loss == pytest.approx(sum(loss_fn(sample).item() for sample in samples) / sums.examples, rel=1e-5)
 
 
 def exact_model(arch, norm_first):
@@ -107,7 +107,7 @@ def exact_model(arch, norm_first):
     return model.double().eval(), inputs, lambda _=None: F.log_softmax(model(**inputs)[0], -1)[..., 5].sum()
 
 
-def assert_differentiated(model, found, loss_of, places):
+def assert_differentiated(model, found, loss_fn, places):
     """Each of *places* (key, layer, part): *found* is the loss differentiated numerically by the part's factor."""
     gates, step = gates_of(model), 1e-5
     for key, layer, part in places:
@@ -117,7 +117,7 @@ def assert_differentiated(model, found, loss_of, places):
             gate.value = torch.ones(gate.parts, dtype=torch.float64) if before is None else before.double()
             gate.value[part] += sign * step
             with torch.no_grad():
-                losses.append(loss_of().item())
+                losses.append(loss_fn().item())
         gate.value = before
         mine = found[key][layer] if key.endswith(".layers") else found[key][layer][part]
         assert mine == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8), (key, layer, part)
@@ -128,7 +128,7 @@ def assert_differentiated(model, found, loss_of, places):
 @pytest.mark.parametrize("factors", [(1.0,), (0.0,), (0.0, 0.5, 1.0)])
 def test_gradients_are_the_loss_differentiated_numerically(arch, norm_first, factors):
     """For every head, FFN unit and layer, at its gate's value: where it is closed too."""
-    model, inputs, loss_of = exact_model(arch, norm_first)
+    model, inputs, loss_fn = exact_model(arch, norm_first)
     places = [
         (key, layer, part)
         for key, gates in gates_of(model).items()
@@ -140,20 +140,20 @@ def test_gradients_are_the_loss_differentiated_numerically(arch, norm_first, fac
         if not key.endswith(".layers") or len(factors) > 1:  # or nothing in a closed layer would have a gradient
             gate.value = torch.ones(gate.parts) if gate.value is None else gate.value
             gate.value[part] = factors[number % len(factors)]
-    sums = record(model, loss_of, [{"net_input": inputs}])
+    sums = sum_gradients(model, loss_fn, [{"net_input": inputs}])
     found = sums.rows(sums.mean("signed") * sums.examples)
-    assert_differentiated(model, found, loss_of, places)
+    assert_differentiated(model, found, loss_fn, places)
     assert len(factors) > 1 or all(found["decoder.ffn" if "decoder.ffn" in found else "encoder.ffn"][-1])
 
 
 @pytest.mark.parametrize("arch", ["layerdrop_roberta", "layerdrop_transformer"])
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_a_plans_closed_layers_and_parts_have_their_gradients(arch, norm_first):
-    model, inputs, loss_of = exact_model(arch, norm_first)
+    model, inputs, loss_fn = exact_model(arch, norm_first)
     closing = StackPlan((1,), {1: (0,)}, ffn={1: (2, 3)})
     with gated(model, Plan(encoder=closing)):
-        expected = loss_of().item()
-        sums = record(model, loss_of, [{"net_input": inputs}])
+        expected = loss_fn().item()
+        sums = sum_gradients(model, loss_fn, [{"net_input": inputs}])
     assert sums.loss * sums.examples == pytest.approx(expected, rel=1e-12)
     gates = gates_of(model)
     for key, layer, kept in (("encoder.self_attn", 1, (0,)), ("encoder.ffn", 1, (2, 3)), ("encoder.layers", 0, ())):
@@ -163,7 +163,7 @@ def test_a_plans_closed_layers_and_parts_have_their_gradients(arch, norm_first):
     places = [("encoder.layers", layer, 0) for layer in (0, 1)]
     places += [("encoder.self_attn", layer, part) for layer in (0, 1) for part in (0, 1)]
     places += [("encoder.ffn", 1, part) for part in range(6)]
-    assert_differentiated(model, found, loss_of, places)
+    assert_differentiated(model, found, loss_fn, places)
     assert found["encoder.layers"][0]
     assert all(found["encoder.ffn"][1])
 
@@ -173,7 +173,7 @@ def test_gradients_are_those_of_stock_fairseqs_output_projection(kind):
     """For a batch of one, ∂L/∂ξ of a head is the sum of W · ∂L/∂W over its columns of the output projection W."""
     ours = one_by_one.model_of(kind)
     criterion = one_by_one.criterion_of(kind)
-    sums = record(ours, lambda sample: criterion(ours, sample)[0], [one_by_one.sample_of(kind, 1)])
+    sums = sum_gradients(ours, lambda sample: criterion(ours, sample)[0], [one_by_one.sample_of(kind, 1)])
     found = sums.rows(sums.mean("signed"))
     stock = builders.build(one_by_one.KINDS[kind][0].removeprefix("layerdrop_")).eval()
     if kind == "sentence_prediction":
@@ -195,8 +195,8 @@ def test_gradients_are_those_of_stock_fairseqs_output_projection(kind):
 def one_batch(model, sample, backward, per_token=False):
     """What a recorder gives of *sample*, *backward* differentiating the loss; None if it gives nothing."""
     found = []
-    batch = Recorder(model, per_token).begin(sample, found.append)
-    backward(batch.watch(one_by_one.criterion_of("masked_lm")(model, sample)[0]))
+    batch = Recorder(model, per_token).start_batch(sample, found.append)
+    backward(batch.attach(one_by_one.criterion_of("masked_lm")(model, sample)[0]))
     return found[0] if found else None
 
 
@@ -245,8 +245,8 @@ def test_dropped_layers_and_checkpointed_activations(kind, per_token, still):
             model.set_num_updates(update)
             sample = one_by_one.sample_of(kind, seed=update)
             with frozen(model) if still else contextlib.nullcontext():
-                batch = recorder.begin(sample, found.append)
-                batch.watch(criterion(model, sample)[0]).backward()
+                batch = recorder.start_batch(sample, found.append)
+                batch.attach(criterion(model, sample)[0]).backward()
         results.append(torch.stack(found))
     assert results[0].all(0).any()
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-7)
@@ -260,7 +260,7 @@ def test_dropped_layers_contribute_zero():
         layer.register_forward_pre_hook(lambda *_, depth=depth: ran.add(depth))
     recorder = Recorder(model)
     sums = recorder.sums()
-    recorder.begin(sample, sums.add).watch(criterion(model, sample)[0]).backward()
+    recorder.start_batch(sample, sums.add).attach(criterion(model, sample)[0]).backward()
     assert 0 < len(ran) < len(stack)
     found = sums.rows(sums.mean("absolute"))
     for depth in range(len(stack)):
@@ -274,11 +274,11 @@ def test_dropped_layers_contribute_zero():
 def test_validation_does_not_count():
     model, sample = one_by_one.model_of("masked_lm"), one_by_one.sample_of("masked_lm")
     recorder, found = Recorder(model), []
-    recorder.begin(sample, found.append)
+    recorder.start_batch(sample, found.append)
     with torch.no_grad():
         one_by_one.criterion_of("masked_lm")(model, sample)
     assert not found
-    recorder.stop()
+    recorder.remove_probes()
     assert all(gate is None or gate.probe is None for gates in gates_of(model).values() for gate in gates)
 
 
@@ -300,11 +300,11 @@ def test_what_cannot_be_recorded_is_refused():
         Recorder(builders.build("roberta"))
     model, sample = one_by_one.model_of("masked_lm"), one_by_one.sample_of("masked_lm")
     with pytest.raises(LayerdropError, match="cannot be counted"):
-        Recorder(model).begin({"net_input": {"source": torch.zeros(2)}}, print)
+        Recorder(model).start_batch({"net_input": {"source": torch.zeros(2)}}, print)
     double = one_by_one.sample_of("masked_lm", 6)
-    batch = Recorder(model).begin(sample, print)
-    loss = batch.watch(one_by_one.criterion_of("masked_lm")(model, double)[0])
+    batch = Recorder(model).start_batch(sample, print)
+    loss = batch.attach(one_by_one.criterion_of("masked_lm")(model, double)[0])
     with pytest.raises(LayerdropError, match="6 rows for 3 examples"):
         loss.backward()
     with pytest.raises(LayerdropError, match="no examples"):
-        record(model, lambda sample: None, [])
+        sum_gradients(model, lambda sample: None, [])

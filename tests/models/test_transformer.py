@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.modules.drop_seed import Draw
+from layerdrop_plugin.modules.drop_seed import DropSeed
 from layerdrop_plugin.modules.layer_stack import draw_kept
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
@@ -196,7 +196,7 @@ def test_the_alignment_layer_is_the_last_one_kept():
     seen = set()
     for update in range(12):
         model.set_num_updates(update)
-        kept = [draw_kept(Draw(1, update, micro_batch, "decoder"), [0.5] * 4) for micro_batch in range(2)]
+        kept = [draw_kept(DropSeed(1, update, micro_batch, "decoder"), [0.5] * 4) for micro_batch in range(2)]
         assert model(**builders.pairs())[1]["attn"][0] is None
         attention = model(**builders.pairs(), alignment_layer=2)[1]["attn"][0]
         assert (attention is not None) == (2 in kept[1])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from layerdrop_plugin.modules.drop_seed import Draw
+from layerdrop_plugin.modules.drop_seed import DropSeed
 from layerdrop_plugin.modules.layer_stack import LayerStack, draw_kept
 
 NUMBERS = st.integers(0, 2**31)
@@ -14,15 +14,15 @@ NUMBERS = st.integers(0, 2**31)
 @given(NUMBERS, NUMBERS, st.integers(0, 100), st.lists(st.floats(0, 0.99), min_size=1, max_size=20))
 def test_a_draw_is_a_function_of_its_arguments_alone(seed, update, micro_batch, rates):
     """Law 4: whatever else consumes random numbers in between."""
-    first = draw_kept(Draw(seed, update, micro_batch, "encoder"), rates)
+    first = draw_kept(DropSeed(seed, update, micro_batch, "encoder"), rates)
     torch.manual_seed(random.randint(0, 9))
     torch.rand(5)
-    assert draw_kept(Draw(seed, update, micro_batch, "encoder"), rates) == first
+    assert draw_kept(DropSeed(seed, update, micro_batch, "encoder"), rates) == first
 
 
 def test_layers_are_dropped_at_their_rates():
     rates = [0.0, 0.2, 0.5, 0.9]
-    draws = [draw_kept(Draw(1, update, 0, "encoder"), rates) for update in range(4000)]
+    draws = [draw_kept(DropSeed(1, update, 0, "encoder"), rates) for update in range(4000)]
     for depth, rate in enumerate(rates):
         dropped = sum(depth not in kept for kept in draws) / len(draws)
         assert abs(dropped - rate) < 0.03
@@ -31,7 +31,7 @@ def test_layers_are_dropped_at_their_rates():
 def test_each_argument_changes_the_draw():
     rates = [0.5] * 64
     draws = {
-        draw_kept(Draw(seed, update, micro, stack), rates)
+        draw_kept(DropSeed(seed, update, micro, stack), rates)
         for seed in (1, 2)
         for update in (0, 1)
         for micro in (0, 1)

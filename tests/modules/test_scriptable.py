@@ -83,7 +83,7 @@ def test_pickled_and_copied_models_compute_the_same_and_train(name, changes):
 def test_a_copy_does_not_report_to_the_originals_recorder():
     model = build("roberta").eval()
     found, sample = [], {"net_input": builders.inputs("roberta")}
-    Recorder(model).begin(sample, found.append)
+    Recorder(model).start_batch(sample, found.append)
     again = copy.deepcopy(model)
     assert all(gate.probe is not None for gates in gates_of(model).values() for gate in gates)
     assert all(gate.probe is None for gates in gates_of(again).values() for gate in gates)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.modules.drop_seed import STRUCTURES, Draw
+from layerdrop_plugin.modules.drop_seed import STRUCTURES, DropSeed
 from layerdrop_plugin.modules.structured_dropout import StructuredDropout
 from layerdrop_plugin.pruning.gates import stacks_of
 
@@ -100,7 +100,7 @@ def test_units_are_dropped_in_chunks():
 
 @given(st.integers(0, 2**31), st.integers(0, 2**31), st.integers(0, 9), st.sampled_from(["encoder", "decoder"]))
 def test_draws_of_different_structures_differ(seed, update, micro_batch, stack):
-    draw = Draw(seed, update, micro_batch, stack)
+    draw = DropSeed(seed, update, micro_batch, stack)
     drawn = {tuple(draw.uniform(structure, 8)) for structure in STRUCTURES}
     assert len(drawn) == len(STRUCTURES)
 
