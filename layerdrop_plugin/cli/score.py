@@ -11,7 +11,7 @@ import json
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..reports.fairseq_log import CLASSIFICATION_METRICS
+from ..evaluation import CLASSIFICATION_METRICS
 
 HELP = "turn the output of fairseq-validate or fairseq-generate into a result file (JSON)"
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import LayerdropError
-from ..reports.fairseq_log import CLASSIFICATION_METRICS
+from . import CLASSIFICATION_METRICS
 from .significance import RESAMPLES, stats
 
 CONFIDENCE = 0.95

@@ -12,9 +12,9 @@ up to 1,000 examples and off by at most examples / 2,000 beyond.
 import math
 
 from ..errors import LayerdropError
+from ..evaluation import CLASSIFICATION_METRICS as METRICS
 from ..evaluation.metrics import interval
 from . import results
-from .fairseq_log import CLASSIFICATION_METRICS as METRICS
 from .fairseq_log import FairseqLog
 
 

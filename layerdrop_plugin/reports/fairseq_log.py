@@ -7,8 +7,6 @@ import re
 
 from ..errors import LayerdropError
 
-# What the log of a classification may report, the best headline first.
-CLASSIFICATION_METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
 _FLAT_JSON = re.compile(r"\{[^{}]*\}")
 # sentence_prediction and masked_lm say how many examples they loaded; language_modeling and translation do not.
 _LOADED = (re.compile(r"Loaded (\S+) with #samples: (\d+)"), re.compile(r"loaded (\d+) blocks from: (?:.*/)?([^/]+)$"))
