@@ -1,6 +1,7 @@
 """The points of a curve in a file that is whole after every point: an interrupted curve goes on where it was."""
 
 import json
+import os
 from pathlib import Path
 
 from .. import checkpoint
@@ -23,7 +24,7 @@ class Points:
         LayerdropError: the file holds points of other settings, or something else.
     """
 
-    def __init__(self, path, settings: dict):
+    def __init__(self, path: str | os.PathLike, settings: dict):
         self.path = Path(path)
         self.record = {"type": TYPE, "version": 1, "settings": settings, "points": []}
         if self.path.exists():

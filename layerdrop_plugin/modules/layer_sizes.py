@@ -1,9 +1,14 @@
 """How many heads and FFN units each layer of a stack has, as ``--STACK-self-attn-heads`` and its like say it."""
 
+from argparse import Namespace
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
+
+if TYPE_CHECKING:  # the options of commands that start without fairseq are sized here, too
+    from omegaconf import DictConfig
 
 ABSENT = "-"
 
@@ -39,7 +44,7 @@ def format_row(sizes: Iterable[int | None]) -> str:
     return ",".join(ABSENT if size is None else str(size) for size in sizes)
 
 
-def layer_sizes(args, stack: str, layers: int) -> list[dict[str, int | None]]:
+def layer_sizes(args: "Namespace | DictConfig", stack: str, layers: int) -> list[dict[str, int | None]]:
     """For each layer of *stack* the sizes that the options in *args* give it; kinds without an option are left out.
 
     Raises:

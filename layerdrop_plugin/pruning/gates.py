@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from ..anatomy import KINDS, SUBLAYERS
 from ..errors import LayerdropError
@@ -14,12 +15,12 @@ from .plan import Plan, StackPlan
 from .shape import ModelShape, StackShape
 
 
-def stacks_of(model) -> dict[str, LayerStack]:
+def stacks_of(model: nn.Module) -> dict[str, LayerStack]:
     """The layer stacks of *model*, by name."""
     return {module.stack: module for module in model.modules() if isinstance(module, LayerStack)}
 
 
-def model_shape(model) -> ModelShape:
+def model_shape(model: nn.Module) -> ModelShape:
     """The shape of a live *model*; of layers that are not ours the sublayers count as absent."""
     return ModelShape(**{name: _stack_shape(stack) for name, stack in stacks_of(model).items()})
 
@@ -47,7 +48,7 @@ def _size(layer, kind: str) -> int | None:
     return layer.sublayer(kind).num_heads
 
 
-def gates_of(model) -> dict[str, list[Gate | None]]:
+def gates_of(model: nn.Module) -> dict[str, list[Gate | None]]:
     """The gates of *model*: by stack and kind (``encoder.self_attn``, ``decoder.ffn``, ``encoder.layers``), by layer.
 
     None where the sublayer is absent or cannot be gated; kinds that a stack does not have are left out.
@@ -67,7 +68,7 @@ def _gate(layer: Sublayers, kind: str) -> Gate | None:
     return layer.ffn_gate if kind == "ffn" else layer.head_gate(kind)
 
 
-def of_open_parts(model, scores: dict[str, list]) -> dict[str, list]:
+def of_open_parts(model: nn.Module, scores: dict[str, list]) -> dict[str, list]:
     """*scores* of the parts of *model* (rows by key, of ``*.layers`` numbers), zero for those that its gates close."""
     found = {}
     for key, gates in gates_of(model).items():
@@ -84,7 +85,7 @@ def _open_only(gate: Gate | None, row: list[float]) -> list[float]:
 
 
 @contextlib.contextmanager
-def gated(model, plan: Plan) -> Iterator:
+def gated(model: nn.Module, plan: Plan) -> Iterator[nn.Module]:
     """Within this block *model* computes what the child of *plan* would, in training and in evaluation mode.
 
     Raises:

@@ -1,5 +1,6 @@
 """A checkpoint whose model can be pruned, read once: its weights, family, shape, vocabularies and parameters."""
 
+import os
 import re
 from functools import cached_property
 
@@ -30,13 +31,13 @@ class Parent:
         cfg: its configuration, plain dicts and lists; ``options`` are the model's.
     """
 
-    def __init__(self, state: dict, path=None):
+    def __init__(self, state: dict, path: str | os.PathLike | None = None):
         self.state, self.path = state, path
         self.cfg: dict = state["cfg"]
         self.options: dict = state["cfg"]["model"]
 
     @classmethod
-    def load(cls, path) -> "Parent":
+    def load(cls, path: str | os.PathLike) -> "Parent":
         """Read the file *path*.
 
         Raises:

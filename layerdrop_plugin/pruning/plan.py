@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -160,7 +161,7 @@ class Plan(PerStack[StackPlan]):
         return hashlib.sha256(json.dumps(self.to_dict(sys.maxsize)).encode()).hexdigest()
 
     @classmethod
-    def from_dict(cls, data) -> "Plan":
+    def from_dict(cls, data: object) -> "Plan":
         """The reverse of :meth:`to_dict`.
 
         Raises:
@@ -174,7 +175,7 @@ class Plan(PerStack[StackPlan]):
         return cls(**{stack: _stack_from_dict(data[stack], stack) for stack in STACKS if data.get(stack) is not None})
 
     @classmethod
-    def load(cls, path) -> "Plan":
+    def load(cls, path: str | os.PathLike) -> "Plan":
         """Read a plan's JSON file.
 
         Raises:

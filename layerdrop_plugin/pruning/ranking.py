@@ -17,7 +17,7 @@ RANKING_HELP = (
 )
 
 
-def share(text) -> Fraction:
+def share(text: str | float | Fraction) -> Fraction:
     """The share that *text* (a number, or such as ``0.4`` or ``1/3``) says, exactly.
 
     Raises:
@@ -37,7 +37,7 @@ def prune_by_importance(
     shape: ModelShape,
     importance: Importance,
     part: Part,
-    rate,
+    rate: str | float | Fraction,
     ranking: str = "global",
     min_heads: int = 0,
 ) -> Plan:

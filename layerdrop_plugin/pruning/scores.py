@@ -8,6 +8,7 @@ of heads for each layer), ``encoder.ffn``, ``decoder.ffn`` (a row of FFN units f
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -100,12 +101,12 @@ class Importance:
         except LayerdropError as error:
             raise LayerdropError(f"the scores by {method} cannot be used: {error}") from None
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike) -> None:
         """Write the file *path*: whole or not at all."""
         checkpoint.write_text_atomic(path, json.dumps({"version": VERSION} | vars(self), allow_nan=False) + "\n")
 
     @classmethod
-    def load(cls, path) -> "Importance":
+    def load(cls, path: str | os.PathLike) -> "Importance":
         """Read a file of scores.
 
         Raises:
@@ -122,7 +123,7 @@ class Importance:
         except LayerdropError as error:
             raise LayerdropError(f"the importance file {path} cannot be used: {error}") from None
 
-    def check(self, shape: ModelShape, model_sha256: str | None, path) -> None:
+    def check(self, shape: ModelShape, model_sha256: str | None, path: str | os.PathLike) -> None:
         """Refuse scores of another model.
 
         Args:

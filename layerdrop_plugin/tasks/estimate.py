@@ -1,10 +1,13 @@
 """Estimate what each part of a model is worth with fairseq-train, on as many workers as it has, without training."""
 
+from argparse import Namespace
 from dataclasses import dataclass, field
 
 import torch
-from fairseq.optim import AMPOptimizer
-from torch import Tensor
+from fairseq.criterions import FairseqCriterion
+from fairseq.optim import AMPOptimizer, FairseqOptimizer
+from omegaconf import DictConfig
+from torch import Tensor, nn
 
 from ..criterions.head_importance import Estimating, unwrapped
 from ..errors import LayerdropError
@@ -53,7 +56,7 @@ class EstimateOnly:
             self.estimated_model = loaded.fingerprint
         return loaded
 
-    def build_criterion(self, cfg, *others):
+    def build_criterion(self, cfg: DictConfig | Namespace, *others) -> FairseqCriterion:
         """As fairseq's, whose older tasks take fewer arguments.
 
         Raises:
@@ -64,7 +67,16 @@ class EstimateOnly:
             raise LayerdropError("--importance-only needs --criterion head_importance")
         return criterion
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **others):
+    def train_step(
+        self,
+        sample: dict,
+        model: nn.Module,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        ignore_grad: bool = False,
+        **others,
+    ) -> tuple[Tensor, int | Tensor, dict]:
         """As fairseq's; with ``--importance-only`` the gates alone are differentiated."""
         if not self._options.importance_only:
             return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **others)
@@ -81,7 +93,7 @@ class EstimateOnly:
         # Predictions, which sentence_prediction adds in evaluation mode, cannot be summed over workers.
         return loss, sample_size, {key: value for key, value in logging_output.items() if not isinstance(value, list)}
 
-    def optimizer_step(self, optimizer, model, update_num):
+    def optimizer_step(self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int) -> None:
         """As fairseq's; with ``--importance-only`` nothing."""
         if not self._options.importance_only:
             super().optimizer_step(optimizer, model, update_num)

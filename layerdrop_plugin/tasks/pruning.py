@@ -3,18 +3,20 @@
 import logging
 import os
 import re
+from argparse import Namespace
 from dataclasses import dataclass, field
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import safe_getattr
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .. import checkpoint
 from ..anatomy import STACKS
@@ -78,7 +80,7 @@ class PruningTask:
     task and model, so it needs neither this task nor the parent nor, for evaluation, this plugin.
     """
 
-    def build_model(self, cfg, from_checkpoint=False):
+    def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the child and load what it keeps of its parent.
 
         Raises:
@@ -226,7 +228,7 @@ class PruningTranslationTask(EstimateOnly, PruningTask, TranslationTask):
     """fairseq's translation on a pruned parent."""
 
     @classmethod
-    def setup_task(cls, cfg, **kwargs):
+    def setup_task(cls, cfg: DictConfig | Namespace, **kwargs) -> "PruningTranslationTask":
         """As fairseq's.
 
         Raises:

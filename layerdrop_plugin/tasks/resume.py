@@ -3,6 +3,8 @@
 import logging
 import os
 
+from omegaconf import DictConfig
+
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..pruning import surgery
@@ -13,7 +15,7 @@ from ..pruning.rules import Rules
 logger = logging.getLogger(__name__)
 
 
-def interrupted_child(file: str, begin, prune_from: str | None, rules: Rules) -> Parent:
+def interrupted_child(file: str, begin: DictConfig, prune_from: str | None, rules: Rules) -> Parent:
     """The checkpoint *file* of an interrupted run: a child by the plan that is asked for.
 
     It must be a child of the parent that is named, too. In the save folder that parent may be gone; a file of another
@@ -50,7 +52,7 @@ def interrupted_child(file: str, begin, prune_from: str | None, rules: Rules) ->
     return child
 
 
-def _what_to_do(file: str, begin, inside: bool) -> str:
+def _what_to_do(file: str, begin: DictConfig, inside: bool) -> str:
     if begin.restore_file == checkpoint.LAST and inside:
         return "choose another --save-dir"
     option = "--continue-once" if begin.restore_file == checkpoint.LAST else "--restore-file"
