@@ -60,5 +60,7 @@ def _ablate(args) -> None:
         ablation_summary.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
     command = shlex.join(["layerdrop", *sys.argv[1:]])
     record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
-    print(page.write(args.out, record))
+    found = page.page_of(record)
+    found.write(args.out)
+    print(found.plain())
     print(f"wrote {args.out}/ablation.json, .md and .png")

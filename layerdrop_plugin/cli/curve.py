@@ -87,7 +87,9 @@ def _draw(args) -> None:
         | pruning_curve.conclusions(points.record["points"])
         | {"task": session.kind, "examples": examples}
     )
-    print(page.write(args.out, record | session.signature(args.subset, command)))
+    found = page.page_of(record | session.signature(args.subset, command))
+    found.write(args.out)
+    print(found.plain())
     print(f"wrote {args.out}/curve.json, .md and .png")
 
 

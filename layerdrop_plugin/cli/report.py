@@ -3,7 +3,7 @@
 import shlex
 import sys
 
-from ..reports.report import report
+from ..reports.report import page_of
 
 HELP = "make a table, a page and a picture of results and latencies"
 
@@ -17,4 +17,6 @@ def add_arguments(parser):
 
 def run(args):
     command = shlex.join(["layerdrop", *sys.argv[1:]])
-    print(report(args.results, args.latency, args.out, args.title, command))
+    page = page_of(args.results, args.latency, args.title, command)
+    page.write(args.out)
+    print(page.plain())

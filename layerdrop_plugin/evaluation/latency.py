@@ -71,7 +71,7 @@ def measure(
     Raises:
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
-    described = {name: provenance.describe_checkpoint(path) for name, path in models.items()}
+    described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
     data_hash = find_split(data, split).sha256()
     loaded = {name: _load(path, data) for name, path in models.items()}
     workload = choose_workload(described, loaded, beam)
@@ -88,8 +88,7 @@ def measure(
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
-        "versions": provenance.versions(),
-        "command": command,
+        **provenance.made_with(command),
         "data_sha256": data_hash,
         "split": split,
         "seed": seed,
@@ -187,7 +186,7 @@ def _summary(workload, described, seconds, counts, sentences):
     found = [
         {
             "name": name,
-            "checkpoint": {key: value for key, value in described[name].items() if key != "provenance"},
+            "checkpoint": described[name],
             **workload.figures(seconds[name], counts[name], sentences),
         }
         for name in seconds

@@ -1,6 +1,5 @@
 """A checkpoint on our classes, its task on a data folder, and that folder's examples in batches: none is left out."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from .. import checkpoint
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split
 from ..errors import LayerdropError
-from ..provenance import quiet, versions
+from ..provenance import made_with, quiet
 from ..pruning.families import family_of
 from ..pruning.parent import current_weights
 from ..pruning.scores import fingerprint
@@ -25,7 +24,6 @@ TASKS = {
 }
 ANSWERS = ("classification", "regression")  # kinds of models that give one answer for an example
 BATCH_SIZE = 32
-_versions = functools.cache(versions)  # looking for fairseq's distribution takes a third of a second
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,7 @@ class Session:
             "split": subset,
             "seed": self.seed,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-            "versions": dict(_versions()),
-            "command": command,
+            **made_with(command),
         }
 
     def _refuse_too_long(self, dataset, chosen: Sequence[int], subset: str) -> None:

@@ -9,7 +9,7 @@ A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curve
     metrics          every metric measured, see classification.py, translation.py and loss.py for names and units
     interval         95 % interval [low, high] of the headline in its unit, or null where none is known
     loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
-    checkpoint       see signature.describe_checkpoint; null where no model is evaluated
+    checkpoint       see provenance.CheckpointRecord; null where no model is evaluated
     data_sha256      over the split's files and the dictionaries
     plan             what the model keeps of its oldest ancestor, or null for a model that was not pruned
     provenance       all that the checkpoint says about where it came from, or null
@@ -25,9 +25,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import provenance
 from ..data_folder import Split
 from ..errors import LayerdropError
+from ..provenance import describe_checkpoint, made_with, who_is
 
 TYPE = "layerdrop.result"
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
@@ -52,8 +52,7 @@ def build(subject, measured):
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
     """
-    described = provenance.describe_checkpoint(subject.checkpoint) if subject.checkpoint else None
-    origin = described.pop("provenance") if described else None
+    described, origin = describe_checkpoint(subject.checkpoint) if subject.checkpoint else (None, None)
     return {
         "type": TYPE,
         "version": 1,
@@ -66,8 +65,7 @@ def build(subject, measured):
         "plan": origin and origin.get("plan"),
         "provenance": origin,
         "point": subject.point,
-        "versions": provenance.versions(),
-        "command": subject.command,
+        **made_with(subject.command),
     }
 
 
@@ -141,8 +139,3 @@ def refuse_twins(results):
         if (result["name"], result["seed"]) in seen:
             raise LayerdropError(f"two results are called {who_is(result)}")
         seen.add((result["name"], result["seed"]))
-
-
-def who_is(result):
-    """How to name a *result* in a message or a list."""
-    return result["name"] if result["seed"] is None else f"{result['name']}, seed {result['seed']}"

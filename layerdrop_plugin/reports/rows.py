@@ -18,8 +18,6 @@ accuracy_table.py and translation_table.py add what they measure.
 import statistics
 import textwrap
 
-from tabulate import tabulate
-
 from ..errors import LayerdropError
 from ..evaluation.rounds import doubts, written
 
@@ -126,16 +124,6 @@ def interval_cell(row):
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
 
 
-def plain(columns, cells, left=()):
-    """The table as text; the first column and those named in *left* are aligned to the left."""
-    return tabulate(cells, columns, disable_numparse=True, colalign=_alignment(columns, left))
-
-
-def markdown(columns, cells, left=()):
-    """The table in Markdown, aligned as :func:`plain`."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    return tabulate(cells, columns, tablefmt="pipe", disable_numparse=True, colalign=_alignment(columns, left))
-
-
-def _alignment(columns, left):
-    return ["left" if index == 0 or name in left else "right" for index, name in enumerate(columns)]
+def p_cell(value):
+    """The cell of a p-value."""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
