@@ -7,11 +7,8 @@ classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-val
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
 """
 
-import shlex
-import sys
-
 from ..output_folder import held
-from .arguments import add_session_arguments, load_session, positive
+from .arguments import add_session_arguments, command_line, load_session, positive
 
 HELP = "measure what each attention head is for"
 
@@ -58,8 +55,7 @@ def _ablate(args) -> None:
     record = ablation_summary.describe(measured, session, args.mode)
     if session.kind == "translation" and args.bleu != "none":
         ablation_summary.add_bleu(record, session, args.subset, args.bleu, args.extremes, args.bleu_examples, args.beam)
-    command = shlex.join(["layerdrop", *sys.argv[1:]])
-    record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command)
+    record = {"type": "layerdrop.ablation", "version": 1} | record | session.signature(args.subset, command_line())
     found = page.page_of(record)
     found.write(args.out)
     print(found.plain())

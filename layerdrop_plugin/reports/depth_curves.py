@@ -23,7 +23,6 @@ from .page import Page, Table
 from .results import load, refuse_other_tests, who_is
 from .translation_table import TOO_LOW
 
-TITLE = "Layers kept at inference"
 _KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # of results, in the order of columns and panels
 _PLACE = ("task", "side", "train", "kept")
 _TOKENS = {"masked-lm": "masked token", "translation": "target token"}
@@ -31,7 +30,7 @@ _XLABELS = {"encoder": "encoder layers kept", "decoder": "decoder layers kept", 
 _ACROSS = 3  # most panels in a row
 
 
-def page_of(paths: Sequence[str | os.PathLike], title: str = TITLE, command: str | None = None) -> Page:
+def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None = None) -> Page:
     """The page of depth curves.
 
     Args:

@@ -3,13 +3,11 @@
 Writes curve.json, curve.md and curve.png: the metric against the share removed. Interrupted, the same command goes on
 where it was.
 
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --ffn --step 0.25 --re-estimate
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/ --ffn --step 0.25 --re-estimate
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
 """
 
-import shlex
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, load_session, positive
+from .arguments import add_session_arguments, command_line, load_session, positive
 
 HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
 
@@ -80,14 +78,13 @@ def _draw(args) -> None:
     points = Points(Path(args.out) / "curve.json", settings)
     lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
     pruning_curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
-    command = shlex.join(["layerdrop", *sys.argv[1:]])
     examples = sum(len(sample["id"]) for sample in batches)
     record = (
         points.record
         | pruning_curve.conclusions(points.record["points"])
         | {"task": session.kind, "examples": examples}
     )
-    found = page.page_of(record | session.signature(args.subset, command))
+    found = page.page_of(record | session.signature(args.subset, command_line()))
     found.write(args.out)
     print(found.plain())
     print(f"wrote {args.out}/curve.json, .md and .png")
