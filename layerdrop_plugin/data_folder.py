@@ -7,6 +7,7 @@ language-model   SPLIT.idx, dict.txt
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +30,15 @@ class Split:
     languages: tuple[str, str] | None = None
 
     @property
-    def prefix(self):
+    def prefix(self) -> Path:
         """Path of the indexed dataset with the inputs, without its suffix."""
         if self.kind == TRANSLATION:
             source, target = self.languages
             return self.root / f"{self.name}.{source}-{target}.{source}"
         return self.root / ("input0" if self.kind == CLASSIFICATION else "") / self.name
 
-    def sizes(self):
-        """Number of tokens of every example: a line of the text that was binarised, in its order.
+    def sizes(self) -> np.ndarray:
+        """Number of tokens of every example, shape (examples,): the lines of the binarised text in order.
 
         Raises:
             LayerdropError: the split is unreadable or empty.
@@ -54,7 +55,7 @@ class Split:
         except Exception as error:  # a foreign or truncated file fails in many ways, all of them the same news
             raise LayerdropError(f"cannot read {self.prefix}.idx: {error}") from error
 
-    def sha256(self):
+    def sha256(self) -> str:
         """SHA-256 over the split's files and the dictionaries: names and contents, in name order.
 
         Two folders have the same hash if and only if a model sees the same test in both.
@@ -64,7 +65,7 @@ class Split:
             digest.update(f"{path.relative_to(self.root).as_posix()}\0{checkpoint.sha256(path)}\n".encode())
         return digest.hexdigest()
 
-    def _files(self):
+    def _files(self) -> list[Path]:
         if self.kind == CLASSIFICATION:
             found = [*self.root.glob(f"*/{self.name}.*"), *self.root.glob("*/dict.txt")]
         elif self.kind == TRANSLATION:
@@ -77,7 +78,7 @@ class Split:
         return sorted(path for path in found if path.is_file())
 
 
-def find_split(data, split):
+def find_split(data: str | os.PathLike, split: str) -> Split:
     """The split named *split* of the folder *data*.
 
     Raises:

@@ -15,9 +15,9 @@ from layerdrop_plugin.reports.results import parse_point
 POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}
 
 
-def curves(paths, out, *about):
+def curves(paths, out, title="Curves", command=None):
     """Write the page; returns its table."""
-    page = page_of(paths, *about)
+    page = page_of(paths, title, command)
     page.write(out)
     return page.plain()
 
