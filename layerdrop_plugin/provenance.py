@@ -116,7 +116,7 @@ def provenance_lines(
     """The Markdown list at the end of a page: what its numbers were measured on and with.
 
     Args:
-        records: results (reports/results.py), latencies (evaluation/latency.py), and the records of commands that ran a
+        records: results (results/record.py), latencies (evaluation/latency.py), and the records of commands that ran a
             model themselves (``Session.signature``).
         command: the one that made the page, where it is in none of the records.
         more: further lines, before the versions.

@@ -62,19 +62,19 @@ def describe(result: dict) -> str:
 
 def _score(args) -> dict:
     from .. import data_folder
-    from ..reports import classification, loss, results
+    from ..results import classification, loss, record
 
     _refuse_contradictions(args)
-    subject = results.Subject(
+    subject = record.Subject(
         split=data_folder.find_split(args.data, args.subset),
         name=args.name,
         seed=args.seed,
         checkpoint=args.path,
         command=args.evaluated,
-        point=results.parse_point(args.point) if args.point else None,
+        point=record.parse_point(args.point) if args.point else None,
     )
     if args.generated or args.copy_source:
-        from ..reports import translation
+        from ..results import translation
 
         if args.copy_source:
             return translation.copy_source(subject, args.references)

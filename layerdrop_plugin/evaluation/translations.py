@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..errors import LayerdropError
 from ..provenance import quiet
-from ..reports.translation import RESAMPLES, read_sentences
+from ..results.translation import RESAMPLES, read_sentences
 from .session import Session
 
 Translate = Callable[[], list[str]]

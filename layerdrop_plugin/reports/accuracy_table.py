@@ -9,7 +9,7 @@ Beside what every row has (rows.py):
 import statistics
 
 from .. import data_folder
-from .classification import interval
+from ..results.classification import interval
 from .figure import Bars, Points
 from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 

@@ -1,6 +1,6 @@
 """Depth curves: quality against the number of layers kept, for every way of training, over seeds.
 
-Only results with a `point` (results.py) count. A *depth* is one place on a curve:
+Only results with a `point` (results/record.py) count. A *depth* is one place on a curve:
 
     task, side, train, kept   as in its results' points
     seeds                     ascending
@@ -18,9 +18,9 @@ from typing import Any
 from ..errors import LayerdropError
 from ..evaluation.metric_names import METRICS
 from ..provenance import made_with, provenance_lines
+from ..results.record import load, refuse_other_tests, who_is
 from .figure import bare, new_figure
 from .page import Page, Table
-from .results import load, refuse_other_tests, who_is
 from .translation_table import TOO_LOW
 
 _KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # of results, in the order of columns and panels

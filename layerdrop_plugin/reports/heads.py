@@ -13,9 +13,9 @@ from .. import checkpoint
 from ..errors import LayerdropError
 from ..evaluation import rounds
 from ..evaluation.metric_names import METRICS
+from ..results.record import read_json
 from . import ablation, pruning_curve
 from .page import Table
-from .results import read_json
 
 TITLE = "Which heads do the work, and models without the others"
 _PICTURES = {

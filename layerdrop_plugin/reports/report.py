@@ -11,10 +11,10 @@ from .. import data_folder
 from ..errors import LayerdropError
 from ..evaluation.latency import TYPE as LATENCY
 from ..provenance import made_with, provenance_lines
+from ..results.record import load, read_json, refuse_other_tests, refuse_twins, who_is
 from . import accuracy_table, translation_table
 from .figure import points_and_bars
 from .page import Page, Table
-from .results import load, read_json, refuse_other_tests, refuse_twins, who_is
 from .rows import table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}

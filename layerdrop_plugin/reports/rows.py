@@ -8,7 +8,7 @@ A *row* has, whatever was measured:
     spread                    how far the rounds of the latency agree on the ratio to the first model, at the largest
                               batch size (see rounds.spread); null of the first model and where it is not known
     seeds                     the seeds, ascending
-    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results.py)
+    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results/record.py)
     interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
                               of test examples; what another seed does is what low and high show.
 
@@ -27,7 +27,7 @@ def table_rows(layout, results, times=None):
 
     Args:
         layout: accuracy_table or translation_table.
-        results (list[dict]): see results.py.
+        results (list[dict]): see results/record.py.
         times (dict | None): the measurement of `layerdrop latency`.
 
     Raises:

@@ -10,7 +10,7 @@ from samples import accuracy_result, bleu_result, result, save
 
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.reports.depth_curves import depths_of, page_of, panels_of
-from layerdrop_plugin.reports.results import parse_point
+from layerdrop_plugin.results.record import parse_point
 
 POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}
 

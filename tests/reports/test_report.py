@@ -11,9 +11,9 @@ from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.reports import accuracy_table, translation_table
 from layerdrop_plugin.reports import report as report_page
-from layerdrop_plugin.reports.classification import interval
-from layerdrop_plugin.reports.results import load
 from layerdrop_plugin.reports.rows import table_rows
+from layerdrop_plugin.results.classification import interval
+from layerdrop_plugin.results.record import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 THREE_SEEDS = [accuracy_result("child", seed, value, 3) for seed, value in ((2, 73.0), (1, 71.5), (3, 72.1))]

@@ -1,7 +1,7 @@
 """The result of a (masked) language model, or of a translation that was not generated: its loss per target token.
 
 Metrics: `nll_loss` in bits and `nll_loss_nats` in nats per target token, without label smoothing, and `ppl`, the
-perplexity. fairseq prints three decimals of the bits. Beside what every result has (results.py): `tokens`, those of the
+perplexity. fairseq prints three decimals of the bits. Beside what every result has (record.py): `tokens`, those of the
 batches as fairseq counts them, for masked models also the ones that were not masked.
 """
 
@@ -9,7 +9,7 @@ import math
 
 from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 
 
@@ -18,7 +18,7 @@ def score(log, subject):
 
     Args:
         log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (results.Subject): what was evaluated.
+        subject (record.Subject): what was evaluated.
 
     Raises:
         LayerdropError: log, checkpoint or data cannot be read, or do not belong together.
@@ -34,7 +34,7 @@ def score(log, subject):
         "interval": None,
         "loss": loss,
     }
-    return results.build(subject, measured)
+    return record.build(subject, measured)
 
 
 def read_loss(log, split):

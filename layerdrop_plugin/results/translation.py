@@ -1,7 +1,7 @@
 """The result of a translation model, from what `fairseq-generate` (and `fairseq-validate`) printed.
 
 Metrics: `bleu` and `chrf` from 0 to 100, by sacrebleu on detokenised text; with a fairseq-validate log also those of
-loss.py. Beside what every result has (results.py):
+loss.py. Beside what every result has (record.py):
 
     intervals          95 % interval [low, high] of bleu and chrf by sacrebleu's bootstrap over sentences, or null
     signatures         sacrebleu's, of bleu and chrf
@@ -19,7 +19,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from ..data_folder import TRANSLATION
 from ..errors import LayerdropError
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 from .loss import read_loss
 
@@ -34,7 +34,7 @@ def score(generated, subject, log=None, references=None):
 
     Args:
         generated (str): path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
-        subject (results.Subject): what was evaluated.
+        subject (record.Subject): what was evaluated.
         log (str | None): path of the captured output of `fairseq-validate --log-format json …`, for the loss.
         references (str | None): detokenised references, one a line; by default the data folder's own text.
 
@@ -62,7 +62,7 @@ def score(generated, subject, log=None, references=None):
         log.refuse_other_checkpoint(subject.checkpoint)
         _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
         measured["metrics"] |= metrics
-    result = results.build(subject, measured)
+    result = record.build(subject, measured)
     languages = result["checkpoint"]["languages"]
     if languages and tuple(languages) != split.languages:
         raise LayerdropError(
@@ -85,7 +85,7 @@ def copy_source(subject, references=None):
     if texts is None:
         raise LayerdropError(f"no references: {target} is missing, name another file with --references")
     origin = "given file" if references else "raw text"
-    return results.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
+    return record.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
 
 
 def measure(hypotheses, references, origin, source, beam=None):

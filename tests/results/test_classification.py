@@ -13,9 +13,9 @@ from layerdrop_plugin.checkpoint import read
 from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.parent import count_parameters
-from layerdrop_plugin.reports import classification
-from layerdrop_plugin.reports.fairseq_log import FairseqLog
-from layerdrop_plugin.reports.results import Subject
+from layerdrop_plugin.results import classification
+from layerdrop_plugin.results.fairseq_log import FairseqLog
+from layerdrop_plugin.results.record import Subject
 
 EXAMPLES = 40
 

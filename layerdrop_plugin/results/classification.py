@@ -1,6 +1,6 @@
 """The result of a sentence classifier or regressor, from what `fairseq-validate` printed.
 
-Beside what every result has (results.py): `correct`, the number of right answers (accuracy only, else null).
+Beside what every result has (record.py): `correct`, the number of right answers (accuracy only, else null).
 
 Units: accuracy in percent; f1, acc_and_f1, mcc, pearson and spearman times 100, as fairseq prints them; mse in the
 target's unit squared. Intervals have the metric's unit.
@@ -12,7 +12,7 @@ up to 1,000 examples and off by at most examples / 2,000 beyond.
 import math
 
 from ..errors import LayerdropError
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 
 CONFIDENCE = 0.95
@@ -25,7 +25,7 @@ def score(log, subject, metric=None):
 
     Args:
         log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (results.Subject): what was evaluated.
+        subject (record.Subject): what was evaluated.
         metric (str | None): the headline, one of METRICS; by default the first of them that the log has.
 
     Returns:
@@ -49,7 +49,7 @@ def score(log, subject, metric=None):
         "interval": interval(headline, metrics[headline], examples, correct),
         "loss": loss,
     }
-    return results.build(subject, measured)
+    return record.build(subject, measured)
 
 
 def read_metrics(log, found):
