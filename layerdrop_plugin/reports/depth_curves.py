@@ -21,7 +21,7 @@ from ..provenance import made_with, provenance_lines
 from ..results.record import load, refuse_other_tests, who_is
 from .figure import bare, new_figure
 from .page import Page, Table
-from .translation_table import TOO_LOW
+from .translation_table import TOO_LOW, TOO_LOW_NOTE
 
 _KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # of results, in the order of columns and panels
 _PLACE = ("task", "side", "train", "kept")
@@ -135,7 +135,7 @@ def _notes(depths: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     bleu = [depth["bleu"]["mean"] for depth in depths if depth["bleu"]]
     if bleu and max(bleu) < TOO_LOW:
-        text.append(f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** Compare their losses.")
+        text.append(TOO_LOW_NOTE)
     return text
 
 

@@ -14,7 +14,7 @@ from ..provenance import made_with, provenance_lines
 from ..results.record import load, read_json, refuse_other_tests, refuse_twins, who_is
 from . import accuracy_table, translation_table
 from .figure import points_and_bars
-from .page import Page, Table
+from .page import Page
 from .rows import table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
@@ -52,7 +52,7 @@ def page_of(
     return Page(
         name="report",
         title=title,
-        table=Table(*layout.render(rows, metric, times)),
+        table=layout.table(rows, metric, times),
         notes=[_WEIGHTS, *layout.notes(results, times, rows)],
         figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, times)),
         caption="accuracy and cost",

@@ -17,18 +17,23 @@ accuracy_table.py and translation_table.py add what they measure.
 
 import statistics
 import textwrap
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
 from ..errors import LayerdropError
 from ..evaluation.rounds import doubts, written
 
 
-def table_rows(layout, results, times=None):
+def table_rows(
+    layout: ModuleType, results: Sequence[Mapping[str, Any]], times: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Group results by name over seeds; rows in the latency's order, then the results'.
 
     Args:
         layout: accuracy_table or translation_table.
-        results (list[dict]): see results/record.py.
-        times (dict | None): the measurement of `layerdrop latency`.
+        results: see results/record.py.
+        times: the measurement of `layerdrop latency`.
 
     Raises:
         LayerdropError: models that differ although they have one name, or a latency without results.
@@ -45,7 +50,7 @@ def table_rows(layout, results, times=None):
     ]
 
 
-def _row(name, group, timed):
+def _row(name: str, group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None) -> dict[str, Any]:
     first = _one_model(name, [result["checkpoint"] for result in group] + ([timed["checkpoint"]] if timed else []))
     values = [result["metric"]["value"] for result in group]
     spread = timed.get("spread") if timed else None
@@ -64,7 +69,7 @@ def _row(name, group, timed):
     }
 
 
-def _one_model(name, checkpoints):
+def _one_model(name: str, checkpoints: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
     """The first of *checkpoints* (descriptions; empty where no model is evaluated), if all have its shape and size."""
     first, *others = (made or {} for made in checkpoints)
     for other in others:
@@ -77,7 +82,7 @@ def _one_model(name, checkpoints):
     return first
 
 
-def part_cells(rows):
+def part_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
     if all(row["uniform"] in (True, None) for row in rows):
         return [], [[] for _ in rows]
@@ -85,33 +90,33 @@ def part_cells(rows):
     return ["heads", "FFN units"], [["-" if count is None else f"{count:,}" for count in row] for row in counts]
 
 
-def size_cells(row):
+def size_cells(row: Mapping[str, Any]) -> list[str]:
     """The cells of a row's parameters and of its weights in MB."""
     if row["parameters"] is None:
         return ["-", "-"]
     return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
 
 
-def ratio_cell(row, field):
+def ratio_cell(row: Mapping[str, Any], field: str) -> str:
     """The cell of a row's ratio of times or speeds, with what its rounds agree on."""
     return "-" if row[field] is None else written(row[field], row["spread"])
 
 
-def ratio_notes(times, name):
+def ratio_notes(times: Mapping[str, Any], name: str) -> list[str]:
     """What a reader must know of the column of ratios called *name*; nothing in measurements without a spread."""
     if not any("spread" in model for model in times["models"]):
         return []
-    what = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
-    return [what, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
+    median = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
+    return [median, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
 
 
-def unreliable(rows):
+def unreliable(rows: Sequence[Mapping[str, Any]]) -> str:
     """For the axis of times or speeds in the picture: which rows' are not reliable."""
     names = [row["name"] for row in rows if row["spread"] and row["spread"]["unreliable"]]
     return "\n" + textwrap.fill(f"not reliable: {', '.join(names)}", 80) if names else ""
 
 
-def over_seeds(row, digits):
+def over_seeds(row: Mapping[str, Any], digits: int) -> str:
     """The cell of a metric: its mean, the number of seeds and their range."""
     if len(row["seeds"]) < 2:
         return f"{row['metric']:.{digits}f} (1 seed)" if row["seeds"] else f"{row['metric']:.{digits}f}"
@@ -119,7 +124,7 @@ def over_seeds(row, digits):
     return f"{row['metric']:.{digits}f} ({len(row['seeds'])} seeds: {spread})"
 
 
-def interval_cell(row):
+def interval_cell(row: Mapping[str, Any]) -> str:
     """The cell of a metric's interval."""
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
 

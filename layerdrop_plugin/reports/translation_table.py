@@ -10,18 +10,23 @@ Beside what every row has (rows.py); null where not measured:
 """
 
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .. import data_folder
+from ..evaluation.metric_names import METRICS
 from .figure import Bars, Points
+from .page import Table
 from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
 
 KIND = data_folder.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
 TOO_LOW = 3.0  # BLEU below which differences say nothing of translations
+TOO_LOW_NOTE = f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** Compare their losses."
 
 
-def measured(group, timed):
-    """What this kind adds to a row of the results *group* with the latency *timed* (None: not measured)."""
+def measured(group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
     intervals = [result["interval"] for result in group]
     return {
         "decoder_layers": (group[0]["checkpoint"] or {}).get("decoder_layers"),
@@ -33,32 +38,29 @@ def measured(group, timed):
     }
 
 
-def render(rows, _metric, times=None):
-    """The table's head, its cells as text, and the columns of text.
-
-    Returns:
-        tuple[list[str], list[list[str]], list[str]]
-    """
+def table(rows: Sequence[Mapping[str, Any]], _metric: str, times: Mapping[str, Any] | None = None) -> Table:
+    """The table of *rows*; *times* is the latency."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     parts, counts = part_cells(rows)
     columns = ["model", "encoder layers", "decoder layers", *parts, "parameters", "weights (MB)"]
     columns += [f"tokens/s, batch {size}" for size in sizes]
     columns += [f"speed vs {times['models'][0]['name']}, batch {max(map(int, sizes))}"] if times else []
-    columns += [*_COLUMNS, "chrF", "loss (nats/token)"]
+    columns += [*_COLUMNS, "chrF", METRICS["loss"].label("nats/token")]
     cells = []
     for row, count in zip(rows, counts, strict=True):
         layers = [_or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d")]
         cell = [row["name"], *layers, *count, *size_cells(row)]
         cell += [_or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
         cell += [ratio_cell(row, "speed")] if times else []
-        cells.append(
-            [*cell, over_seeds(row, 1), interval_cell(row), _or_dash(row["chrf"], ".1f"), _or_dash(row["loss"], ".3f")]
-        )
-    return columns, cells, _COLUMNS
+        cell += [over_seeds(row, METRICS["bleu"].digits), interval_cell(row)]
+        cells.append([*cell, _or_dash(row["chrf"], ".1f"), _or_dash(row["loss"], f".{METRICS['loss'].digits}f")])
+    return Table(columns, cells, _COLUMNS)
 
 
-def notes(results, times, rows):
-    """What a reader must know to read the table."""
+def notes(
+    results: Sequence[Mapping[str, Any]], times: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What a reader must know to read the table, a line each."""
     first, text = results[0], []
     if times:
         text.append(
@@ -78,21 +80,17 @@ def notes(results, times, rows):
         "It speaks of the choice of test sentences, not of the seeds."
     )
     if too_low(rows):
-        text.append(
-            f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** "
-            "Compare their losses; the picture shows those where all models have one."
-        )
+        text.append(f"{TOO_LOW_NOTE} The picture shows the losses where all models have one.")
     names = {"bleu": "BLEU", "chrf": "chrF"}
     return text + [f"sacrebleu: `{names[name]}|{signature}`" for name, signature in first["signatures"].items()]
 
 
-def pictured(rows, _metric, times=None):
-    """The picture: BLEU (or loss, where BLEU is too low) against tokens per second, and the costs.
+def pictured(
+    rows: Sequence[Mapping[str, Any]], _metric: str, times: Mapping[str, Any] | None = None
+) -> tuple[Points, list[Bars]]:
+    """The panels of the figure: BLEU, or the loss where BLEU is too low, against tokens per second; costs.
 
-    A row without a model, such as a copy of the source, is a line across.
-
-    Returns:
-        tuple[Points, list[Bars]]
+    A row without a model, such as a copy of the source, is a horizontal line.
     """
     size = str(max(times["batch_sizes"])) if times else None
     models = [row for row in rows if row["parameters"] is not None]
@@ -100,9 +98,7 @@ def pictured(rows, _metric, times=None):
     points = Points(
         xlabel=f"target tokens per second, batch {size} (more is better){unreliable(models)}" if times else None,
         ylabel="loss (nats per target token, less is better)" if by_loss else "BLEU",
-        x={row["name"]: row["tokens_per_second"][size] for row in models if row["tokens_per_second"]}
-        if times
-        else None,
+        x={row["name"]: row["tokens_per_second"][size] for row in models if row["tokens_per_second"]} if size else None,
         y={row["name"]: row["loss"] for row in models} if by_loss else None,
         across=() if by_loss else tuple(row["name"] for row in rows if row["parameters"] is None),
     )
@@ -112,16 +108,16 @@ def pictured(rows, _metric, times=None):
     return points, [bar for bar in bars if bar.values]
 
 
-def too_low(rows):
+def too_low(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether BLEU says nothing about any row's translations."""
     models = [row for row in rows if row["parameters"] is not None]
     return bool(models) and all(row["metric"] < TOO_LOW for row in models)
 
 
-def _mean(group, metric):
+def _mean(group: Sequence[Mapping[str, Any]], metric: str) -> float | None:
     values = [result["metrics"].get(metric) for result in group]
     return None if None in values else statistics.fmean(values)
 
 
-def _or_dash(value, form):
+def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)

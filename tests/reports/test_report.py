@@ -234,7 +234,7 @@ def test_a_latency_written_before_there_was_a_spread_is_shown_as_before():
             model.pop("spread", None)
         layout = translation_table if name == "translate" else accuracy_table
         rows = table_rows(layout, record["results"], times)
-        head, cells, _ = layout.render(rows, record["results"][0]["metric"]["name"], times)
+        head, cells, _ = layout.table(rows, record["results"][0]["metric"]["name"], times)
         column = next(index for index, title in enumerate(head) if f" vs {times['models'][0]['name']}" in title)
         timed = [cell[column] for cell in cells if cell[column] != "-"]
         assert timed[0] == "1.00" and all(re.fullmatch(r"\d+\.\d\d", cell) for cell in timed)
