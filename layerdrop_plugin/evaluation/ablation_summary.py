@@ -20,12 +20,11 @@ from tqdm import tqdm
 from . import translations
 from .ablation import ALL_BUT_ONE, Ablated, Head, ablated
 from .losses import Measured
+from .metric_names import METRICS
 from .session import Session
 from .significance import LEVEL, TESTS, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
-METRICS = tuple(TESTS)
-GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a change for the worse
 BLEU = ("all", "extremes", "none")
 
 
@@ -119,7 +118,7 @@ def _correct(record: dict, metric: str) -> None:
         return
     for test, p_holm in zip(found, holm([test["p"] for test in found]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
-    changes = [GROWS_WORSE[metric] * test["change"] for test in found if test["significant"]]
+    changes = [METRICS[metric].worse * test["change"] for test in found if test["significant"]]
     record["summary"][metric] = {
         "test": TESTS[metric],
         "tests": len(found),

@@ -25,6 +25,7 @@ from ..pruning.plan import STACKS, ModelShape, Plan
 from ..pruning.ranking import NAMES, prune_by_importance
 from ..pruning.scores import LAYERS, Importance
 from .losses import measure_all
+from .metric_names import METRICS
 from .points import Points
 from .session import Session
 
@@ -150,7 +151,7 @@ def within(points: list[dict], metric: str) -> dict[str, dict[str, float]]:
     for method in dict.fromkeys(point["method"] for point in points if point["method"] is not None):
         good = [(0.0, True)]
         for removed, value, *_ in means(points, method, metric):
-            lost = (value - whole[metric]) * (1 if metric == "loss" else -1)
+            lost = (value - whole[metric]) * METRICS[metric].worse
             good.append((removed, lost <= TOLERANCE[metric] + 1e-9))
         unbroken = itertools.takewhile(lambda step: step[1], good)
         shares[method] = {"share": max(unbroken)[0], "largest": max(removed for removed, fine in good if fine)}

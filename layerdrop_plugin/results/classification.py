@@ -10,6 +10,7 @@ up to 1,000 examples and off by at most examples / 2,000 beyond.
 """
 
 import math
+import os
 
 from ..errors import LayerdropError
 from . import record
@@ -20,16 +21,13 @@ CONFIDENCE = 0.95
 METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")
 
 
-def score(log, subject, metric=None):
+def score(log: str | os.PathLike, subject: record.Subject, metric: str | None = None) -> record.Result:
     """Read the log of one fairseq-validate run; return its result.
 
     Args:
-        log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (record.Subject): what was evaluated.
-        metric (str | None): the headline, one of METRICS; by default the first of them that the log has.
-
-    Returns:
-        dict: a result.
+        log: path of the captured output of `fairseq-validate --log-format json …`.
+        subject: what was evaluated.
+        metric: the headline, one of METRICS; by default the first of them that the log has.
 
     Raises:
         LayerdropError: log, checkpoint or data cannot be read, or do not belong together.
@@ -52,11 +50,8 @@ def score(log, subject, metric=None):
     return record.build(subject, measured)
 
 
-def read_metrics(log, found):
+def read_metrics(log: FairseqLog, found: dict[str, str]) -> tuple[float, dict[str, float]]:
     """The loss as printed and the metrics in a results line *found* of *log*.
-
-    Returns:
-        tuple[float, dict[str, float]]
 
     Raises:
         LayerdropError: a number is not finite.
@@ -68,7 +63,7 @@ def read_metrics(log, found):
     return loss, metrics
 
 
-def correct_answers(accuracy, examples):
+def correct_answers(accuracy: float, examples: int) -> int:
     """Number of right answers behind an accuracy that was rounded to one decimal of a percent.
 
     Raises:

@@ -6,19 +6,20 @@ batches as fairseq counts them, for masked models also the ones that were not ma
 """
 
 import math
+import os
 
-from ..data_folder import TRANSLATION
+from ..data_folder import TRANSLATION, Split
 from ..errors import LayerdropError
 from . import record
 from .fairseq_log import FairseqLog
 
 
-def score(log, subject):
+def score(log: str | os.PathLike, subject: record.Subject) -> record.Result:
     """Read the log of one fairseq-validate run; return its result.
 
     Args:
-        log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (record.Subject): what was evaluated.
+        log: path of the captured output of `fairseq-validate --log-format json …`.
+        subject: what was evaluated.
 
     Raises:
         LayerdropError: log, checkpoint or data cannot be read, or do not belong together.
@@ -37,13 +38,10 @@ def score(log, subject):
     return record.build(subject, measured)
 
 
-def read_loss(log, split):
+def read_loss(log: FairseqLog, split: Split) -> tuple[int, int, float, dict[str, float]]:
     """Number of examples and of tokens, loss as printed and metrics in *log*, a FairseqLog over all of *split*.
 
     An example is a sentence pair, or a block of tokens of a language model's data.
-
-    Returns:
-        tuple[int, int, float, dict[str, float]]
 
     Raises:
         LayerdropError: not every example was evaluated, or a number is not finite.

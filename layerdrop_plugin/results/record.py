@@ -1,6 +1,6 @@
 """One evaluated model as a dictionary and a JSON file: what was measured, and on what.
 
-A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curves` read it):
+A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop depth-curve` read it):
 
     type, version    "layerdrop.result", 1
     name, seed       the model's name in the tables, and the seed of its training (null where there is none)
@@ -13,8 +13,9 @@ A *result* (`layerdrop score` writes it, `layerdrop report` and `layerdrop curve
     data_sha256      over the split's files and the dictionaries
     plan             what the model keeps of its oldest ancestor, or null for a model that was not pruned
     provenance       all that the checkpoint says about where it came from, or null
-    point            where the result belongs in `layerdrop curves`, or null: {"task": "translation" or "masked-lm",
-                     "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or "both"}
+    point            where the result belongs in `layerdrop depth-curve`, or null: {"task": "translation" or
+                     "masked-lm", "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or
+                     "both"}
     versions         python, torch, fairseq (its distribution), numpy, layerdrop_plugin
     command          the command that was evaluated, if the caller told it
 
@@ -22,12 +23,15 @@ and a few more of its kind: `correct` of classifications, `references`, `signatu
 """
 
 import json
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
 from ..data_folder import Split
 from ..errors import LayerdropError
-from ..provenance import describe_checkpoint, made_with, who_is
+from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
 
 TYPE = "layerdrop.result"
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
@@ -43,11 +47,47 @@ class Subject:
     seed: int | None = None
     checkpoint: str | None = None
     command: str | None = None
-    point: dict | None = None
+    point: "Point | None" = None
 
 
-def build(subject, measured):
-    """A result from its *subject* and what was *measured*: examples, metric, metrics, interval, loss and more.
+class Point(TypedDict):
+    """Where a result belongs on a depth curve."""
+
+    task: str
+    train: str
+    seed: int
+    kept: int
+    side: str
+
+
+class Result(TypedDict, total=False):
+    """A result; its entries are described at the head of this module."""
+
+    type: str
+    version: int
+    name: str
+    seed: int | None
+    split: str
+    examples: int
+    metric: dict[str, Any]
+    metrics: dict[str, float]
+    interval: list[float] | None
+    loss: float | None
+    checkpoint: CheckpointRecord | None
+    data_sha256: str
+    plan: dict[str, Any] | None
+    provenance: dict[str, Any] | None
+    point: Point | None
+    versions: dict[str, str]
+    command: str | None
+
+
+def build(subject: Subject, measured: dict[str, Any]) -> Result:
+    """A result.
+
+    Args:
+        subject: what was evaluated.
+        measured: the entries examples, metric, metrics, interval, loss, and those of its kind.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
@@ -69,7 +109,7 @@ def build(subject, measured):
     }
 
 
-def parse_point(text):
+def parse_point(text: str) -> Point:
     """The point of a curve in the JSON *text*, see the module's docstring.
 
     Raises:
@@ -87,11 +127,11 @@ def parse_point(text):
     return point
 
 
-def load(paths):
+def load(paths: Iterable[str | os.PathLike]) -> list[Result]:
     """Read result files; folders are searched for `*.json`, and what is no result there is passed over.
 
     Returns:
-        list[dict]: the results in the given order (by path within a folder), each file once.
+        The results in the given order (by path within a folder), each file once.
 
     Raises:
         LayerdropError: nothing found, or a named file is no result.
@@ -110,7 +150,7 @@ def load(paths):
     return list(found.values())
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
     """The dictionary in the JSON file *path*; an empty one if it holds something else.
 
     Raises:
@@ -123,7 +163,7 @@ def read_json(path):
     return content if isinstance(content, dict) else {}
 
 
-def refuse_other_tests(results):
+def refuse_other_tests(results: Sequence[Result]) -> None:
     """Raise LayerdropError if numbers of different tests would stand in one table."""
     first = results[0]
     for result in results:
@@ -132,7 +172,7 @@ def refuse_other_tests(results):
                 raise LayerdropError(f"{who_is(result)} was tested on other data than {first['name']}: {field} differs")
 
 
-def refuse_twins(results):
+def refuse_twins(results: Sequence[Result]) -> None:
     """Raise LayerdropError if one model's number would stand in a table twice."""
     seen = set()
     for result in results:

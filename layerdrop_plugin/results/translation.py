@@ -12,12 +12,15 @@ loss.py. Beside what every result has (record.py):
 
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from ..data_folder import TRANSLATION
+from ..data_folder import TRANSLATION, Split
 from ..errors import LayerdropError
 from . import record
 from .fairseq_log import FairseqLog
@@ -29,14 +32,19 @@ _FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
 _PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
 
 
-def score(generated, subject, log=None, references=None):
+def score(
+    generated: str | os.PathLike,
+    subject: record.Subject,
+    log: str | os.PathLike | None = None,
+    references: str | os.PathLike | None = None,
+) -> record.Result:
     """Score the output of one fairseq-generate run.
 
     Args:
-        generated (str): path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
-        subject (record.Subject): what was evaluated.
-        log (str | None): path of the captured output of `fairseq-validate --log-format json …`, for the loss.
-        references (str | None): detokenised references, one a line; by default the data folder's own text.
+        generated: path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
+        subject: what was evaluated.
+        log: path of the captured output of `fairseq-validate --log-format json …`, for the loss.
+        references: path of detokenised references, one a line; by default the data folder's own text.
 
     Raises:
         LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
@@ -71,7 +79,7 @@ def score(generated, subject, log=None, references=None):
     return result
 
 
-def copy_source(subject, references=None):
+def copy_source(subject: record.Subject, references: str | os.PathLike | None = None) -> record.Result:
     """Score the source's own text as if it were the translation: what BLEU and chrF give to doing nothing.
 
     Raises:
@@ -88,7 +96,9 @@ def copy_source(subject, references=None):
     return record.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
 
 
-def measure(hypotheses, references, origin, source, beam=None):
+def measure(
+    hypotheses: Sequence[str], references: Sequence[str], origin: str, source: str, beam: int | None = None
+) -> dict[str, Any]:
     """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
     values, intervals, signatures = {}, {}, {}
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
@@ -114,11 +124,11 @@ def measure(hypotheses, references, origin, source, beam=None):
     }
 
 
-def read_generated(lines):
+def read_generated(lines: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
     """The detokenised (D), tokenised (H) and target (T) sentences among a fairseq-generate run's *lines*.
 
     Returns:
-        dict[str, list[tuple[int, str]]]: by letter, the sentences' numbers and texts, as they come.
+        By letter, the sentences' numbers and texts, in the order of the lines.
     """
     found = {"D": [], "H": [], "T": []}
     for letter, number, text in (match.groups() for match in map(_LINE.match, lines) if match):
@@ -127,7 +137,7 @@ def read_generated(lines):
     return found
 
 
-def in_order(sentences, count, path, split):
+def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.PathLike, split: str) -> list[str]:
     """The texts of numbered *sentences* in the order of the split.
 
     Raises:
@@ -148,7 +158,7 @@ def in_order(sentences, count, path, split):
     return [texts[number] for number in range(count)]
 
 
-def read_sentences(path, count):
+def read_sentences(path: Path, count: int) -> list[str]:
     """The *count* lines of the text file *path*.
 
     Raises:
@@ -163,18 +173,18 @@ def read_sentences(path, count):
     return lines
 
 
-def _references(split, count, given):
+def _references(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
     """The references of *given* (a path) or of the data folder; None if neither is there."""
     path = Path(given) if given else split.root / f"{split.name}.{split.languages[1]}"
     return read_sentences(path, count) if given or path.is_file() else None
 
 
-def _refuse_other_data(split):
+def _refuse_other_data(split: Split) -> None:
     if split.kind != TRANSLATION:
         raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
 
 
-def _beam(generated, split):
+def _beam(generated: FairseqLog, split: Split) -> int | None:
     """Size of the beam, if the run says it; LayerdropError if it says that it was about another split."""
     for subset, beam in (match.groups() for match in map(_FINISHED.match, generated.lines) if match):
         if subset != split.name:
@@ -183,5 +193,5 @@ def _beam(generated, split):
     return None
 
 
-def _sha256(lines):
+def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
