@@ -7,21 +7,23 @@ Beside what every row has (rows.py):
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .. import data_folder
+from ..evaluation.latency import Latency, Timed
 from ..evaluation.metric_names import metric_of
 from ..results.classification import interval
+from ..results.record import Result
 from .figure import Bars, Points
 from .page import Table
-from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
+from .rows import Row, interval_cell, over_seeds, part_cells, ratio_cell, size_cells, timing_notes, unreliable
 
 KIND = data_folder.CLASSIFICATION
 _INTERVAL = "95 % interval"
 
 
-def measured(group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None) -> dict[str, Any]:
+def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
     """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
     metric, value = group[0]["metric"]["name"], statistics.fmean(result["metric"]["value"] for result in group)
     correct = round(statistics.fmean(result["correct"] for result in group)) if metric == "accuracy" else None
@@ -32,7 +34,7 @@ def measured(group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]], metric: str, times: Mapping[str, Any] | None = None) -> Table:
+def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Table:
     """The table of *rows*; *metric* is the headline, *times* the latency."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     base = times["models"][0]["name"] if times else None
@@ -52,19 +54,10 @@ def table(rows: Sequence[Mapping[str, Any]], metric: str, times: Mapping[str, An
     return Table(columns, cells, columns[-2:])
 
 
-def notes(
-    results: Sequence[Mapping[str, Any]], times: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table, a line each."""
     metric, examples = results[0]["metric"]["name"], results[0]["examples"]
-    text = []
-    if times:
-        text.append(
-            f"ms/sentence: median of {times['repeats']} rounds over {times['sentences']} sentences "
-            f"({times['mean_tokens']:.1f} tokens in the mean), the models in turn in one process, {times['threads']} "
-            f"threads of {times['cpu']}."
-        )
-        text += ratio_notes(times, "time")
+    text = timing_notes(times, "ms/sentence: ", "tokens", "time")
     text.append(
         f"{metric}: on the {examples:,} examples of '{results[0]['split']}'"
         + (", the mean over seeds (least to greatest)." if any(len(row["seeds"]) > 1 for row in rows) else ".")
@@ -79,9 +72,7 @@ def notes(
     return text
 
 
-def pictured(
-    rows: Sequence[Mapping[str, Any]], metric: str, times: Mapping[str, Any] | None = None
-) -> tuple[Points, list[Bars]]:
+def pictured(rows: Sequence[Row], metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
     """The panels of the figure: quality against time at the largest batch, or model by model without *times*; costs."""
     size = str(max(times["batch_sizes"])) if times else None
     points = Points(

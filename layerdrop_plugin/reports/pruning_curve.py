@@ -7,6 +7,7 @@ from ..evaluation.metric_names import METRICS, loss_unit
 from ..provenance import provenance_lines
 from .figure import bare, new_figure
 from .page import Page, Table
+from .rows import or_dash
 
 _PARTS = {"heads": "heads", "ffn": "FFN units"}
 
@@ -58,10 +59,7 @@ def _table(record: Mapping[str, Any]) -> Table:
         for removed, mean, *_ in record["means"][metric][method]:
             rows.setdefault(removed, {})[metric, method] = mean
     cells = [
-        [
-            f"{removed:.0%}",
-            *(f"{means[line]:.{METRICS[line[0]].digits}f}" if line in means else "-" for line in lines),
-        ]
+        [f"{removed:.0%}", *(or_dash(means.get(line), f".{METRICS[line[0]].digits}f") for line in lines)]
         for removed, means in sorted(rows.items())
     ]
     return Table(["removed", *(f"{METRICS[metric].name}, {method}" for metric, method in lines)], cells)

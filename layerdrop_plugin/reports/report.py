@@ -4,14 +4,13 @@ What a row of the table is says rows.py; what it shows, accuracy_table.py or tra
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import data_folder
 from ..errors import LayerdropError
-from ..evaluation.latency import TYPE as LATENCY
+from ..evaluation.latency import TYPE, Latency
 from ..provenance import made_with, provenance_lines
-from ..results.record import load, read_json, refuse_other_tests, refuse_twins, who_is
+from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is
 from . import accuracy_table, translation_table
 from .figure import points_and_bars
 from .page import Page
@@ -69,7 +68,7 @@ def page_of(
     )
 
 
-def kind_of_all(results: Sequence[Mapping[str, Any]]) -> str:
+def kind_of_all(results: Sequence[Result]) -> str:
     """The kind of data behind all *results*.
 
     Raises:
@@ -89,14 +88,14 @@ def kind_of_all(results: Sequence[Mapping[str, Any]]) -> str:
     return kind
 
 
-def load_latency(path: str | os.PathLike, kind: str) -> dict[str, Any]:
+def load_latency(path: str | os.PathLike, kind: str) -> Latency:
     """Read a measurement of `layerdrop latency`.
 
     Raises:
         LayerdropError: it is none, or not of this *kind* of models.
     """
     content = read_json(path)
-    if content.get("type") != LATENCY:
+    if content.get("type") != TYPE:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
     task = content.get("task", data_folder.CLASSIFICATION)  # the first measurements were of nothing else
     if task != kind:

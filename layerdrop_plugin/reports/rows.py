@@ -17,17 +17,20 @@ accuracy_table.py and translation_table.py add what they measure.
 
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from ..errors import LayerdropError
+from ..evaluation.latency import Latency, Timed
 from ..evaluation.rounds import doubts, written
+from ..provenance import CheckpointRecord
+from ..results.record import Result
+
+Row = dict[str, Any]
 
 
-def table_rows(
-    layout: ModuleType, results: Sequence[Mapping[str, Any]], times: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
+def table_rows(layout: ModuleType, results: Sequence[Result], times: Latency | None = None) -> list[Row]:
     """Group results by name over seeds; rows in the latency's order, then the results'.
 
     Args:
@@ -50,17 +53,15 @@ def table_rows(
     ]
 
 
-def _row(name: str, group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None) -> dict[str, Any]:
+def _row(name: str, group: Sequence[Result], timed: Timed | None) -> Row:
     first = _one_model(name, [result["checkpoint"] for result in group] + ([timed["checkpoint"]] if timed else []))
     values = [result["metric"]["value"] for result in group]
-    spread = timed.get("spread") if timed else None
+    spread = timed and timed.get("spread")
     return {
         "name": name,
         "layers": first.get("encoder_layers"),
-        **{field: first.get(field) for field in ("heads", "ffn_units")},
+        **{field: first.get(field) for field in ("heads", "ffn_units", "parameters", "weight_bytes")},
         "uniform": first.get("uniform", first.get("even")),  # as results of version 0.1.0 call it
-        "parameters": first.get("parameters"),
-        "weight_bytes": first.get("weight_bytes"),
         "spread": spread[max(spread, key=int)] if spread else None,
         "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
         "metric": statistics.fmean(values),
@@ -69,7 +70,7 @@ def _row(name: str, group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any]
     }
 
 
-def _one_model(name: str, checkpoints: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
+def _one_model(name: str, checkpoints: Sequence[CheckpointRecord | None]) -> CheckpointRecord:
     """The first of *checkpoints* (descriptions; empty where no model is evaluated), if all have its shape and size."""
     first, *others = (made or {} for made in checkpoints)
     for other in others:
@@ -82,41 +83,53 @@ def _one_model(name: str, checkpoints: Sequence[Mapping[str, Any] | None]) -> Ma
     return first
 
 
-def part_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def part_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
     if all(row["uniform"] in (True, None) for row in rows):
         return [], [[] for _ in rows]
-    counts = [[row["heads"], row["ffn_units"]] for row in rows]
-    return ["heads", "FFN units"], [["-" if count is None else f"{count:,}" for count in row] for row in counts]
+    return ["heads", "FFN units"], [[or_dash(row["heads"], ","), or_dash(row["ffn_units"], ",")] for row in rows]
 
 
-def size_cells(row: Mapping[str, Any]) -> list[str]:
+def size_cells(row: Row) -> list[str]:
     """The cells of a row's parameters and of its weights in MB."""
     if row["parameters"] is None:
         return ["-", "-"]
     return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
 
 
-def ratio_cell(row: Mapping[str, Any], field: str) -> str:
+def ratio_cell(row: Row, field: str) -> str:
     """The cell of a row's ratio of times or speeds, with what its rounds agree on."""
     return "-" if row[field] is None else written(row[field], row["spread"])
 
 
-def ratio_notes(times: Mapping[str, Any], name: str) -> list[str]:
-    """What a reader must know of the column of ratios called *name*; nothing in measurements without a spread."""
-    if not any("spread" in model for model in times["models"]):
+def timing_notes(times: Latency | None, head: str, tokens: str, name: str) -> list[str]:
+    """What a reader must know of the columns of times.
+
+    Args:
+        times: the latency; without it there is nothing to say.
+        head: what was timed, before "median of …".
+        tokens: what the length of a sentence is counted in.
+        name: of the column of ratios.
+    """
+    if not times:
         return []
+    timed = (
+        f"{head}median of {times['repeats']} rounds over {times['sentences']} sentences ({times['mean_tokens']:.1f}"
+        f" {tokens} in the mean), the models in turn in one process, {times['threads']} threads of {times['cpu']}."
+    )
+    if not any("spread" in model for model in times["models"]):  # measurements of version 1
+        return [timed]
     median = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
-    return [median, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
+    return [timed, median, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
 
 
-def unreliable(rows: Sequence[Mapping[str, Any]]) -> str:
+def unreliable(rows: Sequence[Row]) -> str:
     """For the axis of times or speeds in the picture: which rows' are not reliable."""
     names = [row["name"] for row in rows if row["spread"] and row["spread"]["unreliable"]]
     return "\n" + textwrap.fill(f"not reliable: {', '.join(names)}", 80) if names else ""
 
 
-def over_seeds(row: Mapping[str, Any], digits: int) -> str:
+def over_seeds(row: Row, digits: int) -> str:
     """The cell of a metric: its mean, the number of seeds and their range."""
     if len(row["seeds"]) < 2:
         return f"{row['metric']:.{digits}f} (1 seed)" if row["seeds"] else f"{row['metric']:.{digits}f}"
@@ -124,11 +137,16 @@ def over_seeds(row: Mapping[str, Any], digits: int) -> str:
     return f"{row['metric']:.{digits}f} ({len(row['seeds'])} seeds: {spread})"
 
 
-def interval_cell(row: Mapping[str, Any]) -> str:
+def interval_cell(row: Row) -> str:
     """The cell of a metric's interval."""
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
 
 
-def p_cell(value):
+def p_cell(value: float) -> str:
     """The cell of a p-value."""
     return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def or_dash(value: float | None, form: str) -> str:
+    """The cell of a number in the format *form*; a dash where there is none."""
+    return "-" if value is None else format(value, form)

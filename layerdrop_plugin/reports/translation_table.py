@@ -10,14 +10,16 @@ Beside what every row has (rows.py); null where not measured:
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .. import data_folder
+from ..evaluation.latency import Latency, Timed
 from ..evaluation.metric_names import METRICS
+from ..results.record import Result
 from .figure import Bars, Points
 from .page import Table
-from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
+from .rows import Row, interval_cell, or_dash, over_seeds, part_cells, ratio_cell, size_cells, timing_notes, unreliable
 
 KIND = data_folder.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
@@ -25,7 +27,7 @@ TOO_LOW = 3.0  # BLEU below which differences say nothing of translations
 TOO_LOW_NOTE = f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** Compare their losses."
 
 
-def measured(group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None) -> dict[str, Any]:
+def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
     """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
     intervals = [result["interval"] for result in group]
     return {
@@ -38,7 +40,7 @@ def measured(group: Sequence[Mapping[str, Any]], timed: Mapping[str, Any] | None
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]], _metric: str, times: Mapping[str, Any] | None = None) -> Table:
+def table(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> Table:
     """The table of *rows*; *times* is the latency."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     parts, counts = part_cells(rows)
@@ -48,28 +50,23 @@ def table(rows: Sequence[Mapping[str, Any]], _metric: str, times: Mapping[str, A
     columns += [*_COLUMNS, "chrF", METRICS["loss"].label("nats/token")]
     cells = []
     for row, count in zip(rows, counts, strict=True):
-        layers = [_or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d")]
+        layers = [or_dash(row["layers"], "d"), or_dash(row["decoder_layers"], "d")]
         cell = [row["name"], *layers, *count, *size_cells(row)]
-        cell += [_or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
+        cell += [or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
         cell += [ratio_cell(row, "speed")] if times else []
         cell += [over_seeds(row, METRICS["bleu"].digits), interval_cell(row)]
-        cells.append([*cell, _or_dash(row["chrf"], ".1f"), _or_dash(row["loss"], f".{METRICS['loss'].digits}f")])
+        cells.append([*cell, or_dash(row["chrf"], ".1f"), or_dash(row["loss"], f".{METRICS['loss'].digits}f")])
     return Table(columns, cells, _COLUMNS)
 
 
-def notes(
-    results: Sequence[Mapping[str, Any]], times: Mapping[str, Any] | None, rows: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table, a line each."""
-    first, text = results[0], []
-    if times:
-        text.append(
-            f"tokens/s: target tokens (of the best hypotheses, without end marks) per second of fairseq's beam search, "
-            f"beam {times['generation']['beam']}; the median of {times['repeats']} rounds over {times['sentences']} "
-            f"sentences ({times['mean_tokens']:.1f} source tokens in the mean), the models in turn in one process, "
-            f"{times['threads']} threads of {times['cpu']}."
-        )
-        text += ratio_notes(times, "speed")
+    first = results[0]
+    beam = times["generation"]["beam"] if times else None
+    head = (
+        f"tokens/s: target tokens (best hypotheses, without end marks) per second of fairseq's beam search, beam {beam}"
+    )
+    text = timing_notes(times, f"{head}; the ", "source tokens", "speed")
     over = "; means over seeds" if any(len(row["seeds"]) > 1 for row in rows) else ""
     text.append(
         f"BLEU, chrF, loss: on the {first['examples']:,} sentences of '{first['split']}' (references: "
@@ -85,9 +82,7 @@ def notes(
     return text + [f"sacrebleu: `{names[name]}|{signature}`" for name, signature in first["signatures"].items()]
 
 
-def pictured(
-    rows: Sequence[Mapping[str, Any]], _metric: str, times: Mapping[str, Any] | None = None
-) -> tuple[Points, list[Bars]]:
+def pictured(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
     """The panels of the figure: BLEU, or the loss where BLEU is too low, against tokens per second; costs.
 
     A row without a model, such as a copy of the source, is a horizontal line.
@@ -108,16 +103,12 @@ def pictured(
     return points, [bar for bar in bars if bar.values]
 
 
-def too_low(rows: Sequence[Mapping[str, Any]]) -> bool:
+def too_low(rows: Sequence[Row]) -> bool:
     """Whether BLEU says nothing about any row's translations."""
     models = [row for row in rows if row["parameters"] is not None]
     return bool(models) and all(row["metric"] < TOO_LOW for row in models)
 
 
-def _mean(group: Sequence[Mapping[str, Any]], metric: str) -> float | None:
+def _mean(group: Sequence[Result], metric: str) -> float | None:
     values = [result["metrics"].get(metric) for result in group]
     return None if None in values else statistics.fmean(values)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
