@@ -62,7 +62,7 @@ def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict
     """
     state = checkpoint.read(path)
     tensors, shape, task = learned_weights(state), shape_of(state), state["cfg"].get("task") or {}
-    sizes = [(kind, of) for stack in STACKS for kind, of in getattr(getattr(shape, stack), "sizes", {}).items()]
+    sizes = [sizes for stack in STACKS for sizes in getattr(getattr(shape, stack), "sizes", {}).items()]
     languages = [task.get("source_lang"), task.get("target_lang")]
     described: CheckpointRecord = {
         "path": str(path),
@@ -70,8 +70,8 @@ def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict
         "bytes": Path(path).stat().st_size,
         "encoder_layers": shape.encoder and shape.encoder.layers,
         "decoder_layers": shape.decoder and shape.decoder.layers,
-        "heads": sum(size or 0 for kind, of in sizes if kind != "ffn" for size in of),
-        "ffn_units": sum(size or 0 for kind, of in sizes if kind == "ffn" for size in of),
+        "heads": sum(size or 0 for sublayer, layers in sizes if sublayer != "ffn" for size in layers),
+        "ffn_units": sum(size or 0 for sublayer, layers in sizes if sublayer == "ffn" for size in layers),
         "uniform": not any(size_options(shape).values()),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),

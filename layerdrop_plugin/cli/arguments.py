@@ -25,7 +25,9 @@ def add_session_arguments(parser, subset: str) -> None:
     """Data folder, checkpoint, subset and how much of it, in what batches, where."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
-    parser.add_argument("--subset", default=subset, help=f"subset of the data to measure on (default: {subset})")
+    parser.add_argument(
+        "--subset", metavar="NAME", default=subset, help=f"subset of the data to measure on (default: {subset})"
+    )
     parser.add_argument(
         "--max-examples", type=positive, metavar="N", help="most examples, drawn with --seed (default: all)"
     )

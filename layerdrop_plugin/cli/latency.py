@@ -33,7 +33,9 @@ def add_arguments(parser) -> None:
         metavar="NAME",
         help="a name for each checkpoint (default: their folders' names, or the paths where those are the same)",
     )
-    parser.add_argument("--subset", default="test", help="subset to draw sentences from (default: test)")
+    parser.add_argument(
+        "--subset", metavar="NAME", default="test", help="subset to draw sentences from (default: test)"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="for the measurement (JSON)")
     parser.add_argument("--batch-sizes", type=_sizes, help="default: 1,32; 32 for translations")
     parser.add_argument("--beam", type=positive, default=4, help="beam's size of translations (default: 4)")

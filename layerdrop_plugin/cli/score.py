@@ -20,7 +20,9 @@ def add_arguments(parser) -> None:
     """Data, checkpoint, what was printed about them, and the file for the result."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--path", metavar="CKPT", help="the checkpoint that was evaluated")
-    parser.add_argument("--subset", default="test", help="the subset that was evaluated (default: test)")
+    parser.add_argument(
+        "--subset", metavar="NAME", default="test", help="the subset that was evaluated (default: test)"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="for the result (JSON)")
     parser.add_argument("--log", metavar="FILE", help="captured output of `fairseq-validate --log-format json …`")
     parser.add_argument("--generated", metavar="FILE", help="captured output of `fairseq-generate …`")

@@ -33,7 +33,7 @@ def choose_workload(
     """
     decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
     if len(set(decoders.values())) > 1:
-        one, other = (next(name for name, has in decoders.items() if has is kind) for kind in (True, False))
+        one, other = (next(name for name, has in decoders.items() if has is decoder) for decoder in (True, False))
         raise LayerdropError(f"'{one}' translates and '{other}' classifies: time them apart")
     workload = Translation if all(decoders.values()) else Classification
     for name, (model, task) in loaded.items():
