@@ -65,7 +65,9 @@ def commands() -> str:
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    rows = [option_row(action) for action in parser._actions if action.dest != "help"]
+    rows = [
+        option_row(action) for action in parser._actions if action.dest != "help" and action.help != argparse.SUPPRESS
+    ]
     described = [f"### layerdrop {name}", _description(parser.description)]
     return "\n\n".join([*described, table(["option", "meaning"], rows)] if rows else described)
 

@@ -8,6 +8,7 @@ language-model   SPLIT.idx, dict.txt
 
 import hashlib
 import itertools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ class Split:
         except Exception as error:  # as in `_sizes`
             raise LayerdropError(f"cannot read {prefix}.idx with dict.{language}.txt: {error}") from error
 
-    def sizes(self):
+    def sizes(self) -> np.ndarray:
         """Number of tokens of every example: a line of the text that was binarised, in its order.
 
         Raises:
@@ -81,7 +82,7 @@ class Split:
         """
         return np.concatenate([self._sizes(prefix) for prefix in self.prefixes])
 
-    def sha256(self):
+    def sha256(self) -> str:
         """SHA-256 over the split's files and the dictionaries: names and contents, in name order, folder by folder.
 
         Two folders have the same hash if and only if a model sees the same test in both.
@@ -135,7 +136,9 @@ class Split:
         return sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
 
 
-def find_split(data, split: str, languages: tuple[str, str] | None = None, training: bool = False) -> Split:
+def find_split(
+    data: str | os.PathLike, split: str, languages: tuple[str, str] | None = None, training: bool = False
+) -> Split:
     """The split named *split* of the folder *data*.
 
     Args:
@@ -164,7 +167,7 @@ def find_split(data, split: str, languages: tuple[str, str] | None = None, train
     return found
 
 
-def folders(data) -> list[Path]:
+def folders(data: str | os.PathLike) -> list[Path]:
     """The folders that fairseq takes *data* for."""
     from fairseq.utils import split_paths
 

@@ -1,40 +1,69 @@
-"""What a number was measured with: the checkpoint, the data and the software, so that two people can compare.
+"""What a number was measured with: the checkpoint, the data, the software and the command.
 
-Like sacrebleu's signatures, everything here is a plain dictionary that goes into the JSON files that `layerdrop score`,
-`layerdrop latency`, `layerdrop report` and `layerdrop curves` leave.
+Like sacrebleu's signatures it lets two people tell whether their numbers can be compared. The parts of it are plain
+dictionaries that go into the JSON files of all commands; :func:`provenance_lines` writes them at the end of a page.
 """
 
 import contextlib
+import functools
 import importlib.metadata
+import json
 import logging
+import os
 import platform
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 
 from . import __version__
 from .anatomy import FFN_UNITS, HEADS
+from .pruning.describe import LONG_PLAN
 from .pruning.parent import Parent
 from .pruning.surgery import origin_of
 
 
-def describe_checkpoint(path):
-    """A checkpoint in one dictionary.
+class CheckpointRecord(TypedDict, total=False):
+    """A checkpoint in results and latencies. Those of version 0.1.0 say ``even`` instead of ``uniform``.
+
+    Attributes:
+        path: as given.
+        sha256, bytes: of the whole file, optimizer state included.
+        encoder_layers, decoder_layers: None where there is no such stack.
+        heads, ffn_units: of all layers together.
+        uniform: whether all layers of a stack have the same sizes.
+        parameters: number of elements of the learned tensors, each tensor once.
+        weight_bytes: of the same tensors as stored.
+        languages: [source, target] of a translation model, else None.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    encoder_layers: int | None
+    decoder_layers: int | None
+    heads: int
+    ffn_units: int
+    uniform: bool
+    parameters: int
+    weight_bytes: int
+    languages: list[str] | None
+
+
+def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:
+    """Describe the checkpoint *path*.
 
     Returns:
-        dict: `path` as given; `sha256` and `bytes` of the whole file (optimizer state included, if any);
-        `encoder_layers` and `decoder_layers`, None where there is no such stack; `heads` and `ffn_units` of all layers
-        together; `uniform`: whether all layers of a stack are alike; `parameters` (each learned tensor once);
-        `weight_bytes` (the same tensors, as stored); `languages`: [source, target] of a translation model, else None;
-        `provenance`: where the checkpoint says that it came from (see pruning/surgery.py, origin_of), or None.
+        The description, and what the checkpoint says of its parents (see pruning/surgery.py, ``origin_of``), or None.
 
     Raises:
         LayerdropError: the file is no readable fairseq checkpoint.
     """
     parent = Parent.load(path)
-    tensors, shape, task = parent.learned_weights, parent.shape, parent.cfg.get("task") or {}
+    shape, task = parent.shape, parent.cfg.get("task") or {}
     languages = [task.get("source_lang"), task.get("target_lang")]
-    return {
+    described: CheckpointRecord = {
         "path": str(path),
         "sha256": parent.sha256,
         "bytes": Path(path).stat().st_size,
@@ -44,14 +73,14 @@ def describe_checkpoint(path):
         "ffn_units": shape.count(FFN_UNITS),
         "uniform": shape.uniform,
         "parameters": parent.parameters,
-        "weight_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        "weight_bytes": sum(weight.numel() * weight.element_size() for weight in parent.learned_weights.values()),
         "languages": languages if all(languages) else None,
-        "provenance": origin_of(parent.cfg),
     }
+    return described, origin_of(parent.cfg)
 
 
-def versions():
-    """Versions of what computes the numbers; `fairseq` names the distribution too, as there are several."""
+@functools.cache
+def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -61,9 +90,83 @@ def versions():
     }
 
 
+def versions() -> dict[str, str]:
+    """Versions of the software; ``fairseq`` has the name of its distribution too, as there are several."""
+    return dict(_versions())
+
+
+def made_with(command: str | None) -> dict[str, Any]:
+    """The entries ``versions`` and ``command`` that every JSON file has.
+
+    Args:
+        command: what was typed, or None where that is not known.
+    """
+    return {"versions": versions(), "command": command}
+
+
+def who_is(result: Mapping[str, Any]) -> str:
+    """The name of a *result* in messages and lists: "NAME", or "NAME, seed N"."""
+    return result["name"] if result["seed"] is None else f"{result['name']}, seed {result['seed']}"
+
+
+def provenance_lines(
+    records: Iterable[Mapping[str, Any]], command: str | None = None, more: Iterable[str] = ()
+) -> list[str]:
+    """The Markdown list at the end of a page: what its numbers were measured on and with.
+
+    Args:
+        records: results (results/record.py), latencies (evaluation/latency.py), and the records of commands that ran a
+            model themselves (``Session.signature``).
+        command: the one that made the page, where it is in none of the records.
+        more: further lines, before the versions.
+    """
+    records = list(records)
+    tests = ((found["split"], examples_of(found), found["data_sha256"]) for found in records if "examples" in found)
+    lines = [f"data: split {split}, {examples}, sha256 {digest}" for split, examples, digest in dict.fromkeys(tests)]
+    for record in records:
+        who, facts = _facts(record)
+        lines.append(who + facts)
+        lines += [f"{who}`{record['command']}`"] if record.get("command") else []
+    lines += more
+    used = {json.dumps(record["versions"]) for record in records}
+    lines += ["versions: " + " | ".join(map(" ".join, json.loads(found).items())) for found in sorted(used)]
+    lines += [f"`{command}`"] if command else []
+    return [f"- {line}" for line in lines]
+
+
+def examples_of(record: Mapping[str, Any]) -> str:
+    """How many examples were measured, and how many of the split could not be."""
+    left_out = f" ({record['left_out']} too long and left out)" if record.get("left_out") else ""
+    return f"{record['examples']} examples{left_out}"
+
+
+def _facts(record: Mapping[str, Any]) -> tuple[str, str]:
+    """What a line about *record* begins with, and what it says."""
+    if "models" in record:
+        models = ", ".join(f"{model['name']} {model['checkpoint']['sha256'][:16]}" for model in record["models"])
+        drawn = f"split {record['split']} of data sha256 {record['data_sha256'][:16]}, seed {record['seed']}"
+        return "latency: ", f"checkpoints sha256 {models}; sentences from {drawn}"
+    made = record["checkpoint"]
+    model = f"checkpoint {made['path']} sha256 {made['sha256'][:16]}" if made else "no model"
+    if "metric" not in record:
+        return "", f"{model}; seed {record['seed']}, device {record['device']}"
+    metric, origin = record["metric"], _parent(record.get("provenance"))
+    return f"{who_is(record)}: ", f"{metric['name']} {metric['value']:g}, {model}{origin if made else ''}"
+
+
+def _parent(origin: Mapping[str, Any] | None) -> str:
+    """The plan by which a model was pruned and its parent; nothing of a model that was not."""
+    if not origin:
+        return ""
+    parent, plan = (origin["ancestors"][0]["sha256"] or "unknown")[:16], json.dumps(origin["plan"])
+    if len(plan) > LONG_PLAN:
+        plan = "(in the JSON, too long to read)"
+    return f"; plan {plan} sha256 {origin['plan_sha256'][:16]} of the parent sha256 {parent}"
+
+
 @contextlib.contextmanager
-def quiet():
-    """Keep fairseq's log (which importing fairseq turns on) out of progress bars and tables."""
+def quiet() -> Iterator[None]:
+    """Within this block fairseq's log, which importing fairseq turns on, is silent below warnings."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
@@ -72,7 +175,7 @@ def quiet():
         logging.disable(before)
 
 
-def _fairseq_version():
+def _fairseq_version() -> str:
     for name in importlib.metadata.packages_distributions().get("fairseq", []):
         return f"{name} {importlib.metadata.version(name)}"
     import fairseq  # a checkout on the path: no distribution to ask

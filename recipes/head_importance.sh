@@ -124,6 +124,6 @@ if [[ $ONLY != classifier ]]; then
 fi
 
 step "all on one page"
-"$PYTHON" "$RECIPES/lib/heads_page.py" "$OUT" "${KINDS[@]}"
+"$PYTHON" -m layerdrop_plugin.reports.heads "$OUT" "${KINDS[@]}"
 printf '\nDone in %s. Read %s; pictures:\n' "$(elapsed)" "$OUT/report.md"
 printf '  %s\n' "${PICTURES[@]}"

@@ -5,7 +5,7 @@ import json
 import torch
 
 from layerdrop_plugin.evaluation import rounds
-from layerdrop_plugin.reports import classification
+from layerdrop_plugin.results import classification
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}

@@ -1,6 +1,6 @@
-"""Remove one attention head at a time, or keep one at a time, and say what that changes and whether it is chance.
+"""Measure the change of loss, accuracy and BLEU without one attention head, or with one head of an attention only.
 
-Heads are closed with gates; no weight is touched. Losses are compared example by example (paired t-test), answers of
+Heads are removed by gates; no weight is changed. Losses are compared example by example (paired t-test), answers of
 classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-values are corrected by Holm's method.
 Heads that are chosen by their loss, to measure BLEU of or as the best of their layer, are chosen on one half of the
 examples, drawn with --seed, and tested on others.
@@ -9,17 +9,14 @@ examples, drawn with --seed, and tested on others.
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
 """
 
-import shlex
-import sys
-
 from ..output_folder import held
-from .arguments import add_session_arguments, load_session, positive
+from .arguments import add_session_arguments, command_line, load_session, positive
 
-HELP = "measure what each attention head is for"
+HELP = "measure what changes without each attention head"
 
 
 def add_arguments(parser) -> None:
-    """Data, checkpoint, what to do, and the folder for the findings."""
+    """Data, checkpoint, mode, and the folder for the page."""
     add_session_arguments(parser, subset="test")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
     parser.add_argument(
@@ -53,7 +50,7 @@ def _ablate(args) -> None:
     from ..reports import ablation as page
     from ..reports.figure import new_figure
 
-    significance.stats(), new_figure(1, 1)  # what is not installed is better known before the work, too
+    significance.stats(), new_figure(1, 1)  # raise at once if scipy or matplotlib is not installed
     session = load_session(args)
     batches = session.batches(args.subset, args.max_examples)
     measured = ablation.ablate(session, batches, args.mode)
@@ -61,8 +58,8 @@ def _ablate(args) -> None:
     if session.kind == "translation" and args.bleu != "none":
         sizes = (args.extremes, args.bleu_examples, args.beam)
         ablation_summary.add_bleu(record, measured, session, args.subset, args.bleu, *sizes)
-    command = shlex.join(["layerdrop", *sys.argv[1:]])
     record = {"type": "layerdrop.ablation", "version": 1} | record | {"left_out": batches.left_out}
-    record |= session.signature(args.subset, command)
-    print(page.write(args.out, record))
+    found = page.page_of(record | session.signature(args.subset, command_line()))
+    found.write(args.out)
+    print(found.plain())
     print(f"wrote {args.out}/ablation.json, .md and .png")

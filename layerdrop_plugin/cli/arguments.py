@@ -1,18 +1,38 @@
-"""Arguments of the subcommands that run a model over data themselves."""
+"""Arguments that several subcommands have."""
 
 import argparse
+import shlex
+import sys
+
+DATA_HELP = "binarised data folder, as for fairseq's commands"
+
+
+class OldName(argparse.Action):
+    """An option of version 0.1.0 that still gives the value of the argument *dest*; ``--help`` does not show it."""
+
+    def __init__(self, option_strings, dest, nargs=None, type=None):
+        super().__init__(option_strings, dest, nargs, type=type, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Keep the value; the argument itself is required no more."""
+        setattr(namespace, self.dest, values)
+        for action in parser._actions:
+            if action.dest == self.dest:
+                action.required = False
 
 
 def add_session_arguments(parser, subset: str, several: bool = False) -> None:
     """Data folder, checkpoint (or *several*), subset and how much of it, in what batches, where."""
-    parser.add_argument("data", metavar="DATA", help="binarised data folder, as for fairseq's commands")
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     if several:
         parser.add_argument(
             "--path", required=True, nargs="+", metavar="CKPT", help="checkpoints, which are not changed"
         )
     else:
         parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
-    parser.add_argument("--subset", default=subset, help=f"subset of the data to measure on (default: {subset})")
+    parser.add_argument(
+        "--subset", metavar="NAME", default=subset, help=f"subset of the data to measure on (default: {subset})"
+    )
     parser.add_argument(
         "--max-examples", type=positive, metavar="N", help="most examples, drawn with --seed (default: all)"
     )
@@ -35,3 +55,8 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
+
+
+def command_line() -> str:
+    """What was typed, for the record."""
+    return shlex.join(["layerdrop", *sys.argv[1:]])

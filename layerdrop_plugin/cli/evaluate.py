@@ -15,13 +15,11 @@ by a paired bootstrap over the examples. `layerdrop report --results evaluation/
 """
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, load_session, positive
+from .arguments import add_session_arguments, command_line, load_session, positive
 
 BEAM = 4
 HELP = "measure checkpoints on data and compare each with the first"
@@ -57,7 +55,9 @@ def add_arguments(parser) -> None:
         help="of translation models: translate, for BLEU and chrF, or measure the loss only (default: translate)",
     )
     parser.add_argument("--beam", type=positive, metavar="N", help=f"beam's size of translations (default: {BEAM})")
-    parser.add_argument("--point", nargs="+", metavar="JSON", help="where each result belongs in `layerdrop curves`")
+    parser.add_argument(
+        "--point", nargs="+", metavar="JSON", help="where each result belongs in `layerdrop depth-curve`"
+    )
     parser.add_argument(
         "--command", dest="typed", metavar="TEXT", help="the command for the record (default: what was typed)"
     )
@@ -73,11 +73,11 @@ def run(args) -> None:
 def _evaluate(args, names: list[str]) -> None:
     from ..evaluation import evaluate, fairseq_commands, significance
     from ..reports import evaluation as page
-    from ..reports.results import Subject, parse_point, refuse_twins
+    from ..results.record import Subject, parse_point, refuse_twins
 
     significance.stats()  # what is not installed is better known before the work
     points = [parse_point(text) for text in args.point or []] or [None] * len(names)
-    command = args.typed or shlex.join(["layerdrop", *sys.argv[1:]])
+    command = args.typed or command_line()
     evaluated, found = [], []
     for number, path in enumerate(args.path):
         session = load_session(args, path)
@@ -99,7 +99,9 @@ def _evaluate(args, names: list[str]) -> None:
         evaluated.append(model)
         found.append(page.result(subject, model, metric, about))
         del session  # its memory is the next one's
-    print(page.write(args.out, page.record(found, evaluated, command)))
+    written = page.page_of(page.record(found, evaluated, command))
+    written.write(args.out)
+    print(written.plain())
     print(f"\nThe same by fairseq:\n{page.fairseq_commands(found)}\n")
     print(f"wrote {args.out}/evaluate.json and evaluate.md")
 

@@ -8,44 +8,78 @@ than a quarter of it is marked as unreliable.
 
 import argparse
 import json
-import shlex
-import sys
+from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from .arguments import DATA_HELP, OldName, command_line, positive
 
 HELP = "time classifiers or translation models against each other on real sentences"
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
+    """Data, checkpoints and their names, how to time them, and the file for the measurement."""
+    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument(
-        "--model", action="append", required=True, metavar="NAME=CKPT", type=_named,
-        help="a sentence_prediction or translation checkpoint; repeat for more, the first is the base of the ratios",
-    )  # fmt: skip
-    parser.add_argument("--data", required=True, help="binarised data folder")
-    parser.add_argument("--split", default="test", help="split to draw sentences from (default: test)")
-    parser.add_argument("--out", required=True, help="the JSON file to write")
+        "--path",
+        nargs="+",
+        required=True,
+        metavar="CKPT",
+        help="sentence_prediction or translation checkpoints; the first is the base of the ratios",
+    )
+    parser.add_argument(
+        "--name",
+        nargs="+",
+        metavar="NAME",
+        help="a name for each checkpoint (default: their folders' names, or the paths where those are the same)",
+    )
+    parser.add_argument(
+        "--subset", metavar="NAME", default="test", help="subset to draw sentences from (default: test)"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="for the measurement (JSON)")
     parser.add_argument("--batch-sizes", type=_sizes, help="default: 1,32; 32 for translations")
-    parser.add_argument("--beam", type=_positive, default=4, help="beam's size of translations (default: 4)")
-    parser.add_argument("--threads", type=_positive, default=2, help="torch's threads (default: 2)")
+    parser.add_argument("--beam", type=positive, default=4, help="beam's size of translations (default: 4)")
+    parser.add_argument("--threads", type=positive, default=2, help="torch's threads (default: 2)")
     parser.add_argument(
-        "--repeats", type=_positive, default=7,
+        "--repeats",
+        type=positive,
+        default=7,
         help="timed rounds; the median counts, and 3 or more show whether they agree (default: 7)",
-    )  # fmt: skip
-    parser.add_argument("--max-sentences", type=_positive, default=256, help="most sentences (default: 256)")
+    )
+    parser.add_argument("--max-sentences", type=positive, default=256, help="most sentences (default: 256)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw of sentences (default: 1)")
+    parser.add_argument("--model", dest="path", action=_OldModel)
+    parser.add_argument("--data", action=OldName)
+    parser.add_argument("--split", dest="subset", action=OldName)
 
 
-def run(args):
+class _OldModel(OldName):
+    """``--model NAME=CKPT``, once for each checkpoint."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        name, found, path = values.partition("=")
+        if not (name and found and path):
+            parser.error(f"--model: '{values}' is not NAME=CKPT")
+        namespace.name = [*(namespace.name or []), name]
+        super().__call__(parser, namespace, [*(namespace.path or []), path], option_string)
+
+
+def run(args) -> None:
+    """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 
-    models = dict(args.model)
-    if len(models) < len(args.model):
-        raise LayerdropError("two --model have the same name")
     found = latency.measure(
-        models, args.data, args.split, args.batch_sizes, args.threads, args.repeats, args.max_sentences, args.seed,
-        args.beam, command=shlex.join(["layerdrop", *sys.argv[1:]]),
-    )  # fmt: skip
+        dict(zip(_names(args), args.path, strict=True)),
+        args.data,
+        args.subset,
+        args.batch_sizes,
+        args.threads,
+        args.repeats,
+        args.max_sentences,
+        args.seed,
+        args.beam,
+        command_line(),
+    )
     checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
         print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}")
@@ -53,7 +87,24 @@ def run(args):
         print(line)
 
 
-def _figures(model):
+def _names(args) -> list[str]:
+    """A name for each checkpoint.
+
+    Raises:
+        LayerdropError: names are not one for each of them, or two are the same.
+    """
+    folders = [Path(path).resolve().parent.name for path in args.path]
+    names = args.name or [
+        folder if folders.count(folder) == 1 else path for folder, path in zip(folders, args.path, strict=True)
+    ]
+    if len(names) != len(args.path):
+        raise LayerdropError(f"--name has {len(names)} values for {len(args.path)} checkpoints: give one for each")
+    if len(set(names)) < len(names):
+        raise LayerdropError("two checkpoints have the same name: give each its own with --name")
+    return names
+
+
+def _figures(model: dict) -> list[str]:
     """What the terminal shows of a *model* of the measurement, by batch size."""
     if "ms_per_sentence" in model:
         times = [f"{ms:.3f} ms at batch {size}" for size, ms in model["ms_per_sentence"].items()]
@@ -64,31 +115,18 @@ def _figures(model):
     ]
 
 
-def _compared(model, first):
+def _compared(model: dict, first: dict) -> str:
     """The ratios of a *model* to the *first*, by batch size; nothing of the first."""
-    from ..evaluation import rounds
+    from ..evaluation.rounds import written
 
     name, ratios = ("time", model["ratio"]) if "ratio" in model else ("speed", model["speed"])
     spread = model.get("spread", {})
-    texts = [f"{rounds.written(ratios[size], found)} at batch {size}" for size, found in spread.items()]
+    texts = [f"{written(ratios[size], found)} at batch {size}" for size, found in spread.items()]
     return f"; {name} vs {first['name']}: {', '.join(texts)}" if texts else ""
 
 
-def _named(text):
-    name, found, path = text.partition("=")
-    if not (name and found and path):
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=CKPT")
-    return name, path
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
-    return int(text)
-
-
-def _sizes(text):
-    sizes = [_positive(part) for part in text.split(",")]
+def _sizes(text: str) -> list[int]:
+    sizes = [positive(part) for part in text.split(",")]
     if len(set(sizes)) < len(sizes):
         raise argparse.ArgumentTypeError(f"'{text}' repeats a batch size")
     return sizes

@@ -8,9 +8,10 @@ from .. import __version__, register
 from ..errors import LayerdropError
 
 COMMANDS = (
-    *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report", "curves"),
-    *("importance", "ablate", "curve", "evaluate"),
+    *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report"),
+    *("evaluate", "importance", "ablate", "pruning-curve", "depth-curve"),
 )
+ALIASES = {"curve": "pruning-curve", "curves": "depth-curve"}  # as version 0.1.0 called them
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,7 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"layerdrop_plugin {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="SUBCOMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f".{name}", __package__)  # must not import torch, which takes seconds
+        # must not import torch, which takes seconds
+        module = importlib.import_module(f".{name.replace('-', '_')}", __package__)
         subparser = subparsers.add_parser(
             name,
             help=module.HELP,
@@ -33,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments=None) -> None:
     """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on a user's error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments[:1] = [ALIASES.get(name, name) for name in arguments[:1]]
     args = build_parser().parse_args(arguments)
     try:
         if not args.without_fairseq:

@@ -1,23 +1,25 @@
 """Make a table, a page and a picture of the results of classifications, or of translations, and of their latency."""
 
-import shlex
-import sys
+from .arguments import command_line
 
 WITHOUT_FAIRSEQ = True
 HELP = "make a table, a page and a picture of results and latencies"
 
 
-def add_arguments(parser):
+def add_arguments(parser) -> None:
+    """Results, their latency, and the folder for the page."""
     parser.add_argument(
         "--results", nargs="+", required=True, help="files of `layerdrop evaluate` or `score`, or folders of them"
     )
-    parser.add_argument("--latency", help="the file of `layerdrop latency`")
-    parser.add_argument("--out", required=True, help="folder for report.md, report.json and report.png")
+    parser.add_argument("--latency", metavar="FILE", help="the file of `layerdrop latency`")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for report.json, .md and .png")
     parser.add_argument("--title", help="default: what it is about, such as 'Layer pruning: accuracy and time'")
 
 
-def run(args):
-    from ..reports.report import report
+def run(args) -> None:
+    """Write the page, print its table."""
+    from ..reports.report import page_of
 
-    command = shlex.join(["layerdrop", *sys.argv[1:]])
-    print(report(args.results, args.latency, args.out, args.title, command))
+    page = page_of(args.results, args.latency, args.title, command_line())
+    page.write(args.out)
+    print(page.plain())

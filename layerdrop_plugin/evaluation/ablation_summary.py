@@ -28,11 +28,11 @@ from tqdm import tqdm
 from . import translations
 from .ablation import ALL_BUT_ONE, Ablated, Head, ablated
 from .losses import Measured
+from .metric_names import METRICS
 from .session import Session
 from .significance import LEVEL, TESTS, halves, holm, mcnemar_test, paired_t_test
 
 CORRECTION = "Holm"
-GROWS_WORSE = {"loss": 1, "accuracy": -1, "bleu": -1}  # sign of a worsening
 BLEU = ("all", "extremes", "none")
 
 
@@ -172,7 +172,7 @@ def _tested(entries: list[dict], metric: str) -> dict:
         return {}
     for test, p_holm in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test |= {"p_holm": p_holm, "significant": p_holm < LEVEL}
-    changes = [GROWS_WORSE[metric] * test["change"] for test in tests if test["significant"]]
+    changes = [METRICS[metric].worse * test["change"] for test in tests if test["significant"]]
     summary = {
         "test": TESTS[metric],
         "tests": len(tests),

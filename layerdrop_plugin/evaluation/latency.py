@@ -1,38 +1,17 @@
-"""Time models against each other: one process, the same real sentences, in turn.
+"""Time models against each other: one process, the same sentences, in turn.
 
-Two numbers from two processes are not comparable on a machine that others use as well. So all models are loaded
-together and every round times each of them on the same batches, in turn (see rounds.py). Ratios are taken within each
-round; their median is what counts, and how far they agree is said with it. What is timed, of classifiers and of
-translation models, is in workloads.py.
-
-The measurement (`layerdrop latency` writes it, `layerdrop report` reads it):
-
-    type, version         "layerdrop.latency", 2 (1: without spread; ratio and speed were those of the medians)
-    task                  "classification" or "translation"
-    device, cpu, threads  "cpu", the processor's name, threads that torch may use
-    versions, command     as in a result (see results.py)
-    data_sha256, split    of what the sentences come from
-    seed, sentences, mean_tokens, repeats, batch_sizes
-                          which and how many sentences were drawn, their mean length in (source) tokens; how many
-                          rounds counted
-    generation            of translations: fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen
-    models                per model: name, checkpoint (as in a result), and by batch size (a string in JSON)
-        classification    ms_per_sentence: median over rounds, in milliseconds
-                          ratio: of the time to the first model's in the same round, median over rounds
-                          all_ms_per_sentence: the single rounds, in the order they were taken
-        translation       target_tokens: tokens of the best hypotheses in one round, without end marks
-                          tokens_per_second, sentences_per_second: over the median of the rounds' seconds
-                          speed: ratio of the tokens per second to the first model's in the same round, median over
-                          rounds
-                          all_seconds: the single rounds, in the order they were taken
-        both              spread (not of the first model): of ratio or speed, see rounds.spread: rounds, least,
-                          greatest, unreliable
+Numbers of two processes are not comparable on a machine that others use as well. So all models are loaded together, and
+in every round each of them is timed on the same batches, in turn (see rounds.py). Ratios are taken within each round;
+their median is reported, with their range. What is timed is in workloads.py.
 """
 
 import contextlib
+import os
 import platform
 import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -42,36 +21,103 @@ from .. import provenance
 from ..data_folder import find_split
 from ..errors import LayerdropError
 from . import rounds
-from .workloads import choose_workload
+from .workloads import Classification, Translation, choose_workload
 
 TYPE = "layerdrop.latency"
 
 
+class Timed(TypedDict, total=False):
+    """One model of a measurement; all values but the first two are by batch size, which is a string as in JSON.
+
+    Attributes:
+        name, checkpoint: as in a result.
+        ms_per_sentence: of classifiers, median over rounds, in milliseconds.
+        ratio: of classifiers, the time over the first model's in the same round, median over rounds.
+        all_ms_per_sentence: of classifiers, every round in order.
+        target_tokens: of translation models, tokens of the best hypotheses in one round, without end marks.
+        tokens_per_second, sentences_per_second: of translation models, over the median of the rounds' seconds.
+        speed: of translation models, tokens per second over the first model's in the same round, median over rounds.
+        all_seconds: of translation models, every round in order.
+        spread: how far the rounds agree on ``ratio`` or ``speed``; the first model has none.
+    """
+
+    name: str
+    checkpoint: provenance.CheckpointRecord
+    ms_per_sentence: dict[str, float]
+    ratio: dict[str, float]
+    all_ms_per_sentence: dict[str, list[float]]
+    target_tokens: dict[str, int]
+    tokens_per_second: dict[str, float]
+    sentences_per_second: dict[str, float]
+    speed: dict[str, float]
+    all_seconds: dict[str, list[float]]
+    spread: dict[str, rounds.Spread]
+
+
+class Latency(TypedDict, total=False):
+    """A measurement: `layerdrop latency` writes it, `layerdrop report` reads it.
+
+    Attributes:
+        type, version: TYPE and 2; version 1 has no ``spread``, and its ratios are those of the medians.
+        task: "classification" or "translation"; the first measurements do not have it.
+        device, cpu, threads: "cpu", the processor's name, torch's threads.
+        versions, command: see provenance.py.
+        data_sha256, split: of the data that the sentences come from.
+        seed, sentences, mean_tokens: of the draw of sentences, their number, and their mean length in source tokens.
+        repeats, batch_sizes: rounds that count, sentences per batch.
+        generation: of translation models, fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen.
+        models: in the order given.
+    """
+
+    type: str
+    version: int
+    task: str
+    device: str
+    cpu: str
+    threads: int
+    versions: dict[str, str]
+    command: str | None
+    data_sha256: str
+    split: str
+    seed: int
+    sentences: int
+    mean_tokens: float
+    repeats: int
+    batch_sizes: list[int]
+    generation: dict[str, Any]
+    models: list[Timed]
+
+
 def measure(
-    models, data, split, batch_sizes=None, threads=2, repeats=7, max_sentences=256, seed=1, beam=4, command=None
-):
+    models: Mapping[str, str | os.PathLike],
+    data: str | os.PathLike,
+    split: str,
+    batch_sizes: Sequence[int] | None = None,
+    threads: int = 2,
+    repeats: int = 7,
+    max_sentences: int = 256,
+    seed: int = 1,
+    beam: int = 4,
+    command: str | None = None,
+) -> Latency:
     """Load models and time them.
 
     Args:
-        models (dict[str, str]): name -> checkpoint of a sentence_prediction or a translation model; the first is the
-            base of ratios.
-        data (str): binarised data folder, with the dictionaries the models were trained with.
-        split (str): split to draw sentences from.
-        batch_sizes (Sequence[int] | None): sentences per batch; by default 1 and 32, 32 for translations.
-        threads (int): torch's threads for one operation.
-        repeats (int): timed rounds; each runs every model over the sentences once with each batch size.
-        max_sentences (int): most sentences to draw; a multiple of the largest batch is taken, so all are full.
-        seed (int): of the draw.
-        beam (int): beam's size of translations.
-        command (str | None): what was typed, for the record.
-
-    Returns:
-        dict: the measurement, see the module's docstring.
+        models: name -> checkpoint of a sentence_prediction or a translation model; the first is the base of ratios.
+        data: binarised data folder, with the dictionaries the models were trained with.
+        split: to draw sentences from.
+        batch_sizes: sentences per batch; by default 1 and 32, of translations 32.
+        threads: torch's threads for one operation.
+        repeats: timed rounds; each runs every model over the sentences once with each batch size.
+        max_sentences: most sentences to draw; a multiple of the largest batch is taken, so that all batches are full.
+        seed: of the draw.
+        beam: beam's size of translations.
+        command: what was typed.
 
     Raises:
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
-    described = {name: provenance.describe_checkpoint(path) for name, path in models.items()}
+    described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
     data_hash = find_split(data, split).sha256()
     loaded = {name: _load(path, data) for name, path in models.items()}
     workload = choose_workload(described, loaded, beam)
@@ -88,8 +134,7 @@ def measure(
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
-        "versions": provenance.versions(),
-        "command": command,
+        **provenance.made_with(command),
         "data_sha256": data_hash,
         "split": split,
         "seed": seed,
@@ -102,18 +147,18 @@ def measure(
     }
 
 
-def choose(sizes, longest, batch_size, max_sentences, seed):
+def choose(sizes: Sequence[int], longest: int, batch_size: int, max_sentences: int, seed: int) -> list[int]:
     """Draw sentences at random and sort them by length, as fairseq does before it batches.
 
     Args:
-        sizes (Sequence[int]): tokens of every example.
-        longest (int): most tokens that every model can read; longer examples are left out.
-        batch_size (int): the largest batch.
-        max_sentences (int): most sentences to draw.
-        seed (int): of the draw.
+        sizes: tokens of every example.
+        longest: most tokens that every model can read; longer examples are left out.
+        batch_size: the largest batch.
+        max_sentences: most sentences to draw.
+        seed: of the draw.
 
     Returns:
-        list[int]: indices, a multiple of `batch_size` of them, shortest first.
+        Indices, a multiple of *batch_size* of them, shortest first.
 
     Raises:
         LayerdropError: fewer sentences than one batch.
@@ -130,7 +175,7 @@ def choose(sizes, longest, batch_size, max_sentences, seed):
     return [int(index) for index in drawn[np.lexsort((drawn, sizes[drawn]))]]
 
 
-def cpu_name():
+def cpu_name() -> str:
     """The processor's name, such as "Intel(R) Xeon(R) CPU @ 2.20GHz", or whatever the system tells."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -139,7 +184,7 @@ def cpu_name():
     return platform.processor() or platform.machine()
 
 
-def _load(path, data):
+def _load(path: str | os.PathLike, data: str | os.PathLike) -> tuple[torch.nn.Module, Any]:
     """The model in a checkpoint, as fairseq loads it, and its task."""
     from fairseq import checkpoint_utils
 
@@ -155,7 +200,7 @@ def _load(path, data):
     return model, task
 
 
-def _load_split(task, data, split):
+def _load_split(task, data: str | os.PathLike, split: str):
     try:
         with provenance.quiet():
             task.load_dataset(split)
@@ -164,12 +209,15 @@ def _load_split(task, data, split):
         raise LayerdropError(f"cannot read the split '{split}' of {data}: {_first_line(error)}") from error
 
 
-def _time_all(workload, names, dataset, chosen, batch_sizes, repeats):
-    """Time every round and count what it makes.
-
-    Returns:
-        tuple[dict, dict]: {name: {batch size: [seconds, one per round]}} and {name: {batch size: count}}
-    """
+def _time_all(
+    workload: Classification | Translation,
+    names: Sequence[str],
+    dataset,
+    chosen: Sequence[int],
+    batch_sizes: Sequence[int],
+    repeats: int,
+) -> tuple[rounds.Seconds, rounds.Counts]:
+    """Time every round, see rounds.py; the kinds of work are batch sizes."""
     work = {}
     for size in batch_sizes:
         batches = [
@@ -183,11 +231,17 @@ def _time_all(workload, names, dataset, chosen, batch_sizes, repeats):
         return rounds.time_rounds(workload, names, work, repeats, progress.update)
 
 
-def _summary(workload, described, seconds, counts, sentences):
+def _summary(
+    workload: Classification | Translation,
+    described: Mapping[str, provenance.CheckpointRecord],
+    seconds: rounds.Seconds,
+    counts: rounds.Counts,
+    sentences: int,
+) -> list[Timed]:
     found = [
         {
             "name": name,
-            "checkpoint": {key: value for key, value in described[name].items() if key != "provenance"},
+            "checkpoint": described[name],
             **workload.figures(seconds[name], counts[name], sentences),
         }
         for name in seconds
@@ -201,7 +255,7 @@ def _summary(workload, described, seconds, counts, sentences):
 
 
 @contextlib.contextmanager
-def _threads(count):
+def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -210,5 +264,5 @@ def _threads(count):
         torch.set_num_threads(before)
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

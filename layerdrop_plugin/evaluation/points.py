@@ -8,7 +8,7 @@ from .. import checkpoint
 from ..errors import LayerdropError
 
 TYPE = "layerdrop.curve"
-PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu", "plan"}  # see curve.py
+PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu", "plan"}  # see pruning_curve.py
 
 
 class Points:

@@ -27,6 +27,7 @@ from ..pruning.ranking import prune_by_importance
 from ..pruning.scores import Importance
 from ..pruning.shape import ModelShape
 from .losses import measure_all
+from .metric_names import METRICS
 from .points import Points
 from .session import Session
 
@@ -147,7 +148,7 @@ def within(points: list[dict], metric: str) -> dict[str, dict[str, float]]:
     for method in dict.fromkeys(point["method"] for point in points if point["method"] is not None):
         steps = [(0.0, True)]
         for removed, value, *_ in means(points, method, metric):
-            worsening = (value - whole[metric]) * (1 if metric == "loss" else -1)
+            worsening = (value - whole[metric]) * METRICS[metric].worse
             steps.append((removed, worsening <= TOLERANCE[metric] + 1e-9))
         unbroken = itertools.takewhile(lambda step: step[1], steps)
         shares[method] = {"share": max(unbroken)[0], "largest": max(removed for removed, fine in steps if fine)}

@@ -6,13 +6,51 @@ that time; numbers of two rounds do not.
 
 import statistics
 import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from typing import Any, Protocol, TypedDict
 
 TURN = 32  # sentences after which the next model has its turn
 DISAGREE = 0.25  # greatest less least ratio, over the median, beyond which it is not reliable
 TELLING = 2  # fewest rounds that can disagree
 
+Seconds = dict[str, dict[Hashable, list[float]]]  # by model, by kind of work, by round
+Counts = dict[str, dict[Hashable, int]]  # of one round: by model, by kind of work
 
-def time_rounds(workload, names, work, rounds, progress=None, clock=time.perf_counter):
+
+class Runs(Protocol):
+    """What :func:`time_rounds` times."""
+
+    def run(self, name: str, batches: Sequence[Any]) -> Any:
+        """The model *name* on *batches*; this is timed."""
+
+    def count(self, outputs: Any) -> int:
+        """What is counted in the *outputs* of :meth:`run`."""
+
+
+class Spread(TypedDict):
+    """How far the ratios of single rounds agree.
+
+    Attributes:
+        rounds: the ratios in the order of the rounds.
+        least, greatest: of them.
+        unreliable: whether least and greatest are further apart than a quarter of the median, or the rounds are too few
+            to tell.
+    """
+
+    rounds: list[float]
+    least: float
+    greatest: float
+    unreliable: bool
+
+
+def time_rounds(
+    workload: Runs,
+    names: Sequence[str],
+    work: Mapping[Hashable, Sequence[Sequence[Any]]],
+    rounds: int,
+    progress: Callable[[], Any] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Seconds, Counts]:
     """Time all models on the same work, in turn.
 
     Within a round the models take turns after every few batches, so that whatever slows the machine for longer than
@@ -20,15 +58,12 @@ def time_rounds(workload, names, work, rounds, progress=None, clock=time.perf_co
     each is spread over the whole time.
 
     Args:
-        workload: has `run(name, batches)`, which is timed, and `count(outputs)` of what that returns.
-        names (Sequence[str]): of the models.
-        work (dict[Hashable, Sequence[Sequence]]): kind of work -> turns -> batches.
-        rounds (int): how many count; one more goes before, to warm up allocator, caches and threads.
-        progress (Callable[[], None] | None): called after each turn of a model.
-        clock (Callable[[], float]): the time in seconds.
-
-    Returns:
-        tuple[dict, dict]: {name: {kind: [seconds, one per round]}} and {name: {kind: count of a round}}
+        workload: runs the models.
+        names: of the models.
+        work: by kind of work the batches of every turn.
+        rounds: how many count; one more goes before, to warm up allocator, caches and threads.
+        progress: called after each turn of a model.
+        clock: gives the time in seconds.
     """
     seconds = {name: {kind: [] for kind in work} for name in names}
     counts = {name: {} for name in names}
@@ -50,19 +85,14 @@ def time_rounds(workload, names, work, rounds, progress=None, clock=time.perf_co
     return seconds, counts
 
 
-def rotated(names, by):
-    """The list of *names* from the one at the place *by* on, the ones before it last."""
+def rotated(names: Sequence[str], by: int) -> list[str]:
+    """*names* rotated to the left by *by* places."""
     first = by % len(names)
     return [*names[first:], *names[:first]]
 
 
-def spread(ratios):
-    """How far the *ratios* of the single rounds, in the order of the rounds, agree.
-
-    Returns:
-        dict: `rounds` (the ratios), `least`, `greatest`, and `unreliable`: whether least and greatest are further apart
-        than a quarter of the median, or the rounds are too few to tell.
-    """
+def spread(ratios: Sequence[float]) -> Spread:
+    """How far the *ratios* of single rounds agree."""
     least, greatest = min(ratios), max(ratios)
     apart = greatest - least > DISAGREE * statistics.median(ratios)
     return {
@@ -73,12 +103,12 @@ def spread(ratios):
     }
 
 
-def written(ratio, found=None):
+def written(ratio: float, found: Spread | None = None) -> str:
     """A ratio for people: "1.79 (1.71 to 1.85)", with the word unreliable where it is.
 
     Args:
-        ratio (float): the median of the rounds' ratios.
-        found (dict | None): its :func:`spread`; None of the first model, and in measurements that have none.
+        ratio: the median of the rounds' ratios.
+        found: its :func:`spread`; None of the first model, and in measurements of version 1.
     """
     if found is None:
         return f"{ratio:.2f}"
@@ -86,12 +116,12 @@ def written(ratio, found=None):
     return f"{ratio:.2f} ({between}{', unreliable' if found['unreliable'] else ''})"
 
 
-def doubts(times, sizes=None):
-    """What is to be said of ratios that are not reliable, a sentence for each.
+def doubts(times: Mapping[str, Any], sizes: Collection[str] | None = None) -> list[str]:
+    """A warning for each ratio that is not reliable.
 
     Args:
-        times (dict): a measurement, see latency.py.
-        sizes (Collection[str] | None): batch sizes to speak of; all by default.
+        times: a measurement, see latency.py.
+        sizes: batch sizes to warn of; all by default.
     """
     unreliable = [
         (model["name"], size, found)

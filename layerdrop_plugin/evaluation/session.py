@@ -12,7 +12,7 @@ import torch
 
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
-from ..provenance import quiet, versions
+from ..provenance import made_with, quiet
 from ..pruning.parent import Parent
 from .batches import Batches
 from .shards import load_dataset
@@ -30,7 +30,6 @@ TASKS = {
 ANSWERS = ("classification", "regression")  # kinds of models with one output for an example
 BATCH_SIZE = 32
 logger = logging.getLogger(__name__)
-_versions = functools.cache(versions)  # finding fairseq's version takes a third of a second
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,7 @@ class Session:
             "split": subset,
             "seed": self.seed,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-            "versions": dict(_versions()),
-            "command": command,
+            **made_with(command),
         }
 
     def _warn_of_ignored_folders(self, split: Split) -> None:

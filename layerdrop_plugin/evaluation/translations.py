@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import LayerdropError
 from ..provenance import quiet
-from ..reports.translation import read_sentences
+from ..results.translation import read_sentences
 from .batches import Batches
 from .session import Session
 from .significance import RESAMPLES

@@ -1,33 +1,39 @@
 """What `layerdrop latency` times: a sentence classifier's forward, or fairseq's beam search of a translation model.
 
-A workload knows `kind`, `settings` (what it adds to the whole measurement), how to make a batch (`collate`), what is
-timed (`run`) and counted (`count`), what its seconds mean (`figures`), and what is compared: the name of the ratio
-(`compared`) and its value in every round (`ratios`).
+A workload has the attributes ``kind`` (of the data folder), ``compared`` (key of the ratio to the first model),
+``batch_sizes`` (the default) and ``settings`` (entries that it adds to the measurement).
 """
 
 import statistics
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
 from .. import data_folder
 from ..errors import LayerdropError
+from ..provenance import CheckpointRecord
+
+Loaded = Mapping[str, tuple[torch.nn.Module, Any]]  # name -> model and task, as fairseq loads them
 
 
-def choose_workload(described, loaded, beam):
+def choose_workload(
+    described: Mapping[str, CheckpointRecord], loaded: Loaded, beam: int
+) -> "Classification | Translation":
     """The workload that fits all models.
 
     Args:
-        described (dict[str, dict]): name -> signature.describe_checkpoint.
-        loaded (dict[str, tuple]): name -> (model, task) as fairseq loads them.
-        beam (int): beam's size of translations.
+        described: name -> the checkpoint's description.
+        loaded: name -> the checkpoint's model and task.
+        beam: beam's size of translations.
 
     Raises:
         LayerdropError: they are of several kinds, or neither classifiers nor translation models.
     """
     decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
     if len(set(decoders.values())) > 1:
-        one, other = (next(name for name, has in decoders.items() if has is kind) for kind in (True, False))
+        one, other = (next(name for name, has in decoders.items() if has is decoder) for decoder in (True, False))
         raise LayerdropError(f"'{one}' translates and '{other}' classifies: time them apart")
     workload = Translation if all(decoders.values()) else Classification
     for name, (model, task) in loaded.items():
@@ -43,59 +49,56 @@ class Classification:
     batch_sizes = (1, 32)
     settings = {}
 
-    def __init__(self, loaded, _beam):
+    def __init__(self, loaded: Loaded, _beam: int):
         self._heads = {name: task.cfg.classification_head_name for name, (_, task) in loaded.items()}
         self._models = {name: model.eval() for name, (model, _) in loaded.items()}
 
     @staticmethod
-    def check(path, model, task):
+    def check(path: str, model: torch.nn.Module, task: Any) -> None:
         """Raise LayerdropError unless the model has the head that its task names."""
         if getattr(task.cfg, "classification_head_name", None) not in getattr(model, "classification_heads", {}):
             raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
 
-    def longest(self):
+    def longest(self) -> int:
         """Most tokens that every model can read."""
         return min(model.max_positions() for model in self._models.values())
 
     @staticmethod
-    def size(dataset, index):
+    def size(dataset: Any, index: int) -> int:
         """Tokens of an example."""
         return int(dataset.size(index))
 
     @staticmethod
-    def collate(dataset, samples):
+    def collate(dataset: Any, samples: Sequence[Any]) -> Any:
         """A batch, padded by fairseq's own collater."""
         return dataset.collater(samples)["net_input"]
 
     @torch.no_grad()
-    def run(self, name, batches):
-        """The model *name* on *batches*; nothing to count in what it makes."""
+    def run(self, name: str, batches: Sequence[Any]) -> None:
+        """The model *name* on *batches*."""
         model, head = self._models[name], self._heads[name]
         for net_input in batches:
             model(**net_input, features_only=True, classification_head_name=head)
 
     @staticmethod
-    def count(_outputs):
-        """Nothing: what is made is one answer for each sentence."""
+    def count(_outputs: None) -> int:
+        """Nothing: every sentence has one answer."""
         return 0
 
     @staticmethod
-    def figures(seconds, _counts, sentences):
-        """Milliseconds per sentence: the single rounds and their median, by batch size.
-
-        Args:
-            seconds (dict[int, list[float]]): of every round, by batch size.
-            sentences (int): in each round.
-        """
+    def figures(
+        seconds: Mapping[int, Sequence[float]], _counts: Mapping[int, int], sentences: int
+    ) -> dict[str, dict[str, Any]]:
+        """Milliseconds per sentence: the single rounds and their median."""
         every = {str(size): [1000 * one / sentences for one in taken] for size, taken in seconds.items()}
         medians = {size: statistics.median(taken) for size, taken in every.items()}
         return {"ms_per_sentence": medians, "all_ms_per_sentence": every}
 
     @staticmethod
-    def ratios(model, first):
+    def ratios(model: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, list[float]]:
         """Time over the first model's in the same round: by batch size, one for each round."""
         times, base = model["all_ms_per_sentence"], first["all_ms_per_sentence"]
-        return {size: [ms / of for ms, of in zip(times[size], base[size], strict=True)] for size in times}
+        return {size: [ms / first_ms for ms, first_ms in zip(times[size], base[size], strict=True)] for size in times}
 
 
 class Translation:
@@ -105,7 +108,7 @@ class Translation:
     compared = "speed"
     batch_sizes = (32,)
 
-    def __init__(self, loaded, beam):
+    def __init__(self, loaded: Loaded, beam: int):
         from fairseq.dataclass.configs import GenerationConfig
 
         # Models that pruning has harmed may repeat themselves to the end: bounded as when they are scored.
@@ -119,44 +122,40 @@ class Translation:
             self._runs[name] = model, task, task.build_generator([model], generation)
 
     @staticmethod
-    def check(path, model, task):
+    def check(path: str, model: torch.nn.Module, task: Any) -> None:
         """Raise LayerdropError unless the model has an encoder and a decoder and its task is a translation."""
         if not (hasattr(model, "encoder") and getattr(task.cfg, "target_lang", None)):
             raise LayerdropError(f"{path} is no translation model: it has no encoder, or its task no target language")
 
-    def longest(self):
+    def longest(self) -> int:
         """Most source tokens that every model can read."""
         return min(model.max_positions()[0] for model, *_ in self._runs.values())
 
     @staticmethod
-    def size(dataset, index):
+    def size(dataset: Any, index: int) -> int:
         """Tokens of an example's source."""
         return int(dataset.src_sizes[index])
 
     @staticmethod
-    def collate(dataset, samples):
+    def collate(dataset: Any, samples: Sequence[Any]) -> Any:
         """A batch, padded by fairseq's own collater."""
         return dataset.collater(samples)
 
-    def run(self, name, batches):
+    def run(self, name: str, batches: Sequence[Any]) -> list[Any]:
         """The model *name* on *batches*; fairseq's hypotheses: by batch, by sentence, best first."""
         model, task, generator = self._runs[name]
         return [task.inference_step(generator, [model], batch) for batch in batches]  # without gradients
 
-    def count(self, outputs):
+    def count(self, outputs: Sequence[Any]) -> int:
         """Target tokens: of the best hypothesis of every sentence, pieces of words as the model has them, without the
         end mark (which fairseq-generate counts)."""
         return sum(len(best["tokens"]) - 1 for batch in outputs for best, *_ in batch)
 
     @staticmethod
-    def figures(seconds, counts, sentences):
-        """Tokens and sentences per second at the median of the rounds' *seconds*, and those, by batch size.
-
-        Args:
-            seconds (dict[int, list[float]]): of every round, by batch size.
-            counts (dict[int, int]): target tokens of a round, by batch size; every round makes the same.
-            sentences (int): in each round.
-        """
+    def figures(
+        seconds: Mapping[int, Sequence[float]], counts: Mapping[int, int], sentences: int
+    ) -> dict[str, dict[str, Any]]:
+        """Tokens and sentences per second at the median of the rounds' *seconds*, and the single rounds."""
         medians = {size: statistics.median(taken) for size, taken in seconds.items()}
         return {
             "target_tokens": {str(size): count for size, count in counts.items()},
@@ -166,7 +165,7 @@ class Translation:
         }
 
     @staticmethod
-    def ratios(model, first):
+    def ratios(model: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, list[float]]:
         """Tokens per second over the first model's in the same round: by batch size, one for each round."""
         rates, base = (
             {
@@ -175,4 +174,7 @@ class Translation:
             }
             for one in (model, first)
         )
-        return {size: [rate / of for rate, of in zip(rates[size], base[size], strict=True)] for size in rates}
+        return {
+            size: [rate / first_rate for rate, first_rate in zip(rates[size], base[size], strict=True)]
+            for size in rates
+        }

@@ -1,1 +1,1 @@
-"""Measurements of models and what is made of them: results, latencies, reports, curves."""
+"""Pages that people read: a table, a picture and what they come from, made of records in JSON files."""

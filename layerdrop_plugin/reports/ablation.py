@@ -1,60 +1,64 @@
 """The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..evaluation.metric_names import METRICS, loss_unit
 from ..evaluation.significance import LEAST
-from . import heat_map
-from .page import examples, write_files
-from .rows import markdown, p_cell, plain
+from ..provenance import examples_of, provenance_lines
+from .figure import new_figure
+from .page import Page, Table
+from .rows import p_cell
 
 SHOWN = 5  # heads at each end of the table
-_NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
-_DIGITS = {"loss": 4, "accuracy": 2, "bleu": 2}
+TITLES = {
+    "each": "One head removed at a time",
+    "all-but-one": "One attention at a time reduced to a single head",
+}
+_ATTENTIONS = {
+    "encoder.self_attn": "encoder self-attention",
+    "decoder.self_attn": "decoder self-attention",
+    "decoder.encoder_attn": "encoder-decoder attention",
+}
+_NUMBERS = 16  # most heads of a layer for which the heat map has room for numbers
 
 
-def write(folder, record):
-    """Write ablation.json, ablation.md and ablation.png into *folder*.
+def page_of(record: dict[str, Any]) -> Page:
+    """The page about an ablation.
 
     Args:
-        folder (str): made if needed.
-        record (dict): what evaluation/ablation_summary.py gives, with a session's signature.
-
-    Returns:
-        str: findings and table as plain text.
-
-    Raises:
-        LayerdropError: cannot write, or the picture cannot be drawn.
+        record: what evaluation/ablation_summary.py gives, with a session's signature.
     """
-    columns, cells = render(record)
-    page = [f"# {title(record)}", "", *(f"{line}  " for line in summary(record)), ""]
-    page += [markdown(columns, cells, columns[:1]), "", *(f"{line}  " for line in notes(record)), ""]
-    page += ["![heat map](ablation.png)", "", "## How this was obtained", "", *signature_lines(record)]
-    write_files(
-        folder, "ablation", "\n".join(page) + "\n", record, lambda path: heat_map.draw(path, record, title(record))
+    bleu = record.get("bleu")
+    return Page(
+        name="ablation",
+        title=TITLES[record["mode"]],
+        table=_table(record),
+        notes=_notes(record),
+        figure=lambda: _heat_map(record),
+        caption="heat map",
+        provenance=provenance_lines([record], more=[bleu["signature"]] if bleu else []),
+        record=record,
+        findings=findings(record),
     )
-    return "\n".join([*summary(record), "", plain(columns, cells, columns[:1])])
 
 
-def title(record):
-    """Of the page and the picture."""
-    if record["mode"] == "each":
-        return "One head removed at a time"
-    return "One attention at a time reduced to a single head"
-
-
-def summary(record):
-    """The finding, a sentence for each metric."""
+def findings(record: Mapping[str, Any]) -> list[str]:
+    """For each metric, how many heads change it significantly."""
     one_left = record["mode"] != "each"
     how = "when all others of their attention are removed" if one_left else "when removed alone"
     lines = []
     for metric, found in record["summary"].items():
+        name = METRICS[metric].name
         share = f"{found['significant']} of {found['tests']} heads ({found['significant'] / found['tests']:.0%})"
         direction = f"{found['worse']} for the worse, {found['better']} for the better"
-        lines.append(f"{_NAMES[metric]}: {share} change it significantly {how} ({direction})")
-        best = [entry[metric] for entry in record.get("best") or [] if metric in entry]
+        lines.append(f"{name}: {share} change it significantly {how} ({direction})")
+        best = [entry[metric] for entry in _best(record) if metric in entry]
         if best:
             same = sum(not test["significant"] for test in best)
             lines.append(
-                f"{_NAMES[metric]}: {same} of {len(best)} attentions can do with their best single head without a"
-                " significant change"
+                f"{name}: {same} of {len(best)} attentions can do with their best single head without a significant"
+                " change"
             )
     if (selection := record.get("selection")) and not selection["chosen_on"]:
         lines.append(
@@ -64,53 +68,51 @@ def summary(record):
     return lines
 
 
-def render(record):
-    """The table's head and its cells, as text.
-
-    Returns:
-        tuple[list[str], list[list[str]]]
-    """
-    metrics = list(record["summary"])
-    units = {"loss": f" ({heat_map.unit(record)})", "accuracy": " (points)", "bleu": ""}
+def _table(record: Mapping[str, Any]) -> Table:
+    units = {"loss": f" ({_unit(record)})", "accuracy": " (points)", "bleu": ""}
     columns = ["attention", "layer", "head"]
-    for metric in metrics:
-        columns += [f"change of {_NAMES[metric]}{units[metric]}", "p", "p, Holm"]
+    for metric in record["summary"]:
+        columns += [f"change of {METRICS[metric].name}{units[metric]}", "p", "p, Holm"]
     cells = [
-        [heat_map.TITLES[entry["kind"]], str(entry["layer"]), str(entry["head"])]
-        + [cell for metric in metrics for cell in _cells(entry.get(metric), _DIGITS[metric])]
+        [_ATTENTIONS[entry["kind"]], str(entry["layer"]), str(entry["head"])]
+        + [cell for metric in record["summary"] for cell in _cells(entry.get(metric), METRICS[metric].digits + 1)]
         for entry in shown(record)
     ]
-    return columns, cells
+    return Table(columns, cells)
 
 
-def shown(record):
-    """The entries in the table: of a removal the ends of the ranking by loss and those with BLEU, most important first;
-    else the best of each layer."""
-    if record.get("best"):
-        return record["best"]
+def shown(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of heads that the table shows: the best of each layer, as tested, or by the change of the loss,
+    greatest first, SHOWN at either end and those with BLEU."""
+    if best := _best(record):
+        return best
     ranked = sorted(record["heads"], key=lambda entry: -entry["loss"]["change"])
-    if len(ranked) <= 2 * SHOWN:
-        return ranked
-    middle = [entry for entry in ranked[SHOWN:-SHOWN] if "bleu" in entry]
-    return [*ranked[:SHOWN], *middle, *ranked[-SHOWN:]]
+    middle = len(ranked) - SHOWN
+    return [entry for place, entry in enumerate(ranked) if not SHOWN <= place < middle or "bleu" in entry]
 
 
-def _cells(test, digits):
+def _best(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The best heads of their layers; in files of version 0.1.0 as measured on the examples that chose them."""
+    if "selection" in record:
+        return record["best"] or []
+    return [entry for entry in record["heads"] if entry.get("best")]
+
+
+def _cells(test: Mapping[str, Any] | None, digits: int) -> list[str]:
     if test is None:
         return ["-", "-", "-"]
     mark = "*" if test["significant"] else ""
     return [f"{test['change']:+.{digits}f}{mark}", p_cell(test["p"]), p_cell(test["p_holm"])]
 
 
-def notes(record):
-    """What a reader must know to read the table."""
+def _notes(record: Mapping[str, Any]) -> list[str]:
     whole = record["whole"]
-    measured = [f"loss {whole['loss']:.4f} {heat_map.unit(record)}"]
+    measured = [f"loss {whole['loss']:.4f} {_unit(record)}"]
     measured += [f"accuracy {whole['accuracy']:.2f} %"] if whole["accuracy"] is not None else []
     measured += [f"BLEU {whole['bleu']:.2f} ({record['bleu']['examples']} sentences)"] if whole["bleu"] else []
-    tests = [f"{_NAMES[metric]}: {found['test']}" for metric, found in record["summary"].items()]
+    tests = [f"{METRICS[metric].name}: {found['test']}" for metric, found in record["summary"].items()]
     lines = [
-        f"The whole model: {', '.join(measured)}; {examples(record)}.",
+        f"The whole model: {', '.join(measured)}; {examples_of(record)}.",
         f"*: significant at {record['level']:g} (p by {record['correction']}'s method, over all tests of a metric).",
         f"Tests: {'; '.join(tests)}.",
     ]
@@ -123,18 +125,60 @@ def notes(record):
             )
         else:
             lines.append(f"The heads that BLEU is measured of {drawn}; none of them was translated.")
+    if "selection" not in record and record["mode"] != "each":
+        lines.append("The best heads were chosen by loss on the same examples; the correction is for all heads tried.")
     return lines
 
 
-def signature_lines(record):
-    """What the numbers were measured with, one fact a line of a Markdown list."""
-    made = record["checkpoint"]
-    lines = [
-        f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
-        f"data: split {record['split']}, {examples(record)}, sha256 {record['data_sha256']}",
-        f"seed {record['seed']}, device {record['device']}",
-        "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),
-    ]
-    lines += [record["bleu"]["signature"]] if record.get("bleu") else []
-    lines += [f"`{record['command']}`"] if record["command"] else []
-    return [f"- {line}" for line in lines]
+def _unit(record: Mapping[str, Any]) -> str:
+    return loss_unit(record["task"], record["per"])
+
+
+def _heat_map(record: Mapping[str, Any]):
+    """Changes of the loss, layers x heads, a panel for each kind of attention; significant changes are bold, the best
+    heads of their layers framed."""
+    by_kind = {}
+    for entry in record["heads"]:
+        by_kind.setdefault(entry["kind"], []).append(entry)
+    heads = [1 + max(entry["head"] for entry in entries) for entries in by_kind.values()]
+    layers = 1 + max(entry["layer"] for entry in record["heads"])
+    figure = new_figure(max(5.5, 1.8 + sum(0.7 * count + 0.9 for count in heads)), 0.5 * layers + 2.2)
+    figure.suptitle(TITLES[record["mode"]], fontsize=12)
+    framed = "; framed: the best single head of its layer" if "best" in record["heads"][0] else ""
+    figure.supxlabel(f"bold: significant at {record['level']:g} ({record['correction']}){framed}", fontsize=8)
+    panels = figure.subplots(1, len(heads), squeeze=False, width_ratios=heads)[0]
+    reach = max(abs(entry["loss"]["change"]) for entry in record["heads"]) or 1.0
+    for (kind, entries), count, axes in zip(by_kind.items(), heads, panels, strict=True):
+        image = _panel(axes, entries, count, reach)
+        axes.set_title(_ATTENTIONS[kind], fontsize=10, loc="left")
+    figure.colorbar(image, ax=list(panels), label=f"change of the loss ({_unit(record)})")
+    return figure
+
+
+def _panel(axes, entries: list[dict[str, Any]], columns: int, reach: float):
+    rows = 1 + max(entry["layer"] for entry in entries)
+    values = [[float("nan")] * columns for _ in range(rows)]
+    for entry in entries:
+        values[entry["layer"]][entry["head"]] = entry["loss"]["change"]
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
+    for entry in entries:
+        _mark(axes, entry, columns <= _NUMBERS, reach)
+    axes.set_xticks(range(columns))
+    axes.set_yticks(range(rows))
+    axes.set(xlabel="head", ylabel="layer", facecolor="0.85")  # grey: no such head
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def _mark(axes, entry: Mapping[str, Any], with_number: bool, reach: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    change, bold = entry["loss"]["change"], entry["loss"]["significant"]
+    digits = 2 if reach >= 0.5 else 3 if reach >= 0.05 else 4
+    text = f"{change:+.{digits}f}" if with_number else "•" * bold
+    colour = "white" if abs(change) > 0.6 * reach else "black" if bold else "0.35"
+    weight = "bold" if bold else "normal"
+    axes.text(entry["head"], entry["layer"], text, ha="center", va="center", fontsize=7, color=colour, weight=weight)
+    if entry.get("best"):
+        frame = {"fill": False, "edgecolor": "black", "linewidth": 1.5}
+        axes.add_patch(Rectangle((entry["head"] - 0.46, entry["layer"] - 0.46), 0.92, 0.92, **frame))

@@ -7,20 +7,24 @@ Beside what every row has (rows.py):
 """
 
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 from .. import data_folder
+from ..evaluation.latency import Latency, Timed
+from ..evaluation.metric_names import metric_of
 from ..evaluation.metrics import interval
+from ..results.record import Result
 from .figure import Bars, Points
-from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
+from .page import Table
+from .rows import Row, interval_cell, over_seeds, part_cells, ratio_cell, size_cells, timing_notes, unreliable
 
 KIND = data_folder.CLASSIFICATION
 _INTERVAL = "95 % interval"
-_HEADS = {"accuracy": "accuracy %", "mse": "mean squared error"}
-_AXES = {"accuracy": "accuracy (%)", "mse": "mean squared error"}
 
 
-def measured(group, timed):
-    """What this kind adds to a row of the results *group* with the latency *timed* (None: not measured)."""
+def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
+    """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
     metric, value = group[0]["metric"]["name"], statistics.fmean(result["metric"]["value"] for result in group)
     correct = round(statistics.fmean(result["correct"] for result in group)) if metric == "accuracy" else None
     return {
@@ -30,41 +34,30 @@ def measured(group, timed):
     }
 
 
-def render(rows, metric, times=None):
-    """The table's head, its cells as text, and the columns of text.
-
-    Returns:
-        tuple[list[str], list[list[str]], list[str]]
-    """
+def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Table:
+    """The table of *rows*; *metric* is the headline, *times* the latency."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     base = times["models"][0]["name"] if times else None
-    head = _HEADS.get(metric, f"{metric} x 100")
+    shown = metric_of(metric)
     parts, counts = part_cells(rows)
     columns = ["model", "layers", *parts, "parameters", "weights (MB)"]
     columns += [f"ms/sentence, batch {size}" for size in sizes]
     columns += [f"time vs {base}, batch {max(map(int, sizes))}"] if times else []
-    columns += [head, _INTERVAL]
+    columns += [shown.label(), _INTERVAL]
     cells = []
     for row, count in zip(rows, counts, strict=True):
         cell = [row["name"], str(row["layers"]), *count, *size_cells(row)]
         cell += [f"{row['ms_per_sentence'][size]:.2f}" if row["ms_per_sentence"] else "-" for size in sizes]
         if times:
             cell.append(ratio_cell(row, "relative_time"))
-        cells.append([*cell, over_seeds(row, 3 if metric == "mse" else 1), interval_cell(row)])
-    return columns, cells, [head, _INTERVAL]
+        cells.append([*cell, over_seeds(row, shown.digits), interval_cell(row)])
+    return Table(columns, cells, columns[-2:])
 
 
-def notes(results, times, rows):
-    """What a reader must know to read the table."""
+def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
+    """What a reader must know to read the table, a line each."""
     metric, examples = results[0]["metric"]["name"], results[0]["examples"]
-    text = []
-    if times:
-        text.append(
-            f"ms/sentence: median of {times['repeats']} rounds over {times['sentences']} sentences "
-            f"({times['mean_tokens']:.1f} tokens in the mean), the models in turn in one process, {times['threads']} "
-            f"threads of {times['cpu']}."
-        )
-        text += ratio_notes(times, "time")
+    text = timing_notes(times, "ms/sentence: ", "tokens", "time")
     text.append(
         f"{metric}: on the {examples:,} examples of '{results[0]['split']}'"
         + (", the mean over seeds (least to greatest)." if any(len(row["seeds"]) > 1 for row in rows) else ".")
@@ -79,16 +72,12 @@ def notes(results, times, rows):
     return text
 
 
-def pictured(rows, metric, times=None):
-    """The picture: quality against time at the largest batch (without times: against the models), and the costs.
-
-    Returns:
-        tuple[Points, list[Bars]]
-    """
+def pictured(rows: Sequence[Row], metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
+    """The panels of the figure: quality against time at the largest batch, or model by model without *times*; costs."""
     size = str(max(times["batch_sizes"])) if times else None
     points = Points(
         xlabel=f"ms per sentence, batch {size} (less is better){unreliable(rows)}" if times else None,
-        ylabel=_AXES.get(metric, f"{metric} x 100"),
+        ylabel=metric_of(metric).label(),
         x={row["name"]: row["ms_per_sentence"][size] for row in rows if row["ms_per_sentence"]} if times else None,
     )
     bars = [Bars("size of the weights (MB)", {row["name"]: row["weight_bytes"] / 1e6 for row in rows}, "{:.1f}")]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ..evaluation import metrics
 from ..evaluation.comparison import PER_EXAMPLE, compare
+from .page import Table
 from .rows import p_cell
 
 _DIGITS = {"mse": 4}
@@ -42,13 +43,18 @@ def _comparable(first: dict, other: dict, metric: str) -> bool:
     return sizes[0] == sizes[1] > 0
 
 
-def column(rows: Sequence[dict], metric: str) -> tuple[list[str], list[list[str]]]:
-    """The head and each row's cells of the column; none where nothing was compared."""
+def with_column(table: Table, rows: Sequence[dict], metric: str) -> Table:
+    """The *table* of *rows* with the column, and as it is where nothing was compared."""
     compared = [row["against"] for row in rows if row["against"]]
     if not compared:
-        return [], [[] for _ in rows]
-    cells = [[against_cell(row["against"], _DIGITS.get(metric, 1))] for row in rows]
-    return [f"against {compared[0]['name']} (p)"], cells
+        return table
+    head = f"against {compared[0]['name']} (p)"
+    cells = [against_cell(row["against"], _DIGITS.get(metric, 1)) for row in rows]
+    return Table(
+        [*table.columns, head],
+        [[*row, cell] for row, cell in zip(table.cells, cells, strict=True)],
+        [*table.left, head],
+    )
 
 
 def notes(rows: Sequence[dict]) -> list[str]:

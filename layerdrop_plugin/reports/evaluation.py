@@ -22,11 +22,12 @@ from collections.abc import Sequence
 
 from ..evaluation.evaluate import Evaluated, compare_with_first
 from ..evaluation.metrics import interval
-from . import results, translation
+from ..provenance import provenance_lines, who_is
+from ..results import record as results
+from ..results import translation
+from ..results.record import Result, Subject
 from .against import against_cell, explained
-from .page import signature_lines, write_files
-from .results import Subject, who_is
-from .rows import markdown, plain
+from .page import Page, Table
 
 # metric -> its column's head and decimals, in the table's order; other metrics are shown as the headline only
 _SHOWN = {
@@ -45,7 +46,7 @@ _SHOWN = {
 }
 
 
-def result(subject: Subject, evaluated: Evaluated, metric: str, about: dict) -> dict:
+def result(subject: Subject, evaluated: Evaluated, metric: str, about: dict) -> Result:
     """A result of *subject* from what was *evaluated*.
 
     Args:
@@ -98,31 +99,27 @@ def record(found: Sequence[dict], evaluated: Sequence[Evaluated], command: str) 
     }
 
 
-def write(folder: str, record: dict) -> str:
-    """Write evaluate.json and evaluate.md into *folder*; returns the table as plain text.
-
-    Raises:
-        LayerdropError: cannot write.
-    """
-    columns, cells = render(record)
-    page = [f"# {title(record)}", "", markdown(columns, cells), ""]
-    if len(record["results"]) > 1:
-        page += ["Every metric's difference and its p-value:", "", markdown(*differences(record)), ""]
-    page += [f"{line}  " for line in notes(record)]
-    page += ["", "## The same by fairseq", "", "```", fairseq_commands(record["results"]), "```"]
-    page += ["", "## How this was obtained", "", *signature_lines(record["results"])]
-    write_files(folder, "evaluate", "\n".join(page) + "\n", record)
-    return plain(columns, cells)
-
-
-def title(record: dict) -> str:
-    """Of the page."""
-    first = record["results"][0]
-    return f"Evaluation on '{first['split']}': {', '.join(dict.fromkeys(one['name'] for one in record['results']))}"
+def page_of(record: dict) -> Page:
+    """The page of what :func:`record` gives."""
+    models, more = record["results"], []
+    if len(models) > 1:
+        more.append(f"Every metric's difference and its p-value:\n\n{differences(record).markdown()}")
+    more.append(f"## The same by fairseq\n\n```\n{fairseq_commands(models)}\n```")
+    return Page(
+        name="evaluate",
+        title=f"Evaluation on '{models[0]['split']}': {', '.join(dict.fromkeys(one['name'] for one in models))}",
+        table=table(record),
+        notes=notes(record),
+        figure=None,
+        caption="",
+        provenance=provenance_lines(models),
+        record=record,
+        more=more,
+    )
 
 
-def render(record: dict) -> tuple[list[str], list[list[str]]]:
-    """The table's head and its cells, as text: headline, interval, comparison with the first, other metrics."""
+def table(record: dict) -> Table:
+    """Headline, interval, comparison with the first checkpoint, other metrics."""
     models, headline = record["results"], record["results"][0]["metric"]["name"]
     others = [name for name in _SHOWN if name in models[0]["metrics"] and name != headline]
     columns = ["model", _head(headline)]
@@ -136,17 +133,17 @@ def render(record: dict) -> tuple[list[str], list[list[str]]]:
         cell += [f"{found[0]:.1f} to {found[1]:.1f}" if found else "-"] if models[0]["interval"] else []
         cell += [against_cell(test, _digits(headline))] if len(models) > 1 else []
         cells.append(cell + [_value(model, name) for name in others])
-    return columns + [_head(name) for name in others], cells
+    return Table(columns + [_head(name) for name in others], cells)
 
 
-def differences(record: dict) -> tuple[list[str], list[list[str]]]:
-    """The head and the cells of the table of all comparisons: checkpoints down, metrics across."""
+def differences(record: dict) -> Table:
+    """All comparisons: checkpoints down, metrics across."""
     names = [name for name in _SHOWN if name in record["comparisons"][0]["metrics"]]
     cells = [
         [who_is(compared), *(against_cell(compared["metrics"][name], _digits(name)) for name in names)]
         for compared in record["comparisons"]
     ]
-    return ["model", *map(_head, names)], cells
+    return Table(["model", *map(_head, names)], cells)
 
 
 def notes(record: dict) -> list[str]:

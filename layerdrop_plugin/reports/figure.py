@@ -1,22 +1,31 @@
-"""The picture of a report: quality against time, and what each model costs.
+"""Empty figures for all pages, and the figure of a report: quality against time, and what each model costs.
 
-matplotlib is imported here only, when a picture is drawn, and draws without a display.
+matplotlib is imported when a figure is made, and draws without a display.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..errors import LayerdropError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _GREY = "0.45"
 
 
 @dataclass(frozen=True)
 class Points:
-    """The left panel. `x` by row's name (rows without are left out), or None: rows stand side by side.
+    """The left panel.
 
-    `y` by row's name replaces a row's metric with its interval and range. `across` names rows without x that are drawn
-    as a line at their metric.
+    Attributes:
+        xlabel, ylabel: of the axes.
+        x: by row's name; rows without are left out. None: the rows stand side by side.
+        y: by row's name, drawn instead of the rows' metrics with their intervals and ranges.
+        across: names of rows without x, each drawn as a horizontal line at its metric.
     """
 
     xlabel: str | None
@@ -28,15 +37,15 @@ class Points:
 
 @dataclass(frozen=True)
 class Bars:
-    """One panel on the right: `values` by row's name, written as `form` says."""
+    """A panel on the right: ``values`` by row's name, written with the format string ``form``."""
 
     label: str
     values: dict[str, float]
     form: str
 
 
-def new_figure(width, height):
-    """A figure of *width* x *height* inches.
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of *width* x *height* inches.
 
     Raises:
         LayerdropError: matplotlib is not installed.
@@ -54,17 +63,21 @@ def new_figure(width, height):
     return figure
 
 
-def draw(path, rows, title, points, bars):
-    """Draw the rows of a report as a PNG file.
+def bare(axes: "Axes") -> None:
+    """A light grid and no frame on the right and above."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
-    Left: points, with the metric's interval and single seeds' range as a thick bar. Right: costs as bars.
+
+def points_and_bars(rows: Sequence[Mapping[str, Any]], title: str, points: Points, bars: Sequence[Bars]) -> "Figure":
+    """The figure of a report.
 
     Args:
-        path (str): file to write, whatever its name.
-        rows (list[dict]): see rows.py.
-        title (str): of the picture.
-        points (Points): the left panel.
-        bars (list[Bars]): the panels on the right.
+        rows: see rows.py.
+        title: of the picture.
+        points: the left panel: the metric of each row, with its interval as a thin and its range over seeds as a thick
+            line.
+        bars: the panels on the right.
 
     Raises:
         LayerdropError: matplotlib is not installed.
@@ -77,7 +90,7 @@ def draw(path, rows, title, points, bars):
     _points(panels["points"], rows, colours, points)
     for index, bar in enumerate(bars):
         _bars(panels[index], bar, colours)
-    figure.savefig(path, format="png")
+    return figure
 
 
 def _points(axes, rows, colours, points):
@@ -95,8 +108,7 @@ def _points(axes, rows, colours, points):
     axes.set_ylabel(points.ylabel)
     caption = "dot: mean over seeds" + ("; thick: their range; thin: 95 % interval for the test set" * (not points.y))
     axes.set_title(caption, fontsize=9, loc="left")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    bare(axes)
     if points.x:
         axes.set_xlabel(points.xlabel)
         axes.set_xlim(0, 1.35 * max(places.values()))  # room for the last label

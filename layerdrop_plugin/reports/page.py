@@ -1,90 +1,118 @@
-"""What pages have in common: the list of what their numbers come from, and files that are written all or none."""
+"""A page: findings, a table, notes, a picture and where the numbers come from, as Markdown, JSON and PNG."""
 
 import contextlib
 import json
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tabulate import tabulate
 
 from .. import checkpoint
 from ..errors import LayerdropError
-from ..pruning.describe import LONG_PLAN
-from .results import who_is
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def write_files(folder, name, page, record, draw=None):
-    """Write NAME.json, NAME.md and perhaps NAME.png: nothing takes its name before everything is written.
+class Table(NamedTuple):
+    """A table.
 
-    Args:
-        folder (str): made if needed; removed again if that was in vain.
-        name (str): of the files.
-        page (str): Markdown.
-        record (dict): for the JSON file.
-        draw (Callable[[str], None] | None): draws the picture into the file of that path; None: there is none.
-
-    Raises:
-        LayerdropError: cannot write, or the picture cannot be drawn.
+    Attributes:
+        columns: the heads.
+        cells: by row, as text.
+        left: columns aligned to the left, beside the first; numbers are aligned to the right.
     """
-    folder = Path(folder)
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            files = [folder / f"{name}.{suffix}" for suffix in (*(("png",) if draw else ()), "json", "md")]
-            *images, data, text = (stack.enter_context(checkpoint.atomic_path(file)) for file in files)
-            for image in images:
-                draw(image)
-            Path(data).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            Path(text).write_text(page, encoding="utf-8")
-    except (OSError, LayerdropError) as error:
-        if made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, LayerdropError):
-            raise
-        raise LayerdropError(f"cannot write into {folder}: {error.strerror or error}") from error
+
+    columns: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    left: Collection[str] = ()
+
+    def plain(self) -> str:
+        """The table for a terminal."""
+        return tabulate(self.cells, self.columns, disable_numparse=True, colalign=self._alignment())
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in self.cells]
+        return tabulate(cells, self.columns, tablefmt="pipe", disable_numparse=True, colalign=self._alignment())
+
+    def _alignment(self) -> list[str]:
+        return ["left" if not index or name in self.left else "right" for index, name in enumerate(self.columns)]
 
 
-def signature_lines(results, times=None, **commands):
-    """How the numbers came about, one fact a line of a Markdown list, precise enough to compare with somebody else's.
+@dataclass(frozen=True)
+class Page:
+    """What a command found, for people and for programs.
 
-    Args:
-        results (list[dict]): see results.py.
-        times (dict | None): a measurement, see latency.py.
-        commands: who made the page -> what was typed, or None.
+    Attributes:
+        name: of its files, without suffix.
+        title: the headline.
+        table: what was measured.
+        notes: what a reader must know to read the table, a line each.
+        figure: draws the picture; None: there is none.
+        caption: of the picture, for those who cannot see it.
+        provenance: see provenance.py, ``provenance_lines``.
+        record: what the JSON file holds.
+        findings: above the table, a line each.
+        more: further Markdown below the notes, a section each.
     """
-    tests = ((result["split"], result["examples"], result["data_sha256"]) for result in results)
-    lines = [f"data: split {split}, {count} examples, sha256 {digest}" for split, count, digest in dict.fromkeys(tests)]
-    for result in results:
-        made, who = result["checkpoint"], who_is(result)
-        model = f"checkpoint {made['path']} sha256 {made['sha256'][:16]}{_origin(result)}" if made else "no model"
-        lines.append(f"{who}: {result['metric']['name']} {result['metric']['value']:g}, {model}")
-        if result.get("command"):
-            lines.append(f"{who}: `{result['command']}`")
-    if times:
-        made = ", ".join(f"{model['name']} {model['checkpoint']['sha256'][:16]}" for model in times["models"])
-        drawn = f"split {times['split']} of data sha256 {times['data_sha256'][:16]}, seed {times['seed']}"
-        lines.append(f"latency: checkpoints sha256 {made}; sentences from {drawn}")
-        if times.get("command"):
-            lines.append(f"latency: `{times['command']}`")
-    used = {json.dumps(source["versions"]) for source in [*results, *([times] if times else [])]}
-    for found in sorted(used):
-        lines.append("versions: " + " | ".join(f"{name} {version}" for name, version in json.loads(found).items()))
-    lines += [f"{who}: `{command}`" for who, command in commands.items() if command]
-    return [f"- {line}" for line in lines]
+
+    name: str
+    title: str
+    table: Table
+    notes: Sequence[str]
+    figure: Callable[[], "Figure"] | None
+    caption: str
+    provenance: Sequence[str]
+    record: dict[str, Any]
+    findings: Sequence[str] = ()
+    more: Sequence[str] = ()
+
+    def plain(self) -> str:
+        """Findings and table for a terminal."""
+        return "\n\n".join(filter(None, ["\n".join(self.findings), self.table.plain()]))
+
+    def markdown(self) -> str:
+        """The page in Markdown; the picture is beside it."""
+        parts = [f"# {self.title}", _lines(self.findings), self.table.markdown(), _lines(self.notes), *self.more]
+        parts += [f"![{self.caption}]({self.name}.png)"] if self.figure else []
+        parts += ["## How this was obtained", "\n".join(self.provenance)]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+    def write(self, folder: str | os.PathLike) -> None:
+        """Write NAME.png, NAME.json and NAME.md: none of them takes its name before all are written.
+
+        Args:
+            folder: made if needed, and removed again if nothing could be written.
+
+        Raises:
+            LayerdropError: cannot write, or the picture cannot be drawn.
+        """
+        folder = Path(folder)
+        made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.ExitStack() as stack:
+                suffixes = (*(("png",) if self.figure else ()), "json", "md")
+                *pictures, data, text = (
+                    stack.enter_context(checkpoint.atomic_path(folder / f"{self.name}.{suffix}")) for suffix in suffixes
+                )
+                for picture in pictures:
+                    self.figure().savefig(picture, format="png")
+                Path(data).write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
+                Path(text).write_text(self.markdown(), encoding="utf-8")
+        except (OSError, LayerdropError) as error:
+            if made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            if isinstance(error, LayerdropError):
+                raise
+            raise LayerdropError(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
-def examples(record):
-    """How many examples a measurement was made on, and how many of the split could not be."""
-    left_out = f" ({record['left_out']} too long and left out)" if record.get("left_out") else ""
-    return f"{record['examples']} examples{left_out}"
-
-
-def _origin(result):
-    """The plan behind a result and the parent it was applied to, or nothing for a model that was not pruned."""
-    provenance = result.get("provenance")
-    if not provenance:
-        return ""
-    parent = (provenance["ancestors"][0]["sha256"] or "unknown")[:16]
-    plan = json.dumps(provenance["plan"])
-    if len(plan) > LONG_PLAN:
-        plan = "(in the JSON, too long to read)"
-    return f"; plan {plan} sha256 {provenance['plan_sha256'][:16]} of the parent sha256 {parent}"
+def _lines(lines: Sequence[str]) -> str:
+    """*lines* as one paragraph that keeps their breaks: in Markdown two blanks at the end of each."""
+    return "\n".join(f"{line}  " for line in lines)

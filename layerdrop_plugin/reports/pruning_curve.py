@@ -1,89 +1,73 @@
-"""The page about removing more and more heads or FFN units: how much can go, a table, a picture."""
+"""The page about removing more and more heads or FFN units: how much can go, a table, the curves."""
 
-from . import pruning_curve_figure as picture
-from .page import examples, write_files
-from .rows import markdown, plain
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-NAMES = {"loss": "loss", "accuracy": "accuracy", "bleu": "BLEU"}
-_DIGITS = {"loss": 3, "accuracy": 1, "bleu": 2}
-_UNITS = {"loss": "{limit:g} {unit}", "accuracy": "{limit:g} point of accuracy", "bleu": "{limit:g} point of BLEU"}
+from ..evaluation.metric_names import METRICS, loss_unit
+from ..provenance import provenance_lines
+from .figure import bare, new_figure
+from .page import Page, Table
+from .rows import or_dash
+
+_PARTS = {"heads": "heads", "ffn": "FFN units"}
 
 
-def write(folder, record):
-    """Write curve.json, curve.md and curve.png into *folder*.
+def page_of(record: dict[str, Any]) -> Page:
+    """The page about a curve.
 
     Args:
-        folder (str): made if needed.
-        record (dict): `points`, `means`, `within` and `limits` as evaluation/curve.py has them, `settings`, and a
-            session's signature.
-
-    Returns:
-        str: findings and table as plain text.
-
-    Raises:
-        LayerdropError: cannot write, or the picture cannot be drawn.
+        record: ``settings``, ``points``, ``means``, ``within`` and ``limits`` as evaluation/pruning_curve.py has them,
+            with a session's signature.
     """
-    columns, cells = render(record)
-    page = [f"# {title(record)}", "", *(f"{line}  " for line in summary(record)), "", markdown(columns, cells), ""]
-    page += [*(f"{line}  " for line in notes(record)), "", "![curve](curve.png)", "", "## How this was obtained", ""]
-    page += signature_lines(record)
-    write_files(folder, "curve", "\n".join(page) + "\n", record, lambda path: picture.draw(path, record, title(record)))
-    return "\n".join([*summary(record), "", plain(columns, cells)])
+    settings, parts = record["settings"], _parts(record)
+    scores = ", ".join(f"{name} {value}" for name, value in settings["scores"].items()) or "need no data"
+    more, bleu = [f"scores: {scores}"], settings["bleu"]
+    more += [f"BLEU: at most {bleu['max_examples']} sentences, beam {bleu['beam']}"] if bleu else []
+    title = f"{parts[0].upper()}{parts[1:]} removed step by step"
+    return Page(
+        name="curve",
+        title=title,
+        table=_table(record),
+        notes=_notes(record),
+        figure=lambda: _figure(record, title),
+        caption="curve",
+        provenance=provenance_lines([record], more=more),
+        record=record,
+        findings=findings(record),
+    )
 
 
-def title(record):
-    """Of the page and the picture."""
-    what = picture.PARTS[record["settings"]["what"]]
-    return f"{what[0].upper()}{what[1:]} removed step by step"
-
-
-def summary(record):
-    """How much can go, a sentence for each metric and method."""
-    what = picture.PARTS[record["settings"]["what"]]
+def findings(record: Mapping[str, Any]) -> list[str]:
+    """For each metric, the share of parts that can go, by method."""
     lines = []
     for metric, shares in record["within"].items():
-        limit = _UNITS[metric].format(limit=record["limits"][metric], unit=picture.unit(record))
+        limit = METRICS[metric].amount(record["limits"][metric], _unit(record))
         found = ", ".join(f"{found['share']:.0%} by {method}{_again(found)}" for method, found in shares.items())
-        lines.append(f"{NAMES[metric]}: the share of {what} that can go within {limit}: {found}")
+        lines.append(f"{METRICS[metric].name}: the share of {_parts(record)} that can go within {limit}: {found}")
     return lines
 
 
-def _again(found):
+def _again(found: Mapping[str, float]) -> str:
     return f" (and again at {found['largest']:.0%})" if found["largest"] > found["share"] else ""
 
 
-def render(record):
-    """The table's head and its cells, as text.
-
-    Returns:
-        tuple[list[str], list[list[str]]]
-    """
-    whole = next(point for point in record["points"] if point["method"] is None)
-    metrics = list(record["means"])
-    methods = list(record["means"][metrics[0]])
-    columns = ["removed", *(f"{NAMES[metric]}, {method}" for metric in metrics for method in methods)]
-    rows = {0.0: {(metric, method): whole[metric] for metric in metrics for method in methods}}
-    for metric in metrics:
-        for method in methods:
-            for removed, mean, *_ in record["means"][metric][method]:
-                rows.setdefault(removed, {})[metric, method] = mean
-    cells = []
-    for removed, found in sorted(rows.items()):
-        places = [(metric, method) for metric in metrics for method in methods]
-        cells.append([f"{removed:.0%}", *(_cell(found.get(place), _DIGITS[place[0]]) for place in places)])
-    return columns, cells
-
-
-def _cell(value, digits):
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def notes(record):
-    """What a reader must know to read the table."""
-    settings, seeds = record["settings"], {point["seed"] for point in record["points"] if point["method"] == "random"}
-    lines = [
-        f"Loss in {picture.unit(record)}; accuracy in percent. Parts compete by the ranking {settings['ranking']}."
+def _table(record: Mapping[str, Any]) -> Table:
+    whole = _whole(record)
+    lines = [(metric, method) for metric, methods in record["means"].items() for method in methods]
+    rows = {0.0: {line: whole[line[0]] for line in lines}}
+    for metric, method in lines:
+        for removed, mean, *_ in record["means"][metric][method]:
+            rows.setdefault(removed, {})[metric, method] = mean
+    cells = [
+        [f"{removed:.0%}", *(or_dash(means.get(line), f".{METRICS[line[0]].digits}f") for line in lines)]
+        for removed, means in sorted(rows.items())
     ]
+    return Table(["removed", *(f"{METRICS[metric].name}, {method}" for metric, method in lines)], cells)
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    settings, seeds = record["settings"], {point["seed"] for point in record["points"] if point["method"] == "random"}
+    lines = [f"Loss in {_unit(record)}; accuracy in percent. Parts compete by the ranking {settings['ranking']}."]
     if seeds:
         lines.append(f"random: the mean over {len(seeds)} seeds; in the picture the band is from least to greatest.")
     again = "after each step" if settings["re_estimate"] else "once, on the whole model"
@@ -92,20 +76,42 @@ def notes(record):
     return lines
 
 
-def signature_lines(record):
-    """What the numbers were measured with, one fact a line of a Markdown list."""
-    made, settings = record["checkpoint"], record["settings"]
-    lines = [
-        f"checkpoint {made['path']} sha256 {made['sha256'][:16]}",
-        f"data: split {record['split']}, {examples(record)}, sha256 {record['data_sha256']}",
-        "scores: " + (", ".join(f"{name} {value}" for name, value in settings["scores"].items()) or "need no data"),
-        f"seed {record['seed']}, device {record['device']}",
-        "versions: " + " | ".join(f"{name} {version}" for name, version in record["versions"].items()),
-    ]
-    lines += (
-        [f"BLEU: at most {settings['bleu']['max_examples']} sentences, beam {settings['bleu']['beam']}"]
-        if settings["bleu"]
-        else []
-    )
-    lines += [f"`{record['command']}`"] if record["command"] else []
-    return [f"- {line}" for line in lines]
+def _parts(record: Mapping[str, Any]) -> str:
+    return _PARTS[record["settings"]["what"]]
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    return loss_unit(record["task"], record["settings"]["per"])
+
+
+def _whole(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(point for point in record["points"] if point["method"] is None)
+
+
+def _figure(record: Mapping[str, Any], title: str):
+    """A panel for each metric, a line for each method, and the limit that the shares in the findings belong to."""
+    whole, metrics = _whole(record), list(record["means"])
+    figure = new_figure(5.6 * len(metrics), 4.4)
+    figure.suptitle(title, fontsize=13)
+    for name, axes in zip(metrics, figure.subplots(1, len(metrics), squeeze=False)[0], strict=True):
+        metric, far = METRICS[name], record["limits"][name]
+        for colour, (method, line) in enumerate(record["means"][name].items()):
+            _line(axes, f"C{colour}", method, whole[name], line)
+        limit = whole[name] + metric.worse * far
+        axes.axhline(limit, color="0.45", linewidth=1, linestyle="--")
+        text, shift = ("above", 3) if metric.worse > 0 else ("point below", -11)
+        where = {"xytext": (0, shift), "textcoords": "offset points"}
+        axes.annotate(f"{far:g} {text} the whole model", (0.0, limit), **where, fontsize=8, color="0.45")
+        label = metric.label(_unit(record) if name == "loss" else "")
+        axes.set(xlabel=f"share of {_parts(record)} removed", ylabel=label, xlim=(-0.02, 1.02))
+        bare(axes)
+    figure.axes[0].legend(fontsize=9, frameon=False)
+    return figure
+
+
+def _line(axes, colour: str, method: str, whole: float, line: Sequence[Sequence[float]]) -> None:
+    """The means of one method from the *whole* model's metric on, and the range over its seeds as a band."""
+    x, means, low, high = zip((0.0, *[whole] * 3), *line, strict=True)
+    axes.plot(x, means, color=colour, marker="o", markersize=4, label=method)
+    if low != high:
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -1,15 +1,20 @@
 """Results and latencies become one table, a Markdown page with its signature, a JSON file and a picture.
 
-What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py, and against.py.
+What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py.
 """
 
-from .. import data_folder, provenance
+import os
+from collections.abc import Sequence
+
+from .. import data_folder
 from ..errors import LayerdropError
-from ..evaluation import latency
-from . import accuracy_table, against, figure, translation_table
-from .page import signature_lines, write_files
-from .results import load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
-from .rows import markdown, plain, table_rows
+from ..evaluation.latency import TYPE, Latency
+from ..provenance import made_with, provenance_lines
+from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
+from . import accuracy_table, against, translation_table
+from .figure import points_and_bars
+from .page import Page
+from .rows import table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
 _WEIGHTS = "weights (MB): bytes of the learned tensors as stored, in 10^6 bytes; a training checkpoint is larger."
@@ -19,21 +24,22 @@ _TITLES = {
 }
 
 
-def report(paths, latency, out, title=None, command=None):
-    """Write report.md, report.json and report.png into a folder.
+def page_of(
+    paths: Sequence[str | os.PathLike],
+    latency: str | os.PathLike | None = None,
+    title: str | None = None,
+    command: str | None = None,
+) -> Page:
+    """The page that compares results.
 
     Args:
-        paths (Sequence[str]): result files, or folders that are searched for them.
-        latency (str | None): the file of `layerdrop latency`.
-        out (str): the folder, made if needed.
-        title (str | None): of the page and the picture; by default one that fits the kind of results.
-        command (str | None): what was typed, for the record.
-
-    Returns:
-        str: the table as plain text.
+        paths: files of results, or folders that are searched for them.
+        latency: the file of `layerdrop latency`.
+        title: by default one that fits the kind of results.
+        command: what was typed.
 
     Raises:
-        LayerdropError: a file is not what it should be, the results are of different tests, or cannot write.
+        LayerdropError: a file is not what it should be, or the results are of different tests.
     """
     results = load(paths)
     kind = kind_of_all(results)
@@ -43,36 +49,27 @@ def report(paths, latency, out, title=None, command=None):
     layout, title, metric = _LAYOUTS[kind], title or _TITLES[kind], results[0]["metric"]["name"]
     rows = table_rows(layout, results, times)
     against.add_comparisons(rows, results, metric)
-    columns, cells, left = layout.render(rows, metric, times)
-    head, compared = against.column(rows, metric)
-    columns, cells, left = (
-        columns + head,
-        [row + cell for row, cell in zip(cells, compared, strict=True)],
-        [*left, *head],
+    return Page(
+        name="report",
+        title=title,
+        table=against.with_column(layout.table(rows, metric, times), rows, metric),
+        notes=[_WEIGHTS, *layout.notes(results, times, rows), *against.notes(rows)],
+        figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, times)),
+        caption="accuracy and cost",
+        provenance=provenance_lines([*results, *([times] if times else [])], command),
+        record={
+            "type": "layerdrop.report",
+            "version": 1,
+            "title": title,
+            "rows": rows,
+            "results": [without_answers(result) for result in results],
+            "latency": times,
+            **made_with(command),
+        },
     )
-    # Two blanks: a line break in Markdown.
-    notes = [f"{line}  " for line in [_WEIGHTS, *layout.notes(results, times, rows), *against.notes(rows)]]
-    page = [f"# {title}", "", markdown(columns, cells, left), "", *notes, "", "![accuracy and cost](report.png)"]
-    page += ["", "## How this was obtained", "", *signature_lines(results, times, report=command)]
-    record = {
-        "type": "layerdrop.report",
-        "version": 1,
-        "title": title,
-        "rows": rows,
-        "results": [without_answers(result) for result in results],
-        "latency": times,
-        "command": command,
-        "versions": provenance.versions(),
-    }
-
-    def draw(path):
-        figure.draw(path, rows, title, *layout.pictured(rows, metric, times))
-
-    write_files(out, "report", "\n".join(page) + "\n", record, draw)
-    return plain(columns, cells, left)
 
 
-def kind_of_all(results):
+def kind_of_all(results: Sequence[Result]) -> str:
     """The kind of data behind all *results*.
 
     Raises:
@@ -86,18 +83,20 @@ def kind_of_all(results):
             )
     kind = kinds.get(first["metric"]["name"], data_folder.CLASSIFICATION)
     if kind not in _LAYOUTS:
-        raise LayerdropError("a report compares classifications or translations; for losses use `layerdrop curves`")
+        raise LayerdropError(
+            "a report compares classifications or translations; for losses use `layerdrop depth-curve`"
+        )
     return kind
 
 
-def load_latency(path, kind):
+def load_latency(path: str | os.PathLike, kind: str) -> Latency:
     """Read a measurement of `layerdrop latency`.
 
     Raises:
         LayerdropError: it is none, or not of this *kind* of models.
     """
     content = read_json(path)
-    if content.get("type") != latency.TYPE:
+    if content.get("type") != TYPE:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
     task = content.get("task", data_folder.CLASSIFICATION)  # the first measurements were of nothing else
     if task != kind:

@@ -8,7 +8,7 @@ A *row* has, whatever was measured:
     spread                    how far the rounds of the latency agree on the ratio to the first model, at the largest
                               batch size (see rounds.spread); null of the first model and where it is not known
     seeds                     the seeds, ascending
-    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results.py)
+    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results/record.py)
     interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
                               of test examples; what another seed does is what low and high show.
 
@@ -17,20 +17,26 @@ accuracy_table.py and translation_table.py add what they measure, against.py how
 
 import statistics
 import textwrap
-
-from tabulate import tabulate
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 from ..errors import LayerdropError
+from ..evaluation.latency import Latency, Timed
 from ..evaluation.rounds import doubts, written
+from ..provenance import CheckpointRecord
+from ..results.record import Result
+
+Row = dict[str, Any]
 
 
-def table_rows(layout, results, times=None):
+def table_rows(layout: ModuleType, results: Sequence[Result], times: Latency | None = None) -> list[Row]:
     """Group results by name over seeds; rows in the latency's order, then the results'.
 
     Args:
         layout: accuracy_table or translation_table.
-        results (list[dict]): see results.py.
-        times (dict | None): the measurement of `layerdrop latency`.
+        results: see results/record.py.
+        times: the measurement of `layerdrop latency`.
 
     Raises:
         LayerdropError: models that differ although they have one name, or a latency without results.
@@ -47,17 +53,15 @@ def table_rows(layout, results, times=None):
     ]
 
 
-def _row(name, group, timed):
+def _row(name: str, group: Sequence[Result], timed: Timed | None) -> Row:
     first = _one_model(name, [result["checkpoint"] for result in group] + ([timed["checkpoint"]] if timed else []))
     values = [result["metric"]["value"] for result in group]
-    spread = timed.get("spread") if timed else None
+    spread = timed and timed.get("spread")
     return {
         "name": name,
         "layers": first.get("encoder_layers"),
-        **{field: first.get(field) for field in ("heads", "ffn_units")},
+        **{field: first.get(field) for field in ("heads", "ffn_units", "parameters", "weight_bytes")},
         "uniform": first.get("uniform", first.get("even")),  # as results of version 0.1.0 call it
-        "parameters": first.get("parameters"),
-        "weight_bytes": first.get("weight_bytes"),
         "spread": spread[max(spread, key=int)] if spread else None,
         "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
         "metric": statistics.fmean(values),
@@ -66,7 +70,7 @@ def _row(name, group, timed):
     }
 
 
-def _one_model(name, checkpoints):
+def _one_model(name: str, checkpoints: Sequence[CheckpointRecord | None]) -> CheckpointRecord:
     """The first of *checkpoints* (descriptions; empty where no model is evaluated), if all have its shape and size."""
     first, *others = (made or {} for made in checkpoints)
     for other in others:
@@ -79,41 +83,53 @@ def _one_model(name, checkpoints):
     return first
 
 
-def part_cells(rows):
+def part_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
     if all(row["uniform"] in (True, None) for row in rows):
         return [], [[] for _ in rows]
-    counts = [[row["heads"], row["ffn_units"]] for row in rows]
-    return ["heads", "FFN units"], [["-" if count is None else f"{count:,}" for count in row] for row in counts]
+    return ["heads", "FFN units"], [[or_dash(row["heads"], ","), or_dash(row["ffn_units"], ",")] for row in rows]
 
 
-def size_cells(row):
+def size_cells(row: Row) -> list[str]:
     """The cells of a row's parameters and of its weights in MB."""
     if row["parameters"] is None:
         return ["-", "-"]
     return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
 
 
-def ratio_cell(row, field):
+def ratio_cell(row: Row, field: str) -> str:
     """The cell of a row's ratio of times or speeds, with what its rounds agree on."""
     return "-" if row[field] is None else written(row[field], row["spread"])
 
 
-def ratio_notes(times, name):
-    """What a reader must know of the column of ratios called *name*; nothing in measurements without a spread."""
-    if not any("spread" in model for model in times["models"]):
+def timing_notes(times: Latency | None, head: str, tokens: str, name: str) -> list[str]:
+    """What a reader must know of the columns of times.
+
+    Args:
+        times: the latency; without it there is nothing to say.
+        head: what was timed, before "median of …".
+        tokens: what the length of a sentence is counted in.
+        name: of the column of ratios.
+    """
+    if not times:
         return []
-    what = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
-    return [what, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
+    timed = (
+        f"{head}median of {times['repeats']} rounds over {times['sentences']} sentences ({times['mean_tokens']:.1f}"
+        f" {tokens} in the mean), the models in turn in one process, {times['threads']} threads of {times['cpu']}."
+    )
+    if not any("spread" in model for model in times["models"]):  # measurements of version 1
+        return [timed]
+    median = f"{name} vs {times['models'][0]['name']}: the median of the ratios in single rounds (least to greatest)."
+    return [timed, median, *(f"**{line}**" for line in doubts(times, {str(max(times["batch_sizes"]))}))]
 
 
-def unreliable(rows):
+def unreliable(rows: Sequence[Row]) -> str:
     """For the axis of times or speeds in the picture: which rows' are not reliable."""
     names = [row["name"] for row in rows if row["spread"] and row["spread"]["unreliable"]]
     return "\n" + textwrap.fill(f"not reliable: {', '.join(names)}", 80) if names else ""
 
 
-def over_seeds(row, digits):
+def over_seeds(row: Row, digits: int) -> str:
     """The cell of a metric: its mean, the number of seeds and their range."""
     if len(row["seeds"]) < 2:
         return f"{row['metric']:.{digits}f} (1 seed)" if row["seeds"] else f"{row['metric']:.{digits}f}"
@@ -121,26 +137,16 @@ def over_seeds(row, digits):
     return f"{row['metric']:.{digits}f} ({len(row['seeds'])} seeds: {spread})"
 
 
-def interval_cell(row):
+def interval_cell(row: Row) -> str:
     """The cell of a metric's interval."""
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
 
 
-def p_cell(value):
+def p_cell(value: float) -> str:
     """The cell of a p-value."""
     return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
 
 
-def plain(columns, cells, left=()):
-    """The table as text; the first column and those named in *left* are aligned to the left."""
-    return tabulate(cells, columns, disable_numparse=True, colalign=_alignment(columns, left))
-
-
-def markdown(columns, cells, left=()):
-    """The table in Markdown, aligned as :func:`plain`."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    return tabulate(cells, columns, tablefmt="pipe", disable_numparse=True, colalign=_alignment(columns, left))
-
-
-def _alignment(columns, left):
-    return ["left" if index == 0 or name in left else "right" for index, name in enumerate(columns)]
+def or_dash(value: float | None, form: str) -> str:
+    """The cell of a number in the format *form*; a dash where there is none."""
+    return "-" if value is None else format(value, form)

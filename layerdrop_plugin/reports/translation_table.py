@@ -10,18 +10,25 @@ Beside what every row has (rows.py); null where not measured:
 """
 
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 from .. import data_folder
+from ..evaluation.latency import Latency, Timed
+from ..evaluation.metric_names import METRICS
+from ..results.record import Result
 from .figure import Bars, Points
-from .rows import interval_cell, over_seeds, part_cells, ratio_cell, ratio_notes, size_cells, unreliable
+from .page import Table
+from .rows import Row, interval_cell, or_dash, over_seeds, part_cells, ratio_cell, size_cells, timing_notes, unreliable
 
 KIND = data_folder.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
 TOO_LOW = 3.0  # BLEU below which differences say nothing of translations
+TOO_LOW_NOTE = f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** Compare their losses."
 
 
-def measured(group, timed):
-    """What this kind adds to a row of the results *group* with the latency *timed* (None: not measured)."""
+def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
+    """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
     intervals = [result["interval"] for result in group]
     return {
         "decoder_layers": (group[0]["checkpoint"] or {}).get("decoder_layers"),
@@ -33,41 +40,33 @@ def measured(group, timed):
     }
 
 
-def render(rows, _metric, times=None):
-    """The table's head, its cells as text, and the columns of text.
-
-    Returns:
-        tuple[list[str], list[list[str]], list[str]]
-    """
+def table(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> Table:
+    """The table of *rows*; *times* is the latency."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     parts, counts = part_cells(rows)
     columns = ["model", "encoder layers", "decoder layers", *parts, "parameters", "weights (MB)"]
     columns += [f"tokens/s, batch {size}" for size in sizes]
     columns += [f"speed vs {times['models'][0]['name']}, batch {max(map(int, sizes))}"] if times else []
-    columns += [*_COLUMNS, "chrF", "loss (nats/token)"]
+    columns += [*_COLUMNS, "chrF", METRICS["loss"].label("nats/token")]
     cells = []
     for row, count in zip(rows, counts, strict=True):
-        layers = [_or_dash(row["layers"], "d"), _or_dash(row["decoder_layers"], "d")]
+        layers = [or_dash(row["layers"], "d"), or_dash(row["decoder_layers"], "d")]
         cell = [row["name"], *layers, *count, *size_cells(row)]
-        cell += [_or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
+        cell += [or_dash(row["tokens_per_second"].get(size), ",.0f") for size in sizes]
         cell += [ratio_cell(row, "speed")] if times else []
-        cells.append(
-            [*cell, over_seeds(row, 1), interval_cell(row), _or_dash(row["chrf"], ".1f"), _or_dash(row["loss"], ".3f")]
-        )
-    return columns, cells, _COLUMNS
+        cell += [over_seeds(row, METRICS["bleu"].digits), interval_cell(row)]
+        cells.append([*cell, or_dash(row["chrf"], ".1f"), or_dash(row["loss"], f".{METRICS['loss'].digits}f")])
+    return Table(columns, cells, _COLUMNS)
 
 
-def notes(results, times, rows):
-    """What a reader must know to read the table."""
-    first, text = results[0], []
-    if times:
-        text.append(
-            f"tokens/s: target tokens (of the best hypotheses, without end marks) per second of fairseq's beam search, "
-            f"beam {times['generation']['beam']}; the median of {times['repeats']} rounds over {times['sentences']} "
-            f"sentences ({times['mean_tokens']:.1f} source tokens in the mean), the models in turn in one process, "
-            f"{times['threads']} threads of {times['cpu']}."
-        )
-        text += ratio_notes(times, "speed")
+def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
+    """What a reader must know to read the table, a line each."""
+    first = results[0]
+    beam = times["generation"]["beam"] if times else None
+    head = (
+        f"tokens/s: target tokens (best hypotheses, without end marks) per second of fairseq's beam search, beam {beam}"
+    )
+    text = timing_notes(times, f"{head}; the ", "source tokens", "speed")
     over = "; means over seeds" if any(len(row["seeds"]) > 1 for row in rows) else ""
     text.append(
         f"BLEU, chrF, loss: on the {first['examples']:,} sentences of '{first['split']}' (references: "
@@ -78,21 +77,15 @@ def notes(results, times, rows):
         "It speaks of the choice of test sentences, not of the seeds."
     )
     if too_low(rows):
-        text.append(
-            f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** "
-            "Compare their losses; the picture shows those where all models have one."
-        )
+        text.append(f"{TOO_LOW_NOTE} The picture shows the losses where all models have one.")
     names = {"bleu": "BLEU", "chrf": "chrF"}
     return text + [f"sacrebleu: `{names[name]}|{signature}`" for name, signature in first["signatures"].items()]
 
 
-def pictured(rows, _metric, times=None):
-    """The picture: BLEU (or loss, where BLEU is too low) against tokens per second, and the costs.
+def pictured(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
+    """The panels of the figure: BLEU, or the loss where BLEU is too low, against tokens per second; costs.
 
-    A row without a model, such as a copy of the source, is a line across.
-
-    Returns:
-        tuple[Points, list[Bars]]
+    A row without a model, such as a copy of the source, is a horizontal line.
     """
     size = str(max(times["batch_sizes"])) if times else None
     models = [row for row in rows if row["parameters"] is not None]
@@ -100,9 +93,7 @@ def pictured(rows, _metric, times=None):
     points = Points(
         xlabel=f"target tokens per second, batch {size} (more is better){unreliable(models)}" if times else None,
         ylabel="loss (nats per target token, less is better)" if by_loss else "BLEU",
-        x={row["name"]: row["tokens_per_second"][size] for row in models if row["tokens_per_second"]}
-        if times
-        else None,
+        x={row["name"]: row["tokens_per_second"][size] for row in models if row["tokens_per_second"]} if size else None,
         y={row["name"]: row["loss"] for row in models} if by_loss else None,
         across=() if by_loss else tuple(row["name"] for row in rows if row["parameters"] is None),
     )
@@ -112,16 +103,12 @@ def pictured(rows, _metric, times=None):
     return points, [bar for bar in bars if bar.values]
 
 
-def too_low(rows):
+def too_low(rows: Sequence[Row]) -> bool:
     """Whether BLEU says nothing about any row's translations."""
     models = [row for row in rows if row["parameters"] is not None]
     return bool(models) and all(row["metric"] < TOO_LOW for row in models)
 
 
-def _mean(group, metric):
+def _mean(group: Sequence[Result], metric: str) -> float | None:
     values = [result["metrics"].get(metric) for result in group]
     return None if None in values else statistics.fmean(values)
-
-
-def _or_dash(value, form):
-    return "-" if value is None else format(value, form)

@@ -6,7 +6,7 @@ import builders
 import pytest
 import torch
 
-from layerdrop_plugin.cli.main import COMMANDS
+from layerdrop_plugin.cli.main import ALIASES, COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -14,6 +14,12 @@ def test_help(command, layerdrop):
     status, output, _ = layerdrop(command, "--help")
     assert status == 0
     assert "usage: layerdrop " + command in output
+
+
+@pytest.mark.parametrize("old", ALIASES)
+def test_old_names_of_commands_work_and_are_not_listed(old, layerdrop):
+    assert f"usage: layerdrop {ALIASES[old]} " in layerdrop(old, "--help")[1]
+    assert f" {old} " not in layerdrop("--help")[1]
 
 
 def test_prune_says_how_each_reading_of_every_other_counts(layerdrop):

@@ -10,7 +10,7 @@ import checkpoints
 import pytest
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.reports.fairseq_log import FairseqLog
+from layerdrop_plugin.results.fairseq_log import FairseqLog
 
 REGRESSION = "--num-classes 1 --regression-target --best-checkpoint-metric loss"
 

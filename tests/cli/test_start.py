@@ -140,9 +140,10 @@ def test_every_subcommand_registers_unless_it_says_that_it_needs_no_fairseq(monk
 
     called = []
     monkeypatch.setattr(main, "register", lambda: called.append("register"))
-    monkeypatch.setattr(
-        main, "build_parser", lambda: argparse.Namespace(parse_args=lambda arguments: arguments)
-    )  # arguments parsed already
     for without in (True, False):
-        main.main(argparse.Namespace(without_fairseq=without, run=lambda args: called.append(args.without_fairseq)))
+        parsed = argparse.Namespace(without_fairseq=without, run=lambda args: called.append(args.without_fairseq))
+        monkeypatch.setattr(
+            main, "build_parser", lambda parsed=parsed: argparse.Namespace(parse_args=lambda arguments: parsed)
+        )
+        main.main([])
     assert called == [True, "register", False]

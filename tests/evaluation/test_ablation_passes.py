@@ -179,9 +179,9 @@ def test_too_few_examples_choose_nothing_and_say_so():
     record = ablation_summary.describe(measured_of(np.random.default_rng(0), 9), FakeSession, ALL_BUT_ONE)
     assert record["best"] is None and record["selection"] == {"chosen_on": 0, "tested_on": 0}
     assert not any("best" in entry for entry in record["heads"])
-    line = page.summary(record)[-1]
+    line = page.findings(record)[-1]
     assert "9 examples are too few to choose heads" in line and "tests of best heads were left out" in line
-    assert page.shown(record) and "were chosen by loss" not in " ".join(page.notes(record | {"seed": 1}))
+    assert page.shown(record) and "were chosen by loss" not in " ".join(page._notes(record | {"seed": 1}))
 
 
 def test_the_extremes_are_chosen_by_loss():
@@ -226,7 +226,7 @@ def test_bleu_is_added_for_the_extremes_by_other_examples(ablations, monkeypatch
     assert record["selection"] == {"chosen_on": 10, "tested_on": 11}
     assert record["bleu"]["examples"] == 6 and "nrefs:1|bs:1000" in record["bleu"]["signature"]
     assert (
-        "The heads that BLEU is measured of were chosen by loss on 10 examples" in page.notes(record | {"seed": 1})[-1]
+        "The heads that BLEU is measured of were chosen by loss on 10 examples" in page._notes(record | {"seed": 1})[-1]
     )
 
 
@@ -236,7 +236,7 @@ def test_bleu_of_the_best_heads_is_measured_on_other_examples(ablations, monkeyp
     ablation_summary.add_bleu(record, measured, loaded, "test", "all", extremes=1, most=200, beam=1)
     assert all("bleu" in entry for entry in record["best"]) and len(record["best"]) == 6
     assert sorted(numbers) == halves(21, loaded.seed)[1].tolist()
-    assert "The best heads were chosen by loss on 10 examples" in page.notes(record | {"seed": 1})[-1]
+    assert "The best heads were chosen by loss on 10 examples" in page._notes(record | {"seed": 1})[-1]
 
 
 def test_bleu_of_all_heads_chooses_none_and_of_too_few_examples_is_left_out(ablations, monkeypatch):
@@ -250,6 +250,6 @@ def test_bleu_of_all_heads_chooses_none_and_of_too_few_examples_is_left_out(abla
     ablation_summary.add_bleu(record, few, loaded, "test", "extremes", extremes=1, most=3, beam=1)
     assert record["bleu"] is None and "bleu" not in record["summary"] and len(numbers) == 3
     assert (
-        "8 examples are too few" in page.summary(record)[-1]
-        and "tests of BLEU were left out" in page.summary(record)[-1]
+        "8 examples are too few" in page.findings(record)[-1]
+        and "tests of BLEU were left out" in page.findings(record)[-1]
     )

@@ -170,8 +170,8 @@ def test_a_model_of_another_dictionary_is_refused_in_one_line(data, models, tmp_
 def test_command(data, models, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    named = [word for name, path in models.items() for word in ("--model", f"{name}={path}")]
-    words = [*named, "--data", str(data), "--out", str(tmp_path / "latency.json")]
+    words = [str(data), "--path", *map(str, models.values()), "--name", *models]
+    words += ["--out", str(tmp_path / "latency.json")]
     words += ["--batch-sizes", "2", "--repeats", "1", "--threads", "1"]
     command.run(parser.parse_args(words))
     found = json.loads((tmp_path / "latency.json").read_text())
@@ -186,8 +186,23 @@ def test_command(data, models, tmp_path, capsys):
     for wrong in (["--batch-sizes", "0"], ["--batch-sizes", "4,4"], ["--threads", "-1"], ["--model", "noname"]):
         with pytest.raises(SystemExit):
             parser.parse_args([*words, *wrong])
-    with pytest.raises(LayerdropError, match="same name"):
-        command.run(parser.parse_args([*words, "--model", f"deep={models['flat']}"]))
+    for names, match in ((["x", "x"], "same name"), (["x"], "--name has 1 values for 2 checkpoints")):
+        with pytest.raises(LayerdropError, match=match):
+            command.run(parser.parse_args([*words, "--name", *names]))
+
+
+def test_checkpoints_are_named_after_their_folders_and_the_options_of_version_0_1_0_work(tmp_path):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    paths = [str(tmp_path / name / "checkpoint_best.pt") for name in ("a", "b", "b/../b")]
+    args = parser.parse_args(["data", "--path", *paths[:2], "--out", "x"])
+    assert command._names(args) == ["a", "b"] and args.subset == "test"
+    args = parser.parse_args(["data", "--path", *paths, "--out", "x"])
+    assert command._names(args) == ["a", *paths[1:]]
+    words = ["--model", f"x={paths[0]}", "--model=y=b=c", "--data", "data", "--split", "valid", "--out", "x"]
+    args = parser.parse_args(words)
+    assert command._names(args) == ["x", "y"] and args.path == [paths[0], "b=c"]
+    assert (args.data, args.subset) == ("data", "valid")
 
 
 def test_command_for_translations(mt_data, translators, tmp_path, capsys):

@@ -8,8 +8,8 @@ from samples import accuracy_result, bleu_result, save
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.evaluation import metrics
 from layerdrop_plugin.evaluation.comparison import compare
-from layerdrop_plugin.reports.report import report
-from layerdrop_plugin.reports.results import load
+from layerdrop_plugin.reports.report import page_of
+from layerdrop_plugin.results.record import load
 
 
 def answered(name, seed, wrong, **changes):
@@ -31,7 +31,9 @@ PARENT, CHILD = answered("parent", 1, range(200)), answered("child", 1, range(10
 
 def made(tmp_path, *results):
     """The table of a report of *results*, its record and its page."""
-    table = report([save(tmp_path / "results", *results)], None, tmp_path / "out")
+    page = page_of([save(tmp_path / "results", *results)])
+    page.write(tmp_path / "out")
+    table = page.plain()
     return (
         table,
         json.loads((tmp_path / "out" / "report.json").read_text()),
@@ -92,4 +94,4 @@ def test_an_evaluation_is_a_file_of_results_and_other_examples_are_refused(tmp_p
     with pytest.raises(
         LayerdropError, match="other, seed 1 was tested on other examples of 'test' than parent, seed 1"
     ):
-        report([file, save(tmp_path / "other", other)], None, tmp_path / "out")
+        page_of([file, save(tmp_path / "other", other)])

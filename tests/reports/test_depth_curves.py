@@ -1,4 +1,4 @@
-"""Results with points -> curves: what `layerdrop curves` promises."""
+"""Results with points -> curves: what `layerdrop depth-curve` promises."""
 
 import json
 import statistics
@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 from samples import accuracy_result, bleu_result, result, save
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import depth_curves_figure
-from layerdrop_plugin.reports.depth_curves import curves, depths_of
-from layerdrop_plugin.reports.results import parse_point
+from layerdrop_plugin.reports.depth_curves import depths_of, page_of, panels_of
+from layerdrop_plugin.results.record import parse_point
 
 POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}
+
+
+def curves(paths, out, title="Curves", command=None):
+    """Write the page; returns its table."""
+    page = page_of(paths, title, command)
+    page.write(out)
+    return page.plain()
 
 
 def pruned(kept, of=6):
@@ -55,7 +61,7 @@ def test_depths_are_means_over_seeds_in_order():
     assert depths[1]["bleu"] == {"mean": 21, "low": 20, "high": 22, "deviation": pytest.approx(2**0.5)}
     assert depths[0]["bleu"]["deviation"] is None and depths[0]["loss"]["mean"] == 2.75
     assert depths[3]["bleu"] is None and depths[3]["loss"]["mean"] == 3.5
-    assert depth_curves_figure.panels_of(depths) == [
+    assert panels_of(depths) == [
         ("translation", "decoder", "loss"), ("translation", "decoder", "bleu"), ("masked-lm", "encoder", "loss"),
     ]  # fmt: skip
 

@@ -9,15 +9,22 @@ import pytest
 from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result, result, save, with_rounds
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import accuracy_table, figure, translation_table
-from layerdrop_plugin.reports.classification import interval
-from layerdrop_plugin.reports.report import report
-from layerdrop_plugin.reports.results import load
+from layerdrop_plugin.reports import accuracy_table, translation_table
+from layerdrop_plugin.reports import report as report_page
 from layerdrop_plugin.reports.rows import table_rows
+from layerdrop_plugin.results.classification import interval
+from layerdrop_plugin.results.record import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 THREE_SEEDS = [accuracy_result("child", seed, value, 3) for seed, value in ((2, 73.0), (1, 71.5), (3, 72.1))]
 TIMES = accuracy_latency(("parent", 6, 3.0, 1.0), ("child", 3, 1.6, 0.55))
+
+
+def report(paths, latency, out, title=None, command=None):
+    """Write the page; returns its table."""
+    page = report_page.page_of(paths, latency, title, command)
+    page.write(out)
+    return page.plain()
 
 
 def test_rows_over_seeds_in_the_latencys_order():
@@ -66,7 +73,7 @@ def test_a_report_that_fails_changes_nothing(tmp_path, monkeypatch):
     def no_picture(*_):
         raise LayerdropError("no picture")
 
-    monkeypatch.setattr(figure, "draw", no_picture)
+    monkeypatch.setattr(report_page, "points_and_bars", no_picture)
     for folder in ("old", "new"):
         with pytest.raises(LayerdropError, match="no picture"):
             report([results], None, tmp_path / folder, "second")
@@ -227,7 +234,7 @@ def test_a_latency_written_before_there_was_a_spread_is_shown_as_before():
             model.pop("spread", None)
         layout = translation_table if name == "translate" else accuracy_table
         rows = table_rows(layout, record["results"], times)
-        head, cells, _ = layout.render(rows, record["results"][0]["metric"]["name"], times)
+        head, cells, _ = layout.table(rows, record["results"][0]["metric"]["name"], times)
         column = next(index for index, title in enumerate(head) if f" vs {times['models'][0]['name']}" in title)
         timed = [cell[column] for cell in cells if cell[column] != "-"]
         assert timed[0] == "1.00" and all(re.fullmatch(r"\d+\.\d\d", cell) for cell in timed)
@@ -265,7 +272,11 @@ def test_a_baseline_alone_has_a_report(tmp_path):
         ([*TRANSLATIONS, bleu_result("x", 2, 1.0, signatures={})], SPEEDS, "x, seed 2 was tested.*signatures differs"),
         ([*TRANSLATIONS, bleu_result("x", 2, 1.0, references="given file")], SPEEDS, "references differs"),
         ([*TRANSLATIONS, TRANSLATIONS[-1]], SPEEDS, "two results are called copy of the source"),
-        ([result("lm", 1, None, {"metric": {"name": "nll_loss", "value": 1.0}})], SPEEDS, "use `layerdrop curves`"),
+        (
+            [result("lm", 1, None, {"metric": {"name": "nll_loss", "value": 1.0}})],
+            SPEEDS,
+            "use `layerdrop depth-curve`",
+        ),
     ],
 )
 def test_translations_that_do_not_belong_together(tmp_path, results, times, match):

@@ -11,8 +11,8 @@ from samples import log_file, save_translation_data, save_translator
 
 from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import translation
-from layerdrop_plugin.reports.results import Subject
+from layerdrop_plugin.results import translation
+from layerdrop_plugin.results.record import Subject
 
 SENTENCES = [[1, 2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13, 14, 15], [16, 17, 18, 19, 1]]
 REFERENCES = [" ".join(f"v{word}" for word in sentence) for sentence in SENTENCES]

@@ -1,4 +1,4 @@
-"""What a fairseq command printed: read it, find its results, refuse it where it is about something else."""
+"""The captured output of fairseq-validate and fairseq-generate: its results, and whether it is about what was asked."""
 
 import json
 import math
@@ -20,7 +20,7 @@ class FairseqLog:
         LayerdropError: it cannot be read.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = path
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -28,7 +28,7 @@ class FairseqLog:
         except OSError as error:
             raise LayerdropError(f"cannot read {path}: {error.strerror}") from error
 
-    def refuse_other_checkpoint(self, checkpoint):
+    def refuse_other_checkpoint(self, checkpoint: str | os.PathLike) -> None:
         """Raise LayerdropError if the run says that it evaluated another file than *checkpoint*."""
         for evaluated in (match.group(1) for match in map(_MODEL.search, self.lines) if match):
             # The path may have moved since, and then nothing can be said.
@@ -36,7 +36,7 @@ class FairseqLog:
             if known and not os.path.samefile(evaluated, checkpoint):
                 raise LayerdropError(f"{self.path} evaluated {evaluated}, not {checkpoint}")
 
-    def loaded(self, split):
+    def loaded(self, split: str) -> int | None:
         """Number of examples that the run says it loaded of *split*, or None if it does not say."""
         samples, blocks = _LOADED
         for line in self.lines:
@@ -46,7 +46,7 @@ class FairseqLog:
                 return int(match.group(1))
         return None
 
-    def results(self, split):
+    def results(self, split: str) -> dict[str, str]:
         """The results line of *split* (the last one, if there are several): names without the split -> text.
 
         Raises:
@@ -67,7 +67,7 @@ class FairseqLog:
             )
         return {name.removeprefix(f"{split}_"): value for name, value in found.items()}
 
-    def results_of_all(self, split, examples):
+    def results_of_all(self, split: str, examples: int) -> dict[str, str]:
         """:meth:`results`, if they are of all *examples*.
 
         fairseq calls the number of examples evaluated `bsz`: in the results, all batches are one.
@@ -87,7 +87,7 @@ class FairseqLog:
             )
         return found
 
-    def number(self, results, name):
+    def number(self, results: dict[str, str], name: str) -> float:
         """The finite number *name* of *results*.
 
         Raises:

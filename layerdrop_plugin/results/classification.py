@@ -1,6 +1,6 @@
 """The result of a sentence classifier or regressor, from what `fairseq-validate` printed.
 
-Beside what every result has (results.py): `correct`, the number of right answers (accuracy only, else null).
+Beside what every result has (record.py): `correct`, the number of right answers (accuracy only, else null).
 
 Units: accuracy in percent; f1, acc_and_f1, mcc, pearson and spearman times 100, as fairseq prints them; mse in the
 target's unit squared. Intervals have the metric's unit.
@@ -10,24 +10,22 @@ up to 1,000 examples and off by at most examples / 2,000 beyond.
 """
 
 import math
+import os
 
 from ..errors import LayerdropError
 from ..evaluation import CLASSIFICATION_METRICS as METRICS
 from ..evaluation.metrics import interval
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 
 
-def score(log, subject, metric=None):
+def score(log: str | os.PathLike, subject: record.Subject, metric: str | None = None) -> record.Result:
     """Read the log of one fairseq-validate run; return its result.
 
     Args:
-        log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (results.Subject): what was evaluated.
-        metric (str | None): the headline, one of METRICS; by default the first of them that the log has.
-
-    Returns:
-        dict: a result.
+        log: path of the captured output of `fairseq-validate --log-format json …`.
+        subject: what was evaluated.
+        metric: the headline, one of METRICS; by default the first of them that the log has.
 
     Raises:
         LayerdropError: log, checkpoint or data cannot be read, or do not belong together.
@@ -47,14 +45,11 @@ def score(log, subject, metric=None):
         "interval": interval(headline, metrics[headline], examples, correct),
         "loss": loss,
     }
-    return results.build(subject, measured)
+    return record.build(subject, measured)
 
 
-def read_metrics(log, found):
+def read_metrics(log: FairseqLog, found: dict[str, str]) -> tuple[float, dict[str, float]]:
     """The loss as printed and the metrics in a results line *found* of *log*.
-
-    Returns:
-        tuple[float, dict[str, float]]
 
     Raises:
         LayerdropError: a number is not finite.
@@ -66,7 +61,7 @@ def read_metrics(log, found):
     return loss, metrics
 
 
-def correct_answers(accuracy, examples):
+def correct_answers(accuracy: float, examples: int) -> int:
     """Number of right answers behind an accuracy that was rounded to one decimal of a percent.
 
     Raises:

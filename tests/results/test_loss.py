@@ -8,9 +8,9 @@ from samples import log_file, save_dataset, save_dictionary, save_model, save_tr
 
 from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports import loss
-from layerdrop_plugin.reports.fairseq_log import FairseqLog
-from layerdrop_plugin.reports.results import Subject
+from layerdrop_plugin.results import loss
+from layerdrop_plugin.results.fairseq_log import FairseqLog
+from layerdrop_plugin.results.record import Subject
 
 BLOCKS = "loaded 7 blocks from: /some where/lm/valid"
 MASKED = {"loss": "4.63", "ppl": "24.76", "wps": "0", "wpb": "12", "bsz": "7"}

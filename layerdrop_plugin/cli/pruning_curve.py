@@ -1,15 +1,13 @@
-"""Remove heads or FFN units step by step, by importance and by what to compare it with, and measure after each step.
+"""Remove heads or FFN units step by step, those with the lowest scores first, and measure the model after each step.
 
-Writes curve.json, curve.md and curve.png: the metric against the share removed. Interrupted, the same command goes on
-where it was.
+Writes curve.json, curve.md and curve.png: loss, accuracy or BLEU against the share removed, a line for each method of
+scoring. After an interruption the same command continues with the points that are missing.
 
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --ffn --step 0.25 --re-estimate
-  layerdrop curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/ --ffn --step 0.25 --re-estimate
+  layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
 """
 
-import shlex
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,27 +15,27 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, load_session, positive
+from .arguments import add_session_arguments, command_line, load_session, positive
 
 HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
 
 
 def add_arguments(parser) -> None:
-    """Data, checkpoint, what goes in what order, and the folder for the curve."""
+    """Data, checkpoint, what is removed in which order, and the folder for the page."""
     from ..pruning.ranking import RANKING_HELP, RANKINGS
 
     add_session_arguments(parser, subset="valid")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md and .png")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
-    what.add_argument("--ffn", dest="what", action="store_const", const="ffn", help="remove FFN units")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
+    parts.add_argument("--ffn", dest="what", action="store_const", const="ffn", help="remove FFN units")
     parser.set_defaults(what="heads")
-    parser.add_argument("--step", default="0.1", help="share of all parts that goes at each step (default: 0.1)")
+    parser.add_argument("--step", default="0.1", help="share of all parts removed at each step (default: 0.1)")
     parser.add_argument("--ranking", choices=RANKINGS, default="global", help=f"{RANKING_HELP} (default: global)")
     parser.add_argument(
         "--methods",
         default="importance,magnitude,random",
-        help="by what parts go, separated by commas: importance, fisher, taylor, magnitude, random"
+        help="methods of scoring, separated by commas: importance, fisher, taylor, magnitude, random"
         " (default: importance,magnitude,random)",
     )
     parser.add_argument("--random-seeds", type=positive, default=3, metavar="N", help="draws of random (default: 3)")
@@ -56,7 +54,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Measure what is not yet measured, write the page, print the findings."""
+    """Measure the points that are missing, write the page, print the findings."""
     with held(args.out, "curve"):
         _draw(args)
 
@@ -68,7 +66,7 @@ def _draw(args) -> None:
     from ..reports import pruning_curve as page
     from ..reports.figure import new_figure
 
-    new_figure(1, 1)  # if it is not installed, that is better known before the work, too
+    new_figure(1, 1)  # raises at once if matplotlib is not installed
     sweep = pruning_curve.Sweep(args.what, share(args.step), args.ranking, args.re_estimate)
     sweep.rates()
     session = load_session(args)
@@ -82,10 +80,11 @@ def _draw(args) -> None:
     points = Points(Path(args.out) / "curve.json", settings)
     lines = [(m, seed) for m in methods for seed in (range(1, args.random_seeds + 1) if m == "random" else [None])]
     pruning_curve.draw_curves(session, measured, sweep, lines, _scorer(args, session, files), points)
-    command = shlex.join(["layerdrop", *sys.argv[1:]])
     examples = {"examples": len(batches.examples), "left_out": batches.left_out}
     record = points.record | pruning_curve.conclusions(points.record["points"]) | {"task": session.kind} | examples
-    print(page.write(args.out, record | session.signature(args.subset, command)))
+    found = page.page_of(record | session.signature(args.subset, command_line()))
+    found.write(args.out)
+    print(found.plain())
     print(f"wrote {args.out}/curve.json, .md and .png")
 
 
@@ -117,7 +116,7 @@ def _methods(args, files) -> list[str]:
 
 
 def _settings(args, session, sweep, files, methods) -> dict:
-    """All that a point depends on."""
+    """What all points depend on; points of other settings are not continued."""
     from ..importance.methods import GRADIENTS
 
     scores = {method: checkpoint.sha256(path) for method, (path, _) in files.items()}
@@ -143,7 +142,7 @@ def _settings(args, session, sweep, files, methods) -> dict:
 
 
 def _bleu(args, session):
-    """What gives the BLEU of the session's model, or None where it is not wanted."""
+    """A function that gives the BLEU of the session's model, or None without --bleu-examples."""
     from ..evaluation import translations
 
     if not args.bleu_examples:
@@ -156,7 +155,7 @@ def _bleu(args, session):
 
 
 def _scorer(args, session, files):
-    """What gives the scores by a method and a seed: files, or estimates."""
+    """A function from (method, seed) to scores, from files or estimated."""
     from ..importance.estimation import estimate
     from ..importance.methods import GRADIENTS
 

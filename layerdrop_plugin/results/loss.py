@@ -1,24 +1,25 @@
 """The result of a (masked) language model, or of a translation that was not generated: its loss per target token.
 
 Metrics: `nll_loss` in bits and `nll_loss_nats` in nats per target token, without label smoothing, and `ppl`, the
-perplexity. fairseq prints three decimals of the bits. Beside what every result has (results.py): `tokens`, those of the
+perplexity. fairseq prints three decimals of the bits. Beside what every result has (record.py): `tokens`, those of the
 batches as fairseq counts them, for masked models also the ones that were not masked.
 """
 
 import math
+import os
 
-from ..data_folder import TRANSLATION
+from ..data_folder import TRANSLATION, Split
 from ..errors import LayerdropError
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 
 
-def score(log, subject):
+def score(log: str | os.PathLike, subject: record.Subject) -> record.Result:
     """Read the log of one fairseq-validate run; return its result.
 
     Args:
-        log (str): path of the captured output of `fairseq-validate --log-format json …`.
-        subject (results.Subject): what was evaluated.
+        log: path of the captured output of `fairseq-validate --log-format json …`.
+        subject: what was evaluated.
 
     Raises:
         LayerdropError: log, checkpoint or data cannot be read, or do not belong together.
@@ -34,16 +35,13 @@ def score(log, subject):
         "interval": None,
         "loss": loss,
     }
-    return results.build(subject, measured)
+    return record.build(subject, measured)
 
 
-def read_loss(log, split):
+def read_loss(log: FairseqLog, split: Split) -> tuple[int, int, float, dict[str, float]]:
     """Number of examples and of tokens, loss as printed and metrics in *log*, a FairseqLog over all of *split*.
 
     An example is a sentence pair, or a block of tokens of a language model's data.
-
-    Returns:
-        tuple[int, int, float, dict[str, float]]
 
     Raises:
         LayerdropError: not every example was evaluated, or a number is not finite.

@@ -1,4 +1,4 @@
-"""`layerdrop curve`: files, going on after an interruption, and errors in one line."""
+"""`layerdrop pruning-curve`: files, going on after an interruption, and errors in one line."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import checkpoints
 import fresh
 import pytest
 
-from layerdrop_plugin.cli import curve as command
+from layerdrop_plugin.cli import pruning_curve as command
 from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.evaluation import pruning_curve, session
 from layerdrop_plugin.importance import estimation
@@ -21,7 +21,7 @@ def classifier(data, tmp_path_factory):
 
 
 def run(*words):
-    main([str(word) for word in ("curve", *words, "--cpu")])
+    main([str(word) for word in ("pruning-curve", *words, "--cpu")])
 
 
 def test_a_classifiers_heads_and_going_on(data, classifier, tmp_path, capsys, monkeypatch):
@@ -112,7 +112,18 @@ def test_errors_are_one_line(data, classifier, tmp_path):
 
 def test_a_second_process_is_refused_at_once_and_a_killed_one_holds_nothing(data, classifier, tmp_path):
     out, env = tmp_path / "curve", dict(os.environ)
-    words = ["layerdrop", "curve", data / "nlu", "--path", classifier, "--out", out, "--cpu", "--methods", "random"]
+    words = [
+        "layerdrop",
+        "pruning-curve",
+        data / "nlu",
+        "--path",
+        classifier,
+        "--out",
+        out,
+        "--cpu",
+        "--methods",
+        "random",
+    ]
     words = [str(word) for word in (*words, "--step", "0.5", "--max-examples", "2")]
     first, output = fresh.start([*words, "--random-seeds", "100000"], None, env)
     try:

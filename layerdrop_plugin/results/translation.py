@@ -1,7 +1,7 @@
 """The result of a translation model, from what `fairseq-generate` (and `fairseq-validate`) printed.
 
 Metrics: `bleu` and `chrf` from 0 to 100, by sacrebleu on detokenised text; with a fairseq-validate log also those of
-loss.py. Beside what every result has (results.py):
+loss.py. Beside what every result has (record.py):
 
     intervals          95 % interval [low, high] of bleu and chrf by sacrebleu's bootstrap over sentences, or null
     signatures         sacrebleu's, of bleu and chrf
@@ -12,14 +12,17 @@ loss.py. Beside what every result has (results.py):
 """
 
 import hashlib
+import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ..data_folder import TRANSLATION
+from ..data_folder import TRANSLATION, Split
 from ..errors import LayerdropError
 from ..evaluation.metrics import bleu_and_chrf
-from . import results
+from . import record
 from .fairseq_log import FairseqLog
 from .loss import read_loss
 
@@ -28,14 +31,19 @@ _FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
 _PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
 
 
-def score(generated, subject, log=None, references=None):
+def score(
+    generated: str | os.PathLike,
+    subject: record.Subject,
+    log: str | os.PathLike | None = None,
+    references: str | os.PathLike | None = None,
+) -> record.Result:
     """Score the output of one fairseq-generate run.
 
     Args:
-        generated (str): path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
-        subject (results.Subject): what was evaluated.
-        log (str | None): path of the captured output of `fairseq-validate --log-format json …`, for the loss.
-        references (str | None): detokenised references, one a line; by default the data folder's own text.
+        generated: path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
+        subject: what was evaluated.
+        log: path of the captured output of `fairseq-validate --log-format json …`, for the loss.
+        references: path of detokenised references, one a line; by default the data folder's own text.
 
     Raises:
         LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
@@ -63,10 +71,10 @@ def score(generated, subject, log=None, references=None):
         log.refuse_other_checkpoint(subject.checkpoint)
         _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
         measured["metrics"] |= metrics
-    return results.build(subject, measured)
+    return record.build(subject, measured)
 
 
-def copy_source(subject, references=None):
+def copy_source(subject: record.Subject, references: str | os.PathLike | None = None) -> record.Result:
     """Score the source's own text as if it were the translation: what BLEU and chrF give to doing nothing.
 
     Raises:
@@ -80,10 +88,12 @@ def copy_source(subject, references=None):
     if texts is None:
         raise LayerdropError(f"no references: {target} is missing, name another file with --references")
     origin = "given file" if references else "raw text"
-    return results.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
+    return record.build(subject, measure(read_sentences(source, count), texts, origin, "copy of the source"))
 
 
-def measure(hypotheses, references, origin, source, beam=None):
+def measure(
+    hypotheses: Sequence[str], references: Sequence[str], origin: str, source: str, beam: int | None = None
+) -> dict[str, Any]:
     """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
     values, intervals, signatures = bleu_and_chrf(hypotheses, references)
     return {
@@ -101,11 +111,11 @@ def measure(hypotheses, references, origin, source, beam=None):
     }
 
 
-def read_generated(lines):
+def read_generated(lines: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
     """The detokenised (D), tokenised (H) and target (T) sentences among a fairseq-generate run's *lines*.
 
     Returns:
-        dict[str, list[tuple[int, str]]]: by letter, the sentences' numbers and texts, as they come.
+        By letter, the sentences' numbers and texts, in the order of the lines.
     """
     found = {"D": [], "H": [], "T": []}
     for letter, number, text in (match.groups() for match in map(_LINE.match, lines) if match):
@@ -114,7 +124,7 @@ def read_generated(lines):
     return found
 
 
-def in_order(sentences, count, path, split):
+def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.PathLike, split: str) -> list[str]:
     """The texts of numbered *sentences* in the order of the split.
 
     Raises:
@@ -135,7 +145,7 @@ def in_order(sentences, count, path, split):
     return [texts[number] for number in range(count)]
 
 
-def read_sentences(path, count):
+def read_sentences(path: Path, count: int) -> list[str]:
     """The *count* lines of the text file *path*.
 
     Raises:
@@ -150,20 +160,20 @@ def read_sentences(path, count):
     return lines
 
 
-def _references(split, count, given):
+def _references(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
     """The references of *given* (a path) or of the data folder; None if neither is there."""
     path = Path(given) if given else split.text(split.languages[1])
     return read_sentences(path, count) if given or path.is_file() else None
 
 
-def _refuse_other_data(split):
+def _refuse_other_data(split: Split) -> None:
     if split.kind != TRANSLATION:
         raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
 
 
-def _in_the_models_direction(subject):
+def _in_the_models_direction(subject: record.Subject) -> Split:
     """The subject's split with the languages as its model reads and writes them, whatever the files are called."""
-    split, languages = subject.split, subject.described["languages"]
+    split, languages = subject.split, subject.described[0]["languages"]
     if languages and set(languages) != set(split.languages):
         raise LayerdropError(
             f"{subject.checkpoint} translates {'-'.join(languages)}, but {split.root} is {'-'.join(split.languages)}"
@@ -171,12 +181,12 @@ def _in_the_models_direction(subject):
     return replace(split, languages=tuple(languages or split.languages))
 
 
-def _refuse_other_direction(path, targets, split, checkpoint):
+def _refuse_other_direction(path, targets: Sequence[tuple[int, str]], split: Split, checkpoint) -> None:
     """Raise LayerdropError if the numbered *targets* of a run are the source's text: it translated the other way."""
     source, target = split.languages
     texts = [list(map(_without_pieces, split.binarised(language))) for language in split.languages]
     said = [(_without_pieces(text), number) for number, text in targets if number < len(texts[0])]
-    of_source, of_target = (all(text == of[number] for text, number in said) for of in texts)
+    of_source, of_target = (all(text == sentences[number] for text, number in said) for sentences in texts)
     if said and of_source and not of_target:
         raise LayerdropError(
             f"{path} translated {target}-{source}, but {checkpoint} translates {source}-{target}: run fairseq-generate"
@@ -184,12 +194,12 @@ def _refuse_other_direction(path, targets, split, checkpoint):
         )
 
 
-def _without_pieces(text):
-    """*text* as it reads whatever pieces its words are in, unknown ones aside."""
+def _without_pieces(text: str) -> str:
+    """*text* without the marks of its pieces, unknown words aside."""
     return re.sub(r"\s|<<unk>>|<unk>", "", _PIECES.sub("", text))
 
 
-def _beam(generated, split):
+def _beam(generated: FairseqLog, split: Split) -> int | None:
     """Size of the beam, if the run says it; LayerdropError if it says that it was about another split."""
     for subset, beam in (match.groups() for match in map(_FINISHED.match, generated.lines) if match):
         if subset != split.name:
@@ -198,5 +208,5 @@ def _beam(generated, split):
     return None
 
 
-def _sha256(lines):
+def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -12,9 +12,9 @@ from layerdrop_plugin import provenance
 from layerdrop_plugin.data_folder import find_split
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.parent import Parent
-from layerdrop_plugin.reports import classification
-from layerdrop_plugin.reports.fairseq_log import FairseqLog
-from layerdrop_plugin.reports.results import Subject
+from layerdrop_plugin.results import classification
+from layerdrop_plugin.results.fairseq_log import FairseqLog
+from layerdrop_plugin.results.record import Subject
 
 EXAMPLES = 40
 
@@ -83,7 +83,7 @@ def test_score_of_a_classification_run(tmp_path, data, checkpoint):
 
 
 def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
-    described = provenance.describe_checkpoint(checkpoint)
+    described, _ = provenance.describe_checkpoint(checkpoint)
     assert described["encoder_layers"] == 2
     assert described["decoder_layers"] is None
     assert (described["heads"], described["ffn_units"]) == (0, 12)
@@ -94,7 +94,7 @@ def test_tied_weight_counts_once_and_buffers_do_not(tmp_path, data, checkpoint):
     state = torch.load(checkpoint)
     state["model"]["encoder.lm_head.weight"] += 1  # untied
     torch.save(state, checkpoint)
-    assert provenance.describe_checkpoint(checkpoint)["parameters"] == described["parameters"] + 5 * 4
+    assert provenance.describe_checkpoint(checkpoint)[0]["parameters"] == described["parameters"] + 5 * 4
 
 
 def test_score_of_a_regression_run(tmp_path, data, checkpoint):

@@ -1,6 +1,6 @@
 """One evaluated model as a dictionary and a JSON file: what was measured, and on what.
 
-A *result* (`layerdrop score` and `layerdrop evaluate` write it, `layerdrop report` and `layerdrop curves` read it):
+A *result*, which `layerdrop evaluate` and `score` write, and `layerdrop report` and `depth-curve` read:
 
     type, version    "layerdrop.result", 1
     name, seed       the model's name in the tables, and the seed of its training (null where there is none)
@@ -9,12 +9,13 @@ A *result* (`layerdrop score` and `layerdrop evaluate` write it, `layerdrop repo
     metrics          every metric measured, see classification.py, translation.py and loss.py for names and units
     interval         95 % interval [low, high] of the headline in its unit, or null where none is known
     loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
-    checkpoint       see signature.describe_checkpoint; null where no model is evaluated
+    checkpoint       see provenance.CheckpointRecord; null where no model is evaluated
     data_sha256      over the split's files and the dictionaries
     plan             what the model keeps of its oldest ancestor, or null for a model that was not pruned
     provenance       all that the checkpoint says about where it came from, or null
-    point            where the result belongs in `layerdrop curves`, or null: {"task": "translation" or "masked-lm",
-                     "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or "both"}
+    point            where the result belongs in `layerdrop depth-curve`, or null: {"task": "translation" or
+                     "masked-lm", "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or
+                     "both"}
     versions         python, torch, fairseq (its distribution), numpy, layerdrop_plugin
     command          the command that was evaluated, if the caller told it
 
@@ -24,12 +25,15 @@ and a few more of its kind: `correct` of classifications, `references`, `signatu
 
 import functools
 import json
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypedDict
 
-from .. import provenance
 from ..data_folder import Split
 from ..errors import LayerdropError
+from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
 
 TYPE = "layerdrop.result"
 EVALUATION = "layerdrop.evaluation"  # a file of several results, see evaluation.py
@@ -46,26 +50,61 @@ class Subject:
     seed: int | None = None
     checkpoint: str | None = None
     command: str | None = None
-    point: dict | None = None
+    point: "Point | None" = None
 
     @functools.cached_property
-    def described(self) -> dict | None:
-        """See signature.describe_checkpoint; None where no model is evaluated.
+    def described(self) -> tuple[CheckpointRecord, dict[str, Any] | None] | None:
+        """See provenance.describe_checkpoint; None where no model is evaluated.
 
         Raises:
             LayerdropError: the checkpoint cannot be read.
         """
-        return provenance.describe_checkpoint(self.checkpoint) if self.checkpoint else None
+        return describe_checkpoint(self.checkpoint) if self.checkpoint else None
 
 
-def build(subject, measured):
-    """A result from its *subject* and what was *measured*: examples, metric, metrics, interval, loss and more.
+class Point(TypedDict):
+    """Where a result belongs on a depth curve."""
+
+    task: str
+    train: str
+    seed: int
+    kept: int
+    side: str
+
+
+class Result(TypedDict, total=False):
+    """A result; its entries are described at the head of this module."""
+
+    type: str
+    version: int
+    name: str
+    seed: int | None
+    split: str
+    examples: int
+    metric: dict[str, Any]
+    metrics: dict[str, float]
+    interval: list[float] | None
+    loss: float | None
+    checkpoint: CheckpointRecord | None
+    data_sha256: str
+    plan: dict[str, Any] | None
+    provenance: dict[str, Any] | None
+    point: Point | None
+    versions: dict[str, str]
+    command: str | None
+
+
+def build(subject: Subject, measured: dict[str, Any]) -> Result:
+    """A result.
+
+    Args:
+        subject: what was evaluated.
+        measured: the entries examples, metric, metrics, interval, loss, and those of its kind.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
     """
-    described = subject.described and dict(subject.described)
-    origin = described and described.pop("provenance")
+    described, origin = subject.described or (None, None)
     return {
         "type": TYPE,
         "version": 1,
@@ -78,12 +117,11 @@ def build(subject, measured):
         "plan": origin and origin.get("plan"),
         "provenance": origin,
         "point": subject.point,
-        "versions": provenance.versions(),
-        "command": subject.command,
+        **made_with(subject.command),
     }
 
 
-def parse_point(text):
+def parse_point(text: str) -> Point:
     """The point of a curve in the JSON *text*, see the module's docstring.
 
     Raises:
@@ -101,11 +139,11 @@ def parse_point(text):
     return point
 
 
-def load(paths):
+def load(paths: Iterable[str | os.PathLike]) -> list[Result]:
     """Read files of results; folders are searched for `*.json`, and what is no result there is passed over.
 
     Returns:
-        list[dict]: the results in the given order (by path within a folder), each file once.
+        The results in the given order (by path within a folder), each file once.
 
     Raises:
         LayerdropError: nothing found, or a named file is no result.
@@ -126,7 +164,7 @@ def load(paths):
     return [result for results in found.values() for result in results]
 
 
-def read_json(path):
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
     """The dictionary in the JSON file *path*; an empty one if it holds something else.
 
     Raises:
@@ -139,7 +177,7 @@ def read_json(path):
     return content if isinstance(content, dict) else {}
 
 
-def refuse_other_tests(results):
+def refuse_other_tests(results: Sequence[Result]) -> None:
     """Raise LayerdropError if numbers of different tests would stand in one table."""
     first = results[0]
     for result in results:
@@ -155,7 +193,7 @@ def refuse_other_tests(results):
             )
 
 
-def refuse_twins(results):
+def refuse_twins(results: Sequence[Result]) -> None:
     """Raise LayerdropError if one model's number would stand in a table twice."""
     seen = set()
     for result in results:
@@ -164,11 +202,6 @@ def refuse_twins(results):
         seen.add((result["name"], result["seed"]))
 
 
-def without_answers(result: dict) -> dict:
+def without_answers(result: Result) -> Result:
     """The *result* as the records of pages hold it."""
     return {name: value for name, value in result.items() if name != "answers"}
-
-
-def who_is(result):
-    """How to name a *result* in a message or a list."""
-    return result["name"] if result["seed"] is None else f"{result['name']}, seed {result['seed']}"

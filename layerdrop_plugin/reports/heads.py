@@ -1,0 +1,82 @@
+"""The page at the end of recipes/head_importance.sh: python -m layerdrop_plugin.reports.heads FOLDER KIND...
+
+Each KIND is a folder in FOLDER with what `layerdrop ablate`, `pruning-curve` and `report` left there. FOLDER/report.md
+has their tables, what they found, and their pictures; tables and findings are printed too.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint
+from ..errors import LayerdropError
+from ..evaluation import rounds
+from ..evaluation.metric_names import METRICS
+from ..results.record import read_json
+from . import ablation, pruning_curve
+from .page import Table
+
+TITLE = "Which heads do the work, and models without the others"
+_PICTURES = {
+    "report.png": "quality and cost",
+    "each/ablation.png": "one head removed at a time",
+    "all-but-one/ablation.png": "all heads of an attention removed but one",
+    "curve-heads/curve.png": "heads removed step by step",
+    "curve-ffn/curve.png": "FFN units removed step by step",
+}
+
+
+def table_of(report: Mapping[str, Any]) -> Table:
+    """The sizes, quality and speed of the models in a report.json."""
+    cells = []
+    for row in report["rows"]:
+        quality = f"accuracy {row['metric']:.1f} %"
+        if "speed" in row:
+            quality = f"BLEU {row['metric']:.1f}, loss {row['loss']:.{METRICS['loss'].digits}f}"
+        sizes = [f"{row[name]:,}" for name in ("heads", "ffn_units", "parameters")]
+        cells.append([row["name"], *sizes, quality, _speed(row)])
+    return Table(["model", "heads", "FFN units", "parameters", "quality", "speed vs parent"], cells, ["quality"])
+
+
+def _speed(row: Mapping[str, Any]) -> str:
+    """The speed of a row over the first row's; of classifiers it is the inverse of the time."""
+    ratio, spread = row.get("speed"), row.get("spread")
+    if ratio is None:
+        ratio = 1 / row["relative_time"]
+        if spread:
+            speeds = [1 / time for time in spread["rounds"]]
+            spread = spread | {"rounds": speeds, "least": min(speeds), "greatest": max(speeds)}
+    return rounds.written(ratio, spread)
+
+
+def findings(folder: Path) -> Iterator[str]:
+    """What the ablations and the curves of the models in *folder* found."""
+    for mode in ablation.TITLES:
+        yield from ablation.findings(read_json(folder / mode / "ablation.json"))
+    for parts in ("heads", "ffn"):
+        yield from pruning_curve.findings(read_json(folder / f"curve-{parts}" / "curve.json"))
+
+
+def write(folder: Path, kinds: Sequence[str]) -> str:
+    """Write FOLDER/report.md; returns tables and findings for a terminal.
+
+    Raises:
+        LayerdropError: a file of an earlier step cannot be read, or the page cannot be written.
+    """
+    page, shown = [f"# {TITLE}", ""], []
+    for kind in kinds:
+        table, found = table_of(read_json(folder / kind / "report.json")), list(findings(folder / kind))
+        page += [f"## {kind.capitalize()}", "", table.markdown(), "", *(f"- {line}" for line in found), ""]
+        page += [f"![{caption}]({kind}/{picture})  " for picture, caption in _PICTURES.items()]
+        page += ["", f"More: [{kind}/report.md]({kind}/report.md) and the pages beside the pictures.", ""]
+        shown += [kind, table.plain(), *found, ""]
+    checkpoint.write_text_atomic(folder / "report.md", "\n".join(page))
+    return "\n".join(shown).rstrip()
+
+
+if __name__ == "__main__":
+    try:
+        print(write(Path(sys.argv[1]), sys.argv[2:]))
+    except LayerdropError as error:
+        sys.exit(f"layerdrop: error: {error}")
