@@ -9,13 +9,15 @@ examples, drawn with --seed, and tested on others.
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
 """
 
+import argparse
+
 from ..output_folder import held
 from .arguments import add_session_arguments, command_line, load_session, positive
 
 HELP = "measure what changes without each attention head"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, mode, and the folder for the page."""
     add_session_arguments(parser, subset="test")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
@@ -39,7 +41,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure, write the page, print the findings."""
     with held(args.out, "ablation"):
         _ablate(args)

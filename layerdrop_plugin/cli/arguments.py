@@ -3,6 +3,11 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..evaluation.session import Session
 
 DATA_HELP = "binarised data folder, as for fairseq's commands"
 
@@ -10,10 +15,22 @@ DATA_HELP = "binarised data folder, as for fairseq's commands"
 class OldName(argparse.Action):
     """An option of version 0.1.0 that still gives the value of the argument *dest*; ``--help`` does not show it."""
 
-    def __init__(self, option_strings, dest, nargs=None, type=None):
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        nargs: int | str | None = None,
+        type: Callable[[str], object] | None = None,
+    ):
         super().__init__(option_strings, dest, nargs, type=type, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
         """Keep the value; the argument itself is required no more."""
         setattr(namespace, self.dest, values)
         for action in parser._actions:
@@ -21,7 +38,7 @@ class OldName(argparse.Action):
                 action.required = False
 
 
-def add_session_arguments(parser, subset: str, several: bool = False) -> None:
+def add_session_arguments(parser: argparse.ArgumentParser, subset: str, several: bool = False) -> None:
     """Data folder, checkpoint (or *several*), subset and how much of it, in what batches, where."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     if several:
@@ -42,7 +59,7 @@ def add_session_arguments(parser, subset: str, several: bool = False) -> None:
     parser.add_argument("--cpu", action="store_true", help="use the CPU even where there is a GPU")
 
 
-def load_session(args, path: str | None = None):
+def load_session(args: argparse.Namespace, path: str | None = None) -> "Session":
     """The :class:`Session` that :func:`add_session_arguments` asks for; of several checkpoints that of *path*."""
     from ..evaluation.session import BATCH_SIZE, load
 

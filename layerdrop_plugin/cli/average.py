@@ -5,18 +5,20 @@ The result has the options of the last CKPT and no optimizer state; it is used l
   layerdrop average run/checkpoint8.pt run/checkpoint9.pt run/checkpoint10.pt --out average.pt
 """
 
+import argparse
+
 from .. import checkpoint
 
 HELP = "average the weights of checkpoints"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The files."""
     parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoint files; they are not changed")
     parser.add_argument("--out", required=True, metavar="CKPT", help="checkpoint file to write")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Average and write."""
     from .. import averaging
 

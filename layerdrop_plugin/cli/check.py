@@ -4,18 +4,20 @@ Cheap: reads the archive's directory, which a file cut short lacks; of a file in
 how long it must be. `layerdrop inspect` reads everything.
 """
 
+import argparse
+
 from .. import checkpoint
 
 WITHOUT_FAIRSEQ = True
 HELP = "test whether checkpoint files are whole"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The files."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="checkpoint file")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Raise LayerdropError for the first file that is not whole."""
     for path in args.files:
         checkpoint.check_whole(path)

@@ -25,7 +25,7 @@ BEAM = 4
 HELP = "measure checkpoints on data and compare each with the first"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoints and what they are called, what to measure, and the folder for what is found."""
     add_session_arguments(parser, subset="test", several=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="for evaluate.json and evaluate.md")
@@ -63,7 +63,7 @@ def add_arguments(parser) -> None:
     )
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure, write the page, print the table and the commands of fairseq that give the same numbers."""
     names = _names(args)
     with held(args.out, "evaluate"):

@@ -12,6 +12,7 @@ methods
   random      numbers drawn with the seed
 """
 
+import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from .arguments import add_session_arguments, load_session
 HELP = "score heads, FFN units and layers by what the loss owes them"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint and what to estimate."""
     add_session_arguments(parser, "train")
     parser.add_argument("--out", required=True, metavar="FILE", help="the JSON file to write")
@@ -40,7 +41,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--base-criterion-args", metavar="JSON", help="options of the criterion, a JSON object")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Estimate, write the file and print a table."""
     from ..importance.estimation import estimate
 

@@ -1,5 +1,6 @@
 """Show what a checkpoint holds: layers, heads, FFN units, parameters, bytes, architecture and where it came from."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -12,13 +13,13 @@ WITHOUT_FAIRSEQ = True  # unless the file is an old one, see checkpoint.read
 HELP = "show a checkpoint's shape, size and origin"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file and the output's form."""
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint file")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def describe(path) -> dict:
+def describe(path: str | os.PathLike) -> dict:
     """What ``layerdrop inspect`` prints, as plain data.
 
     Raises:
@@ -46,7 +47,7 @@ def describe(path) -> dict:
     }
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Print the description of one checkpoint."""
     from tabulate import tabulate
 

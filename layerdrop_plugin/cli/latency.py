@@ -17,7 +17,7 @@ from .arguments import DATA_HELP, OldName, command_line, positive
 HELP = "time classifiers or translation models against each other on real sentences"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoints and their names, how to time them, and the file for the measurement."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument(
@@ -64,7 +64,7 @@ class _OldModel(OldName):
         super().__call__(parser, namespace, [*(namespace.path or []), path], option_string)
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 from .. import __version__, register
 from ..errors import LayerdropError
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on a user's error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments[:1] = [ALIASES.get(name, name) for name in arguments[:1]]

@@ -10,6 +10,8 @@ without its parent or any override; one that only lost whole layers loads withou
   layerdrop prune parent.pt child.pt --heads importance.json:0.4 --ffn importance.json:0.5 --min-heads 1
 """
 
+import argparse
+
 from .. import checkpoint
 from ..anatomy import PARTS, STACKS
 from ..errors import LayerdropError
@@ -22,7 +24,7 @@ from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
 HELP = "cut a smaller model out of a checkpoint"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Parent, child and the plan."""
     parser.add_argument("parent", metavar="PARENT", help="checkpoint file to prune; it is not changed")
     parser.add_argument("child", metavar="CHILD", help="checkpoint file to write")
@@ -36,7 +38,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Prune, saying what was kept and the rate that was reached."""
     from ..pruning.parent import Parent
     from ..pruning.prune import prune

@@ -8,6 +8,7 @@ scoring. After an interruption the same command continues with the points that a
   layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/ --importance importance.json --methods random
 """
 
+import argparse
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from .arguments import add_session_arguments, command_line, load_session, positi
 HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, what is removed in which order, and the folder for the page."""
     from ..pruning.ranking import RANKING_HELP, RANKINGS
 
@@ -53,7 +54,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Measure the points that are missing, write the page, print the findings."""
     with held(args.out, "curve"):
         _draw(args)

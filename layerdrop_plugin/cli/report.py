@@ -1,12 +1,14 @@
 """Make a table, a page and a picture of the results of classifications, or of translations, and of their latency."""
 
+import argparse
+
 from .arguments import command_line
 
 WITHOUT_FAIRSEQ = True
 HELP = "make a table, a page and a picture of results and latencies"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Results, their latency, and the folder for the page."""
     parser.add_argument(
         "--results", nargs="+", required=True, help="files of `layerdrop evaluate` or `score`, or folders of them"
@@ -16,7 +18,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--title", help="default: what it is about, such as 'Layer pruning: accuracy and time'")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Write the page, print its table."""
     from ..reports.report import page_of
 

@@ -7,6 +7,7 @@ translation        layerdrop score DATA --path CKPT --generated GENERATE.txt [--
 its baseline       layerdrop score DATA --copy-source …
 """
 
+import argparse
 import json
 
 from .. import checkpoint
@@ -17,7 +18,7 @@ from .arguments import DATA_HELP, OldName
 HELP = "turn the output of fairseq-validate or fairseq-generate into a result file (JSON)"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, what was printed about them, and the file for the result."""
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--path", metavar="CKPT", help="the checkpoint that was evaluated")
@@ -43,7 +44,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--split", dest="subset", action=OldName)
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Write the result, print its numbers."""
     result = _score(args)
     checkpoint.write_text_atomic(args.out, json.dumps(result, indent=2) + "\n")
