@@ -11,7 +11,6 @@ from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import LayerdropError
 from .batch_first import batch_first
 from .gate import HEADS, Gate
 from .packed_linear import pack, packed_linear
@@ -69,7 +68,7 @@ class PrunableAttention(Scriptable, MultiheadAttention):
 
     Weights, state-dict keys, arguments, incremental state and outputs are fairseq's (law 2, nothing dropped). Attention
     weights are computed only with ``need_weights`` or ``need_head_weights``. A query whose keys are all masked gives
-    zeros, where fairseq's gives NaN. Instances are made from fairseq's by :func:`prunable`.
+    zeros, where fairseq's gives NaN. Instances are made from fairseq's by ``modules.convert``.
     """
 
     gate: Gate
@@ -184,43 +183,6 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         if weights.size(1) == 0:
             return None
         return weights.transpose(0, 1) if need_head_weights else weights.mean(1)
-
-
-def prunable(attention: nn.Module, heads: int | None = None) -> nn.Module:
-    """Convert fairseq's *attention* in place to a :class:`PrunableAttention` with *heads* heads (default: all).
-
-    With all heads the weights are kept; with fewer they are new. Attention that cannot be pruned is returned unchanged:
-    with ``bias_k``, ``add_zero_attn``, quantisation noise or xformers.
-
-    Raises:
-        LayerdropError: fewer heads are asked of an attention that cannot be pruned.
-    """
-    heads = attention.num_heads if heads is None else heads
-    if not can_be_pruned(attention):
-        if heads < attention.num_heads:
-            raise LayerdropError("heads cannot be removed from this kind of attention (quantisation noise, xformers)")
-        return attention
-    if heads == 0:
-        return AttentionWithoutHeads(attention.embed_dim, attention.head_dim)
-    if heads < attention.num_heads:
-        width = heads * attention.head_dim
-        for name in ("q_proj", "k_proj", "v_proj"):
-            whole = getattr(attention, name)
-            setattr(attention, name, nn.Linear(whole.in_features, width))
-        attention.out_proj = nn.Linear(width, attention.embed_dim)
-        attention.num_heads = heads
-        attention.reset_parameters()
-    attention.__class__ = PrunableAttention
-    attention.gate = Gate(heads, HEADS)
-    attention.pack()
-    return attention
-
-
-def can_be_pruned(attention: nn.Module) -> bool:
-    """Whether a :class:`PrunableAttention` computes the same as *attention*."""
-    if type(attention) is not MultiheadAttention or attention.use_xformers or attention.add_zero_attn:
-        return False
-    return attention.bias_k is None and not attention.k_proj._forward_pre_hooks  # quant_noise is such a hook
 
 
 def _visible(padding: Tensor | None, attn_mask: Tensor | None, q: Tensor) -> Tensor | None:

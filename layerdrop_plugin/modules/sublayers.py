@@ -6,11 +6,10 @@ import torch
 from fairseq.utils import get_activation_fn
 from torch import Tensor, nn
 
-from ..anatomy import HEADS, SUBLAYERS, kinds_of_part
-from ..errors import LayerdropError
-from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention, prunable
+from ..anatomy import SUBLAYERS
+from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention
 from .batch_first import batch_first
-from .gate import LAYER, UNITS, Gate
+from .gate import Gate
 from .packed_linear import is_recorded
 from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
@@ -20,7 +19,7 @@ IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("re
 
 
 class Sublayers(Scriptable):
-    """Common part of the encoder and decoder layers; a mixin for fairseq's classes, see :func:`with_sublayers`.
+    """Common part of the encoder and decoder layers; a mixin for fairseq's classes, see ``modules.convert``.
 
     Attributes:
         gate: over the whole layer.
@@ -99,43 +98,3 @@ class Sublayers(Scriptable):
         if getattr(self, "ffn_layernorm", None) is not None:
             x = batch_first(self.ffn_layernorm, x)
         return batch_first(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
-
-
-def with_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: dict[str, int | None]) -> None:
-    """Convert fairseq's *layer* in place to *layer_class*, with smaller or absent sublayers.
-
-    Args:
-        sizes: kind of sublayer -> number of heads or FFN units, or None for an absent sublayer. A kind that is not
-            named keeps its size and weights; a smaller sublayer gets new weights.
-
-    Raises:
-        LayerdropError: a smaller size for an attention or FFN whose parts cannot be removed separately.
-    """
-    layer.__class__ = layer_class
-    for name in kinds_of_part(HEADS):
-        if getattr(layer, name, None) is not None:
-            setattr(layer, name, _sized_attention(layer, getattr(layer, name), sizes.get(name)))
-    # A LayerNorm over all units, or quantisation noise (a forward pre-hook) on blocks of them.
-    inseparable = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1._forward_pre_hooks)
-    units, whole = sizes.get("ffn", layer.fc1.out_features), layer.fc1.out_features
-    if inseparable and units is not None and units < whole:
-        raise LayerdropError("FFN units cannot be removed from this kind of FFN (--quant-noise-pq, --scale-fc)")
-    if units == 0:
-        layer.fc1, layer.fc2 = None, OnlyBias(layer.embed_dim)
-    elif units is not None and units < whole:
-        layer.fc1, layer.fc2 = nn.Linear(layer.embed_dim, units), nn.Linear(units, layer.embed_dim)
-    layer.absent = frozenset(kind for kind, size in sizes.items() if size is None)
-    for name in layer.absent:
-        for part in (*SUBLAYERS[name].weights, SUBLAYERS[name].norm):
-            if hasattr(layer, part):
-                setattr(layer, part, None)
-    layer.gate, layer.ffn_gate = Gate(1, LAYER), None if inseparable else Gate(units or 0, UNITS)
-
-
-def _sized_attention(layer: nn.Module, attention: nn.Module, heads: int | None) -> nn.Module:
-    """Convert an *attention* of *layer* to *heads* heads (None: all); see :func:`prunable`."""
-    if getattr(layer, "c_attn", None) is None:
-        return prunable(attention, heads)
-    if heads is not None and heads < attention.num_heads:
-        raise LayerdropError("heads cannot be removed from layers with --scale-heads, which scales all of them behind")
-    return attention

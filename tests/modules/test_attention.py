@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.modules.attention import AttentionWithoutHeads, PrunableAttention, prunable
+from layerdrop_plugin.modules.attention import AttentionWithoutHeads, PrunableAttention
+from layerdrop_plugin.modules.convert import prunable_attention
 
 WIDTH = 12
 KINDS = {"self": {"self_attention": True}, "encoder": {"encoder_decoder_attention": True, "kdim": 8, "vdim": 8}}
@@ -20,7 +21,7 @@ def pair_of_attentions(kind="self", heads=3, dropout=0.0, seed=0):
     stock = MultiheadAttention(WIDTH, heads, dropout=dropout, **KINDS[kind])
     for parameter in stock.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return stock, prunable(copy.deepcopy(stock))
+    return stock, prunable_attention(copy.deepcopy(stock))
 
 
 def inputs(kind, batch, target, source):
@@ -125,7 +126,7 @@ def test_gated_heads_are_absent_heads(kept, weights, seed):
     expected = bias + sum((contributions[head] for head in kept), torch.zeros(5, 2, WIDTH))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert attention is None if not (weights and kept) else attention.size(0) == len(kept)
-    smaller = prunable(copy.deepcopy(MultiheadAttention(WIDTH, 4, self_attention=True)), len(kept))
+    smaller = prunable_attention(copy.deepcopy(MultiheadAttention(WIDTH, 4, self_attention=True)), len(kept))
     if kept:
         rows = torch.cat([torch.arange(width) + head * width for head in sorted(kept)])
         for name in "qkv":
@@ -170,9 +171,9 @@ def test_half_precision(kind, asked):
 def test_what_cannot_be_pruned_stays_fairseqs():
     for options in ({"add_bias_kv": True}, {"add_zero_attn": True}, {"q_noise": 0.1, "qn_block_size": 4}):
         stock = MultiheadAttention(WIDTH, 3, self_attention=True, **options)
-        assert type(prunable(stock)) is MultiheadAttention
+        assert type(prunable_attention(stock)) is MultiheadAttention
         with pytest.raises(LayerdropError, match="cannot be removed"):
-            prunable(stock, 2)
+            prunable_attention(stock, 2)
 
 
 def test_dropout_drops_weights_in_training_only():
