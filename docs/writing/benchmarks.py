@@ -15,9 +15,9 @@ def section() -> list[str]:
     parts = [
         "[benchmarks/](../benchmarks/README.md) says how they run. Random weights and words; everything that is"
         " compared runs in one process and in turn. A figure is the median of the ratios within each round, in brackets"
-        " the least and the greatest. **Bold** misses its goal. The results kept here are older than the latest changes to"
-        " gates, losses and the recorder of importance; those of generate.py and training.py are older than attention on"
-        " scaled_dot_product_attention, too. Run the benchmarks again before you rely on them."
+        " the least and the greatest. **Bold** misses its goal. The results kept here are older than the latest"
+        " changes to gates, losses and the recorder of importance; those of generate.py and training.py are older than"
+        " attention on scaled_dot_product_attention, too. Run the benchmarks again before you rely on them."
     ]
     for kind, write in KINDS.items():
         records = {file: record for file, record in found.items() if record["type"] == f"layerdrop.benchmark.{kind}"}
