@@ -7,7 +7,7 @@ import sys
 
 from .fairseq_patches import patch_second_name
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 patch_second_name()  # where these files are imported already, what follows finds those modules
 
