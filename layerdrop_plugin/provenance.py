@@ -136,8 +136,8 @@ def provenance_lines(
 
 def examples_of(record: Mapping[str, Any]) -> str:
     """How many examples were measured, and how many of the split could not be."""
-    left_out = f" ({record['left_out']} too long and left out)" if record.get("left_out") else ""
-    return f"{record['examples']} examples{left_out}"
+    left_out = record.get("left_out") or record.get("skipped")  # of a command that ran a model, of a result
+    return f"{record['examples']} examples" + (f" ({left_out} too long and left out)" if left_out else "")
 
 
 def _facts(record: Mapping[str, Any]) -> tuple[str, str]:

@@ -157,5 +157,5 @@ done
 [[ ${#FAILED[@]} -eq 0 ]] || die "${#FAILED[@]} of ${#NAMES[@]} jobs failed, the first being ${FAILED[0]}"
 
 step "curves"
-run layerdrop curves --results "$OUT/results" --out "$OUT"
+run layerdrop depth-curve --results "$OUT/results" --out "$OUT"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT"

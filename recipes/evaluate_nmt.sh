@@ -13,7 +13,7 @@
 #   --references FILE   other references, a sentence a line
 #   --name NAME     the model's name in reports (default: the folder of CKPT)
 #   --seed SEED     the seed of its training, for reports [default: 1]
-#   --point JSON    where the result belongs in `layerdrop curves`
+#   --point JSON    where the result belongs in `layerdrop depth-curve`
 #   --preset NAME   tiny, base, iwslt or wmt: the width of the beam [default: tiny]
 #   --*             other options go to fairseq-generate unchanged
 #

@@ -73,7 +73,7 @@ study() {
 
     step "$kind: remove more and more of them"
     for PART in heads ffn; do
-        once "$out/curve-$PART/curve.json" "$model" "$scores" -- run layerdrop curve "$data" --path "$model" \
+        once "$out/curve-$PART/curve.json" "$model" "$scores" -- run layerdrop pruning-curve "$data" --path "$model" \
             --subset valid --max-examples "$CURVE_EXAMPLES" "--$PART" --step "$CURVE_STEP" --importance "$scores" \
             "${curve_bleu[@]}" --seed "$SEED" --out "$out/curve-$PART"
     done

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from layerdrop_plugin.provenance import provenance_lines
+from layerdrop_plugin.provenance import examples_of, provenance_lines
 from layerdrop_plugin.reports import ablation, pruning_curve
 from layerdrop_plugin.reports.page import Page, Table
 
@@ -70,3 +70,9 @@ def test_provenance_names_a_test_once_and_the_command_of_each_record():
         "- versions: torch 3",
         "- `report`",
     ]
+
+
+def test_examples_that_were_left_out_are_counted():
+    assert examples_of({"examples": 7, "left_out": 0}) == "7 examples"
+    for name in ("left_out", "skipped"):  # a command that ran a model says the one, a result of evaluate the other
+        assert examples_of({"examples": 7, name: 2}) == "7 examples (2 too long and left out)"
