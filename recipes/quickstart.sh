@@ -23,7 +23,6 @@ options "$@"
 OUT=${OUT:-$ROOT/quickstart}
 DOWNLOADS=${DOWNLOADS:-$OUT/downloads} SPEECHES=$OUT/data/speeches REVIEWS=$OUT/data/reviews RESULTS=$OUT/results
 LIMIT_TEXT=() LIMIT_NLU=() LIMIT_TIME=() NAMES=(parent child child-from-1 scratch)
-declare -A ROW=([parent]=parent [child]='child (every-other)' [child-from-1]='child (every-other-from-1)' [scratch]=scratch)
 if has --tiny-slice; then
     slice
     LIMIT_TEXT=(--limit 400 --valid 0.1 --vocab-size 300) LIMIT_NLU=(--limit 300) LIMIT_TIME=(--repeats 1 --max-sentences 32)
@@ -64,13 +63,13 @@ step "evaluate on the test split"
 for ((S = SEED; S < SEED + SEEDS; S++)); do
     for NAME in "${NAMES[@]}"; do
         recipe evaluate_nlu.sh --model "$OUT/finetuned/$NAME-$S/checkpoint_best.pt" --data "$REVIEWS" --split test \
-            --name "${ROW[$NAME]}" --seed "$S" --out "$RESULTS/$NAME-$S.json"
+            --name "$NAME" --seed "$S" --out "$RESULTS/$NAME-$S.json"
     done
 done
 
 step "time the models, in turn in one process"
 MODELS=("${NAMES[@]/%/-$SEED/checkpoint_best.pt}")
-for I in "${!NAMES[@]}"; do MODELS[I]="${ROW[${NAMES[I]}]}=$OUT/finetuned/${MODELS[I]}"; done
+for I in "${!NAMES[@]}"; do MODELS[I]="${NAMES[I]}=$OUT/finetuned/${MODELS[I]}"; done
 time_models "$OUT/latency.json" "$REVIEWS" "${MODELS[@]}" -- "${LIMIT_TIME[@]}"
 
 step "report"

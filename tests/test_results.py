@@ -72,7 +72,7 @@ def test_other_values_rows_and_spreads_are_written_as_they_are(elsewhere):
         for row in report["rows"]:
             row["new"] = 1
         child = next(row for row in report["rows"] if row["name"] == "child")
-        child |= {"metric": 60.0, "low": 59.0, "high": 61.0, "relative_time": 0.4}
+        child |= {"metric": 60.0, "low": 59.0, "high": 61.0, "seeds": [1, 2], "relative_time": 0.4}
         child["spread"] = {"rounds": [0.3, 0.4, 0.9], "least": 0.3, "greatest": 0.9, "unreliable": True}
         report["rows"].append(child | {"name": "another child", "spread": None})
 

@@ -23,7 +23,7 @@ def read(path):
 
 def test_quickstart_leaves_a_report_of_both_readings_of_every_other(world):
     rows = {row["name"]: row for row in read(world / "report.json")["rows"]}
-    children = ["child (every-other)", "child (every-other-from-1)"]
+    children = ["child", "child-from-1"]
     assert {name: row["layers"] for name, row in rows.items()} == {"parent": 2, "scratch": 1} | dict.fromkeys(
         children, 1
     )
