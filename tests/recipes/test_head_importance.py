@@ -74,7 +74,7 @@ def test_one_page_shows_all_of_it(studied):
     assert page.count("change it significantly when removed alone") == 4  # loss, accuracy; loss, BLEU
     log = (studied / "log").read_text(encoding="utf-8")
     assert [int(number) for number in re.findall(r"^\[(\d+)/18\]", log, re.M)] == list(range(1, 19))
-    for command in ("importance", "ablate", "curve", "prune", "latency", "report"):
+    for command in ("importance", "ablate", "pruning-curve", "prune", "latency", "report"):
         assert f"+ layerdrop {command} " in log
 
 
