@@ -23,7 +23,10 @@ _context.set_forkserver_preload([*_fairseq, "torch._dynamo"])
 
 
 def run(command, cwd, env, timeout=300) -> subprocess.CompletedProcess:
-    """Run *command* (a list whose first word is one of COMMANDS); its output is in ``stdout``, both streams."""
+    """Run *command*, a list: one of COMMANDS and its arguments, or ``python -c CODE``.
+
+    Its output is in ``stdout``, both streams.
+    """
     process, output = start(command, cwd, env)
     process.join(timeout)
     if process.is_alive():
@@ -52,10 +55,13 @@ def _main(command, cwd, env, output) -> None:
     os.environ.update(env)
     os.chdir(cwd or os.getcwd())
     sys.argv = command
-    module, function = COMMANDS[command[0]]
     status = 0
     try:
-        getattr(importlib.import_module(module), function)()
+        if command[0] == "python":
+            exec(compile(command[2], "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            module, function = COMMANDS[command[0]]
+            getattr(importlib.import_module(module), function)()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if isinstance(stop.code, str):
