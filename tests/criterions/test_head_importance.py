@@ -19,7 +19,7 @@ from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.importance import methods, running_estimate
 from layerdrop_plugin.importance.additivity import check_additivity, examples
 from layerdrop_plugin.importance.estimation import sum_gradients
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 
 def root_of(data, folder, **options):
@@ -99,7 +99,7 @@ def test_what_a_run_estimates(kind, per, run, tmp_path):
         log = criterion.eval()(model, samples[0])[2]
     type(criterion).reduce_metrics([log])
     update(criterion, model, samples[2:], factor=2.0)
-    found = Importance.load(tmp_path / "importance.json")
+    found = Scores.load(tmp_path / "importance.json")
     sums = sum_gradients(model, lambda sample: plain(model, sample)[0], samples, per == "token")
     expected, error = methods.importance(None, sums)
     for mine, theirs in ((found.scores, expected), (found.standard_error, error)):
@@ -138,7 +138,7 @@ def test_an_estimate_goes_on_from_a_checkpoint(run, data, tmp_path):
         files.append((tmp_path / "importance.json").read_text())
         (tmp_path / "checkpoint_last.pt").unlink(missing_ok=True)
     assert files[0] == files[1] == files[2]
-    found = Importance.load(tmp_path / "importance.json")
+    found = Scores.load(tmp_path / "importance.json")
     assert (found.examples, found.signature["updates"], found.signature["since_update"]) == (10, 4, 0)
 
 
@@ -159,7 +159,7 @@ def test_an_estimate_of_something_else_is_not_added_to(changes, warning, run, da
     model.set_num_updates(7)
     update(criterion, model, samples[1:])
     type(criterion).estimate.write()
-    found = Importance.load(tmp_path / "importance.json")
+    found = Scores.load(tmp_path / "importance.json")
     assert (found.examples, found.signature["since_update"]) == (2, 7)
     assert (f"{warning}: the estimate begins anew after 7 updates" in caplog.text) == (warning is not None)
 
