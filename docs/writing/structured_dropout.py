@@ -73,9 +73,7 @@ def _compared(models: list[dict], column: str) -> str:
 def _again(models: list[dict]) -> str:
     """Importance estimated again before each step, against once."""
     changes = _compared(models, "half the heads, estimated again")
-    return (
-        f"Importance estimated again after each quarter of the heads that go (`--re-estimate`): the loss is {changes}."
-    )
+    return f"Half the heads removed in four steps, importance estimated before each (`--re-estimate`): {changes}."
 
 
 def _per_token(models: list[dict]) -> str:
