@@ -22,7 +22,7 @@ from ..output_folder import held
 from ..pruning.scores import Scores
 from .arguments import add_session_arguments, command_line, load_session
 
-HELP = "score heads, FFN units and layers by what the loss owes them"
+HELP = "score heads, FFN units and layers by their influence on the loss"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
