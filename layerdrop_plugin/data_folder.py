@@ -174,6 +174,21 @@ def folders(data: str | os.PathLike) -> list[Path]:
     return [Path(folder) for folder in split_paths(str(data))]
 
 
+def read_sentences(path: Path, count: int) -> list[str]:
+    """The lines of the text file *path* of a data folder, one sentence a line.
+
+    Raises:
+        LayerdropError: the file cannot be read, or does not have *count* lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayerdropError(f"cannot read {path}: {error}") from error
+    if len(lines) != count:
+        raise LayerdropError(f"{path} has {len(lines)} lines, but the data folder has {count} sentences")
+    return lines
+
+
 def _only_pair(pairs, root, split):
     if len(pairs) > 1:
         raise LayerdropError(f"{root} has '{split}' of several language pairs: {', '.join(sorted(pairs))}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..results.translation import read_sentences
+from ..data_folder import read_sentences
 from .batches import Batches
 from .comparison import compare
 from .metrics import bleu as bleu_of

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data_folder import TRANSLATION, Split
+from ..data_folder import TRANSLATION, Split, read_sentences
 from ..errors import LayerdropError
 from ..evaluation.metrics import bleu_and_chrf
 from . import record
@@ -143,21 +143,6 @@ def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.Pa
             "--skip-invalid-size-inputs-valid-test and with --required-batch-size-multiple 1"
         )
     return [texts[number] for number in range(count)]
-
-
-def read_sentences(path: Path, count: int) -> list[str]:
-    """The *count* lines of the text file *path*.
-
-    Raises:
-        LayerdropError: it cannot be read, or has another number of lines.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LayerdropError(f"cannot read {path}: {error}") from error
-    if len(lines) != count:
-        raise LayerdropError(f"{path} has {len(lines)} lines, but the data folder has {count} sentences")
-    return lines
 
 
 def _references(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
