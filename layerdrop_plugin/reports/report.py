@@ -1,6 +1,6 @@
-"""Results and latencies become one table, a Markdown page with its signature, a JSON file and a picture.
+"""The page of `layerdrop report`, which compares results and latencies of several models.
 
-What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py.
+rows.py builds the rows of the table; accuracy_table.py and translation_table.py define its columns.
 """
 
 import os
@@ -34,12 +34,12 @@ def page_of(
 
     Args:
         paths: files of results, or folders that are searched for them.
-        latency: the file of `layerdrop latency`.
-        title: by default one that fits the kind of results.
-        command: what was typed.
+        latency: path of a file that `layerdrop latency` wrote.
+        title: title of the page; by default one that fits the kind of results.
+        command: the command line.
 
     Raises:
-        LayerdropError: a file is not what it should be, or the results are of different tests.
+        LayerdropError: a file has other contents, or the results were measured on different data.
     """
     results = load(paths)
     kind = kind_of_all(results)
@@ -70,10 +70,10 @@ def page_of(
 
 
 def kind_of_all(results: Sequence[Result]) -> str:
-    """The kind of data behind all *results*.
+    """The kind of data that all *results* were measured on, see data_folder.py.
 
     Raises:
-        LayerdropError: they are of several kinds, have several headlines, or are losses only.
+        LayerdropError: the results differ in kind or headline metric, or they are of language models.
     """
     first, kinds = results[0], {"bleu": data_folder.TRANSLATION, "nll_loss": data_folder.LANGUAGE_MODEL}
     for result in results:
@@ -90,15 +90,15 @@ def kind_of_all(results: Sequence[Result]) -> str:
 
 
 def load_latency(path: str | os.PathLike, kind: str) -> Latency:
-    """Read a measurement of `layerdrop latency`.
+    """Read the file *path* of `layerdrop latency`.
 
     Raises:
-        LayerdropError: it is none, or not of this *kind* of models.
+        LayerdropError: the file has other contents, or the models are for another *kind* of data.
     """
     content = read_json(path)
     if content.get("type") != TYPE:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
-    task = content.get("task", data_folder.CLASSIFICATION)  # the first measurements were of nothing else
+    task = content.get("task", data_folder.CLASSIFICATION)  # the first files have no such entry
     if task != kind:
         raise LayerdropError(f"{path} measures {task}, the results are of {kind}")
     return content
