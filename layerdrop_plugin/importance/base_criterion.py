@@ -40,12 +40,14 @@ class BaseCriterion(NamedTuple):
 
 
 def base_criterion(name: str, saved: dict, arguments: str | None, root: DictConfig) -> BaseCriterion:
-    """The criterion *name*, its configuration being a child of the run's configuration *root*.
+    """Configure the criterion *name*.
 
     Args:
-        saved: options, for instance a checkpoint's. Ignored are those that the criterion does not have and those that
-            are interpolations of other options of the run.
+        name: name of a registered criterion.
+        saved: options, for instance those in a checkpoint. Options that the criterion does not have are ignored, and so
+            are those that the criterion takes from other options of the run by interpolation.
         arguments: options as a JSON object; they override *saved*.
+        root: the run's configuration, which becomes the parent of the criterion's.
 
     Raises:
         LayerdropError: an unknown criterion, an unknown option or an invalid value.
@@ -73,10 +75,15 @@ def base_criterion(name: str, saved: dict, arguments: str | None, root: DictConf
 
 
 def criterion_of_run(root: DictConfig, task_options: DictConfig) -> dict:
-    """The criterion and its options in the checkpoint that a run starts from.
+    """The criterion's options in the checkpoint that a run starts from.
+
+    Args:
+        root: the run's configuration.
+        task_options: the configuration of its task.
 
     Raises:
-        LayerdropError: the run starts without a checkpoint, or from one of another task or without a criterion.
+        LayerdropError: the run starts without a checkpoint, or the checkpoint was trained for another task or names no
+            criterion.
     """
     options = root.checkpoint
     files = [checkpoint.restored_file(options), options.finetune_from_model, task_options.get("prune_from")]
