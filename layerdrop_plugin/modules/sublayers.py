@@ -22,8 +22,8 @@ class Sublayers(Scriptable):
     """Common part of the encoder and decoder layers; a mixin for fairseq's classes, see ``modules.convert``.
 
     Attributes:
-        gate: over the whole layer.
-        ffn_gate: over the FFN's units, or None if they cannot be gated separately.
+        gate: gate over the whole layer.
+        ffn_gate: gate over the FFN's units; None if they cannot be gated separately.
         absent: kinds of sublayers that this layer does not have.
         closed: kinds that a plan removes; set by ``pruning.gates``.
         dropped: kinds that structured dropout skips in this forward; set by ``modules.structured_dropout``.
@@ -71,8 +71,12 @@ class Sublayers(Scriptable):
         """Run the sublayer *kind* with LayerNorm, dropout and residual connection.
 
         Args:
-            x: (length, batch, width).
-            compute: the sublayer's own function, of tensors of that shape.
+            kind: ``self_attn``, ``encoder_attn`` or ``ffn``.
+            x: tensor (length, batch, width).
+            compute: the attention or FFN itself, from and to tensors of this shape.
+
+        Returns:
+            Tensor of the same shape; *x* itself if the sublayer does not run.
         """
         if not self.runs(kind):
             return with_zero_gradients(x, self.parameters_of(kind)) if self.training else x
@@ -88,7 +92,7 @@ class Sublayers(Scriptable):
         return x if self.normalize_before else batch_first(norm, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """The FFN of *x* (length, batch, width), without LayerNorm and residual connection."""
+        """Apply the FFN to *x* (length, batch, width), without LayerNorm and residual connection."""
         if self.fc1 is None:
             return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
         input_needed = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
