@@ -1,15 +1,15 @@
-"""Say in words what a plan keeps."""
+"""Describe in words which layers, heads and FFN units a plan keeps."""
 
 from ..anatomy import PARTS
 from ..modules.layer_sizes import format_row
 from .plan import Plan
 from .shape import ModelShape
 
-LONG_PLAN = 2000  # characters of JSON that nobody reads any more, such as of many FFN units
+LONG_PLAN = 2000  # plans with more characters of JSON are not printed
 
 
 def describe_kept(plan: Plan, shape: ModelShape) -> list[str]:
-    """Lines that say how many layers, heads and FFN units *plan* keeps of a parent of *shape*."""
+    """Lines with the numbers of layers, heads and FFN units that *plan* keeps of a parent of *shape*."""
     lines = []
     for stack, chosen in plan.items():
         kept, layers = len(chosen.layers), shape.get(stack).layers

@@ -1,4 +1,4 @@
-"""A plan says what a child keeps of its parent; everything else reads or writes plans."""
+"""Plans: which layers, heads and FFN units a child keeps of its parent."""
 
 import hashlib
 import json
@@ -13,20 +13,21 @@ from .ranges import format_ranges, parse_ranges
 from .shape import ModelShape, PerStack, StackShape
 
 VERSION = 1
-LISTED = 16  # heads or units of a sublayer that the file lists one by one; more are written as ranges
+LISTED = 16  # up to this number, the heads or units of a sublayer are listed in the file; more are written as ranges
 
-Kept = dict[int, tuple[int, ...] | None]  # layer -> what it keeps; None: the sublayer is absent
+Kept = dict[int, tuple[int, ...] | None]  # layer -> heads or units that it keeps; None makes the sublayer absent
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What a child keeps of one stack, in the parent's numbers.
+    """What a child keeps of one stack. All numbers are the parent's.
 
     Attributes:
-        layers: the layers, ascending.
-        self_attn, encoder_attn: for kept layers the heads kept, ascending. An empty tuple keeps the output's bias and
-            the LayerNorm; None makes the sublayer absent, LayerNorm included. Layers not named keep all they have.
-        ffn: likewise the FFN units.
+        layers: the kept layers, ascending.
+        self_attn, encoder_attn: kept layer -> the heads that it keeps, ascending. An empty tuple keeps the output's
+            bias and the LayerNorm; None makes the sublayer absent, LayerNorm included. Layers without an entry keep all
+            their heads.
+        ffn: likewise for FFN units.
     """
 
     layers: tuple[int, ...]
@@ -35,11 +36,11 @@ class StackPlan:
     ffn: Kept = field(default_factory=dict)
 
     def kept(self, kind: str) -> Kept:
-        """What is kept of a *kind* of sublayer."""
+        """The entries for the sublayers of a *kind*."""
         return getattr(self, kind)
 
     def validate(self, shape: StackShape, stack: str) -> None:
-        """Raise LayerdropError unless this can be cut out of *shape*."""
+        """Raise LayerdropError if this plan does not fit *shape*, the shape of the parent's *stack*."""
         if not self.layers:
             raise LayerdropError(f"the plan keeps no layer of the {stack}: keep at least one")
         _check_ascending(self.layers, shape.layers, "layer", f"the {stack}")
@@ -62,7 +63,7 @@ class StackPlan:
             _check_ascending(kept, size, SUBLAYERS[kind].part.one, place)
 
     def after(self, first: "StackPlan") -> "StackPlan":
-        """This plan of a child as a plan of the parent from which *first* cut the child."""
+        """Compose: *first* prunes a parent and this plan prunes the result; returns one plan of the parent."""
         composed = {}
         for kind in KINDS:
             mine, theirs = self.kept(kind), first.kept(kind)
@@ -77,7 +78,7 @@ class StackPlan:
         return StackPlan(tuple(first.layers[layer] for layer in self.layers), **composed)
 
     def cut(self, shape: StackShape) -> StackShape:
-        """The shape of what this plan keeps of *shape*."""
+        """The shape of the child's stack, *shape* being the parent's."""
         sizes = {
             kind: tuple(_size(self.kept(kind).get(layer, ...), of[layer]) for layer in self.layers)
             for kind, of in shape.sizes.items()
@@ -85,7 +86,7 @@ class StackPlan:
         return replace(shape, layers=len(self.layers), sizes=sizes)
 
     def to_dict(self, listed: int = LISTED) -> dict:
-        """Plain form, as in the JSON file; of sublayers that keep more than *listed* parts as ranges."""
+        """The contents of the JSON file; sublayers that keep more than *listed* parts have them as ranges."""
         kinds = {kind: sorted(self.kept(kind).items()) for kind in KINDS if self.kept(kind)}
         plain = {kind: {str(layer): _plain(of, listed) for layer, of in kept} for kind, kept in kinds.items()}
         return {"layers": list(self.layers)} | plain
@@ -104,7 +105,7 @@ def _size(kept, size: int | None) -> int | None:
 
 
 def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str) -> None:
-    """Raise LayerdropError unless *numbers* are different numbers below *size*, ascending."""
+    """Raise LayerdropError unless *numbers* are distinct, ascending and below *size*."""
     if len(set(numbers)) < len(numbers):
         seen = set()
         repeated = next(number for number in numbers if number in seen or seen.add(number))
@@ -119,15 +120,15 @@ def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str)
 
 @dataclass(frozen=True)
 class Plan(PerStack[StackPlan]):
-    """What a child keeps of its parent, per stack; a stack that is None stays whole.
+    """What a child keeps of its parent, for each stack; a stack that is None is kept whole.
 
-    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``; with heads and FFN
-    units, by layer, ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}`` in a stack. Heads
-    and units may be ranges, ascending, in a string: ``"ffn": {"1": "0-5,9,12-40"}``.
+    As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``. A stack with heads and
+    FFN units: ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}``. Heads and units may also
+    be a string of ascending ranges: ``"ffn": {"1": "0-5,9,12-40"}``.
     """
 
     def validate(self, shape: ModelShape) -> None:
-        """Raise LayerdropError, saying exactly what is wrong, unless this plan can be cut out of *shape*."""
+        """Raise LayerdropError, with the reason, if this plan does not fit a parent of *shape*."""
         for stack, plan in self.items():
             of = shape.get(stack)
             if of is None:
@@ -135,37 +136,37 @@ class Plan(PerStack[StackPlan]):
             plan.validate(of, stack)
 
     def after(self, first: "Plan") -> "Plan":
-        """Compose: this plan prunes the child that *first* made; the result is a plan of *first*'s parent."""
+        """Compose: *first* prunes a parent and this plan prunes the child; returns one plan of the parent."""
         before = dict(first.items())
         mine = {stack: plan.after(before[stack]) if stack in before else plan for stack, plan in self.items()}
         return Plan(**before | mine)
 
     def names(self, part: Part) -> bool:
-        """Whether this says of any sublayer which of such parts it keeps."""
+        """Whether this plan has entries for heads, or for FFN units, as *part* says."""
         return any(plan.kept(kind) for _, plan in self.items() for kind in kinds_of_part(part))
 
     def cut(self, shape: ModelShape) -> ModelShape:
-        """The shape of what this plan keeps of *shape*."""
+        """The shape of the child of a parent of *shape*."""
         return replace(shape, **{stack: plan.cut(shape.get(stack)) for stack, plan in self.items()})
 
     def to_dict(self, listed: int = LISTED) -> dict:
-        """Plain form, as in the JSON file; of sublayers that keep more than *listed* parts as ranges."""
+        """The contents of the JSON file; sublayers that keep more than *listed* parts have them as ranges."""
         return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in self.items()}
 
     def to_json(self) -> str:
-        """One line of JSON, the plan's file."""
+        """The contents of the JSON file as text, one line."""
         return json.dumps(self.to_dict())
 
     def sha256(self) -> str:
-        """The plan's fingerprint for reports, of the form that lists all parts."""
+        """SHA-256 of the plan, in the form that lists all parts."""
         return hashlib.sha256(json.dumps(self.to_dict(sys.maxsize)).encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, data: object) -> "Plan":
-        """The reverse of :meth:`to_dict`.
+        """Read a plan from *data*, in the form of :meth:`to_dict`.
 
         Raises:
-            LayerdropError: *data* is not a plan of this version; says which part.
+            LayerdropError: *data* is not a plan of this version; the message names the invalid entry.
         """
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise LayerdropError(f'a plan is a JSON object with "version": {VERSION}, such as {EXAMPLE}')
@@ -176,10 +177,10 @@ class Plan(PerStack[StackPlan]):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Plan":
-        """Read a plan's JSON file.
+        """Read the JSON file *path* of a plan.
 
         Raises:
-            LayerdropError: no such file, no JSON, or no plan.
+            LayerdropError: the file cannot be read, is not JSON or is not a plan.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""From a parent and rules to a child: the way that ``layerdrop prune`` and the pruning tasks share."""
+"""Make a child from a parent and rules, for ``layerdrop prune`` and the pruning tasks."""
 
 from . import surgery
 from .describe import describe_kept
@@ -8,29 +8,31 @@ from .rules import Rules
 
 
 class Child(Parent):
-    """What pruning makes: a checkpoint whose training has not begun, and which may be a parent again.
+    """A pruned checkpoint without training state, which may be pruned again.
+
+    It does not refer to the parent, which need not stay in memory.
 
     Attributes:
         plan: what it keeps of its parent.
-        parent_shape: the parent's; the parent itself, its optimizer's state included, need not stay in memory.
+        parent_shape: shape of the parent.
     """
 
     def __init__(self, parent: Parent, plan: Plan):
         shape = surgery.child_shape(parent.shape, plan)
         super().__init__(surgery.child_state(parent, plan, shape))
         self.plan, self.parent_shape = plan, parent.shape
-        self.family, self.shape = parent.family, shape  # known already: not read from the child's own state
+        self.family, self.shape = parent.family, shape  # known, so they are not derived from the state again
 
     def describe(self) -> list[str]:
-        """Lines that say how many layers, heads and FFN units are kept; none where all are."""
+        """Lines with the numbers of layers, heads and FFN units that are kept; none if everything is kept."""
         return describe_kept(self.plan, self.parent_shape)
 
 
 def prune(parent: Parent, rules: Rules | Plan) -> Child:
-    """The child that *rules*, or a plan, cut out of *parent*.
+    """Prune *parent* by *rules* or by a plan.
 
     Raises:
-        LayerdropError: the parent cannot be pruned, or not by these.
+        LayerdropError: the parent cannot be pruned, or the rules or the plan do not fit it.
     """
     if isinstance(rules, Plan):
         plan = rules

@@ -1,4 +1,4 @@
-"""Many ascending numbers in a short text: ``0-5,9,12-40``."""
+"""Ascending numbers as a short text of ranges: ``0-5,9,12-40``."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 
 
 def format_ranges(numbers: Iterable[int]) -> str:
-    """*numbers* as ranges, both ends included, in their order."""
+    """Format ascending *numbers* as ranges, which include both ends."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:
@@ -20,10 +20,11 @@ def format_ranges(numbers: Iterable[int]) -> str:
 
 
 def parse_ranges(text: str, what: str) -> tuple[int, ...]:
-    """The reverse of :func:`format_ranges`; *what* names the numbers in an error.
+    """Parse the ranges in *text*; *what* names the numbers in error messages.
 
     Raises:
-        LayerdropError: no ranges, or such as do not ascend or go beyond 999,999: a short text is no endless list.
+        LayerdropError: *text* does not consist of ascending ranges of numbers up to 999,999, the limit that prevents a
+            short text from filling the memory.
     """
     numbers: list[int] = []
     for part in map(str.strip, text.split(",")):

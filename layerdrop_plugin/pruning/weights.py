@@ -1,4 +1,4 @@
-"""A model's weights by layer: what a checkpoint has, and what a plan keeps of it. Names are fairseq's."""
+"""Find the layers that weights belong to by their names in fairseq, and select the weights that a plan keeps."""
 
 import re
 from collections.abc import Iterable
@@ -16,16 +16,21 @@ LAYER = re.compile(
 
 
 def layers_of(names: Iterable[str], stack: str) -> set[int]:
-    """Numbers of the layers of *stack* that the weights *names* belong to."""
+    """Numbers of the layers of *stack* that the weights called *names* belong to."""
     matches = map(LAYER.match, names)
     return {int(match["number"]) for match in matches if match and match["stack"] == stack}
 
 
 def prune_weights(weights: dict[str, Tensor], plan: Plan, shape: ModelShape | None = None) -> dict[str, Tensor]:
-    """The *weights* that *plan* keeps, layers renumbered from 0; what stays whole is shared, not copied.
+    """Select the weights that *plan* keeps.
 
     Args:
-        shape: of the parent; only a plan that drops nothing but layers can do without.
+        weights: name -> weight of the parent.
+        plan: the plan.
+        shape: shape of the parent; may be None if the plan drops only layers.
+
+    Returns:
+        name -> weight, with layers renumbered from 0. Weights that are kept whole are shared, not copied.
     """
     child = {}
     for key, value in weights.items():
@@ -43,7 +48,7 @@ def prune_weights(weights: dict[str, Tensor], plan: Plan, shape: ModelShape | No
 
 
 def _prune_weight(name: str, value: Tensor, plan: StackPlan, layer: int, shape: StackShape | None) -> Tensor | None:
-    """What *plan* keeps of a layer's weight; None where nothing stays of it."""
+    """The part of the weight *name* of a *layer* that *plan* keeps; None if it keeps nothing."""
     kind = next((kind for kind in SUBLAYERS.values() if kind.begins(name)), None)
     if kind is None or layer not in plan.kept(kind.name):
         return value
