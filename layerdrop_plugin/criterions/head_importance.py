@@ -1,7 +1,7 @@
-"""``--criterion head_importance``: any criterion, while the importance of each part of the model is estimated.
+"""``--criterion head_importance``: train with any criterion and estimate the importance of the model's parts meanwhile.
 
 Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 3.2. The gradients of the gates
-are recorded in the backward pass of training, which does not change the training.
+are recorded in the backward passes of the training, which is not changed.
 """
 
 import shlex
@@ -57,9 +57,9 @@ class Estimating:
     """Mixin for a subclass of the base criterion, which records the gradients of the model's gates in training.
 
     Attributes:
-        estimate: of this run; an attribute of the class, because fairseq reduces metrics on the class.
-        recorder: of the model; made with the first training batch.
-        checked: whether the loss was found to be a sum over independent examples.
+        estimate: the run's estimate; an attribute of the class, because ``reduce_metrics`` is a class method.
+        recorder: recorder of the model's gradients; None before the first training batch.
+        checked: whether the loss has been checked to be a sum over independent examples.
     """
 
     estimate: RunningEstimate
@@ -67,7 +67,7 @@ class Estimating:
     checked = False
 
     def forward(self, model: torch.nn.Module, sample: dict, reduce: bool = True) -> tuple[Tensor, int | Tensor, dict]:
-        """As the base criterion's: loss, sample size and logging outputs."""
+        """As the base criterion's; returns loss (a scalar), sample size and logging outputs."""
         if not torch.is_grad_enabled():  # validation
             return super().forward(model, sample, reduce=reduce)
         if self.recorder is None:
@@ -88,28 +88,30 @@ class Estimating:
         self.checked = True
 
     def train(self, mode: bool = True) -> torch.nn.Module:
-        """As torch's. The trainer calls it when it starts or repeats an update, and when it validates."""
+        """As torch's. Discards the sums of a failed update: the trainer calls this when it starts or repeats one."""
         self.estimate.discard_update()
         return super().train(mode)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
-        """As the base criterion's. The trainer calls it on every worker after a successful update."""
+        """As the base criterion's. Adds the update to the estimate: the trainer calls this after a successful one."""
         cls.estimate.add_update()
         super().reduce_metrics(logging_outputs)
 
 
 @register_criterion(WRAPPER, dataclass=HeadImportanceConfig)
 class HeadImportanceCriterion(FairseqCriterion):
-    """The name on the command line; :meth:`build_criterion` returns an instance of a subclass of the base criterion."""
+    """The registered criterion, of which no instances exist: :meth:`build_criterion` wraps the base criterion."""
 
     @classmethod
     def build_criterion(cls, cfg: DictConfig, task: FairseqTask) -> FairseqCriterion:
-        """Build the base criterion as a subclass with :class:`Estimating`; checkpoints name the base criterion.
+        """Build an instance of a subclass of the base criterion with the mixin :class:`Estimating`.
+
+        Replaces the run's criterion options by those of the base criterion, so that checkpoints name the latter.
 
         Raises:
-            LayerdropError: no base criterion, an unknown one or an unknown option of it, or a run in which importance
-                cannot be estimated.
+            LayerdropError: there is no base criterion, it or one of its options is unknown, or importance cannot be
+                estimated in such a run.
         """
         root = cfg._get_parent() if OmegaConf.is_config(cfg) else None
         if root is None or getattr(task, "cfg", None) is None:
@@ -129,7 +131,7 @@ class HeadImportanceCriterion(FairseqCriterion):
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside the wrappers of fairseq's data parallelism."""
+    """Remove the wrappers of fairseq's data parallelism from *model*."""
     while isinstance(getattr(model, "module", None), torch.nn.Module):
         model = model.module
     return model
@@ -166,19 +168,19 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
         },
         resumes=_resumes(root.checkpoint),
     )
-    if master:  # the other workers' sums are not saved
+    if master:  # only the master saves checkpoints
         keep_in_checkpoints(estimate, task)
     return estimate
 
 
 def _resumes(options: DictConfig) -> bool:
-    """Whether a run with these checkpoint *options* resumes from a checkpoint and continues its counts."""
+    """Whether a run with these checkpoint *options* resumes from a checkpoint without resetting its state."""
     reset = any(options.get(f"reset_{state}") for state in ("dataloader", "meters", "optimizer"))
     return checkpoint.restored_file(options) is not None and not reset
 
 
 def _sha256(options, subset: str) -> str | None:
-    """SHA-256 of the training data; None if the layout of its folder is unknown."""
+    """SHA-256 of the split *subset* of the data in the task's *options*; None if the folder's layout is unknown."""
     languages = options.get("source_lang"), options.get("target_lang")
     try:
         return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()

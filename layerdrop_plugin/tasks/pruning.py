@@ -56,7 +56,7 @@ class PruningOptions(EstimateOptions):
 
 @dataclass
 class PruningEncoderOptions(PruningOptions):
-    """With an encoder to prune."""
+    """Options of tasks whose models have an encoder."""
 
     prune_encoder_layers: Optional[str] = field(
         default=None, metadata={"help": f"encoder layers to keep: {SPEC_HELP} (default: all)"}
@@ -65,7 +65,7 @@ class PruningEncoderOptions(PruningOptions):
 
 @dataclass
 class PruningDecoderOptions(PruningOptions):
-    """With a decoder to prune."""
+    """Options of tasks whose models have a decoder."""
 
     prune_decoder_layers: Optional[str] = field(
         default=None, metadata={"help": f"decoder layers to keep: {SPEC_HELP} (default: all)"}
@@ -73,19 +73,19 @@ class PruningDecoderOptions(PruningOptions):
 
 
 class PruningTask:
-    """Mixed into a fairseq task: builds the child of ``--prune-from`` instead of a new model.
+    """Mixin for a fairseq task that builds the child of ``--prune-from`` instead of a new model.
 
-    An interrupted run resumes: where the save folder holds the child already, the shape comes from there and the
-    parent is not needed. ``--arch`` names the family only (``layerdrop_roberta``). What fairseq saves names the stock
-    task and model, so it needs neither this task nor the parent nor, for evaluation, this plugin.
+    An interrupted run resumes: if the save folder has a checkpoint of the child, the shape is read from it and the
+    parent is not needed. ``--arch`` selects only the family (such as ``layerdrop_roberta``). Saved checkpoints name the
+    stock task, and the stock model if all layers are whole; they need neither this task nor the parent (law 3).
     """
 
     def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the child and load what it keeps of its parent.
+        """Build the child and load the weights that it keeps of its parent.
 
         Raises:
-            LayerdropError: no parent, or one of another architecture or dictionary, a plan that it cannot meet,
-                fairseq's own pruning beside it, or a checkpoint to go on from that is not the child asked for.
+            LayerdropError: there is no parent, the parent has another architecture or dictionary, the plan does not fit
+                it, fairseq's own pruning options are given, or the checkpoint to resume from is not this child.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
@@ -109,7 +109,7 @@ class PruningTask:
 
     @property
     def _options(self):
-        """This task's options; fairseq's older tasks call them ``args``."""
+        """The task's options, which older tasks of fairseq have as ``args``."""
         return self.cfg if self.cfg is not None else self.args
 
     def _resumed_child(self, file: str) -> Parent:
@@ -159,7 +159,7 @@ class PruningTask:
                 )
 
     def _take_shape(self, cfg, loaded: Parent) -> None:
-        """Make the model's options *cfg*, and the task's, those of what was *loaded*."""
+        """Set the options of the model, *cfg*, and of the task to those of the *loaded* checkpoint's model."""
         shape, positions = loaded.shape, loaded.positions
         with changeable(cfg):
             for name in loaded.family.options:
@@ -188,7 +188,7 @@ class PruningTask:
 
 
 def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
-    """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
+    """Change the run's configuration *root*, which fairseq saves in checkpoints, to that of the child."""
     plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
     stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
     with open_dict(root):
@@ -232,7 +232,7 @@ class PruningTranslationTask(EstimateOnly, PruningTask, TranslationTask):
         """As fairseq's.
 
         Raises:
-            LayerdropError: the data folder has no such languages.
+            LayerdropError: the data folder has no dictionaries of these languages.
         """
         folder = utils.split_paths(cfg.data)[0]
         languages = [cfg.source_lang, cfg.target_lang]
