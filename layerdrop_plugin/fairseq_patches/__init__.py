@@ -1,7 +1,8 @@
-"""Every change that importing this plugin makes to fairseq, PyTorch and the running Python; no file is changed.
+"""All changes that importing this plugin makes to fairseq, PyTorch and the running Python; no file is changed.
 
-One function a change, whose docstring says what it mends and when it can go. :func:`install` calls them in the order of
-PATCHES. Importing this folder imports neither fairseq nor torch: each function imports what it changes.
+There is one function for each change. Its docstring says what it fixes and when it can be removed. :func:`install`
+calls them in the order of PATCHES. Importing this folder imports neither fairseq nor torch: each function imports the
+modules that it changes.
 """
 
 from collections.abc import Callable
@@ -46,11 +47,11 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_attention_in_search,
     patch_hard_alignment,
 )
-_installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
+_installed: list[Callable[[], None]] = []  # the PATCHES that were applied in this process
 
 
 def install() -> None:
-    """Apply PATCHES, each once per process however often this is called.
+    """Apply PATCHES. Further calls do nothing.
 
     Raises:
         MissingFairseqError: fairseq is not installed.

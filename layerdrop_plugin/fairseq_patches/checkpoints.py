@@ -1,4 +1,4 @@
-"""Changes to how fairseq and PyTorch load checkpoints and build the models in them."""
+"""Changes to the loading of checkpoints in fairseq and PyTorch, and to the building of their models."""
 
 import contextlib
 import copy
@@ -10,15 +10,15 @@ from ..errors import LayerdropError
 from .replace import replaces
 
 logger = logging.getLogger(__name__)
-WORKERS = "workers"  # in a checkpoint's place in its data: by how many workers it was written
+WORKERS = "workers"  # key in a checkpoint's ``train_iterator``: number of workers of the run that wrote it
 
 
 def patch_safe_classes() -> None:
     """Add the classes in fairseq's checkpoints to those that ``torch.load(weights_only=True)`` accepts.
 
-    They are listed in :func:`layerdrop_plugin.checkpoint.safe_classes`. It can go when fairseq does so.
+    They are listed in :func:`layerdrop_plugin.checkpoint.safe_classes`. Can be removed when fairseq does so itself.
     """
-    import fairseq  # noqa: F401 (where it is missing, say so before torch is imported)
+    import fairseq  # noqa: F401 (raises an error before torch is imported if it is not installed)
     import torch
 
     from ..checkpoint import safe_classes
@@ -27,10 +27,11 @@ def patch_safe_classes() -> None:
 
 
 def patch_checkpoint_loading() -> None:
-    """Let ``load_checkpoint_to_cpu`` execute nothing of a file, fail in one line, and note how many workers wrote it.
+    """Make ``load_checkpoint_to_cpu`` execute no code in a file, raise one-line errors and note the number of workers.
 
-    While it runs, the environment has torch's TORCH_FORCE_WEIGHTS_ONLY_LOAD, which overrules ``weights_only=False`` of
-    newer fairseq. It can go when fairseq loads with ``weights_only=True``, and with :func:`patch_iterator_position`.
+    While it runs, the environment variable TORCH_FORCE_WEIGHTS_ONLY_LOAD is set, which overrides ``weights_only=False``
+    of newer fairseq. Can be removed when fairseq loads with ``weights_only=True``, and :func:`patch_iterator_position`
+    is removed.
     """
     from fairseq import checkpoint_utils
 
@@ -49,7 +50,7 @@ def patch_checkpoint_loading() -> None:
 
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """Within this block every ``torch.load`` is one with ``weights_only=True``."""
+    """Make every ``torch.load`` in this block use ``weights_only=True``."""
     force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = {name: os.environ.pop(name, None) for name in (force, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
     os.environ[force] = "1"
@@ -61,9 +62,9 @@ def _weights_only() -> Iterator[None]:
 
 
 def patch_ensemble_loading() -> None:
-    """Let ``load_model_ensemble_and_task`` say in one line which file does not go with the data or the others.
+    """Make ``load_model_ensemble_and_task`` name the file that does not fit the data or the other files, in one line.
 
-    It can go when fairseq's messages name the file and the cause.
+    Can be removed when fairseq's messages name the file and the cause.
     """
     from fairseq import checkpoint_utils
 
@@ -87,10 +88,10 @@ def patch_ensemble_loading() -> None:
 
 
 def patch_child_classes() -> None:
-    """Let ``build_model`` build translation children, which have a stock name, of this plugin's classes.
+    """Make ``build_model`` use this plugin's classes for translation children, whose checkpoints name fairseq's model.
 
-    They are known by the dictionary that they remember. Same weights and outputs, and beam search as fast as their
-    parents'. It can go when fairseq's beam search keeps one copy of each sentence's encoder output.
+    Children are recognised by the option ``dictionary_sha256``. Weights and outputs are the same, and beam search is as
+    fast as the parents'. Can be removed when fairseq's beam search keeps one copy of each sentence's encoder output.
     """
     from fairseq import models
     from omegaconf import OmegaConf, open_dict
@@ -99,16 +100,17 @@ def patch_child_classes() -> None:
     def build_model(original, cfg, task, from_checkpoint=False):
         child = from_checkpoint and OmegaConf.is_config(cfg) and cfg.get("dictionary_sha256")
         if child and cfg.get("_name") == "transformer":
-            cfg = copy.copy(cfg)  # the caller's goes on saying what is in the file
+            cfg = copy.copy(cfg)  # the caller's configuration is not changed
             with open_dict(cfg):
                 cfg._name = cfg.arch = "layerdrop_transformer"
         return original(cfg, task, from_checkpoint)
 
 
 def patch_dictionary_check() -> None:
-    """Let ``build_model`` refuse data of another dictionary than the model's, also for children with a stock name.
+    """Make ``build_model`` raise an error if the data has another dictionary than the model was trained with.
 
-    It can go when fairseq's checkpoints hold their dictionaries.
+    Children whose checkpoints name fairseq's model are included. Can be removed when fairseq's checkpoints contain
+    their dictionaries.
     """
     from fairseq import models
 
@@ -121,10 +123,10 @@ def patch_dictionary_check() -> None:
 
 
 def patch_iterator_position() -> None:
-    """Let a run go on at its place in the data with another number of workers, or refuse where that cannot be.
+    """Let a run resume at its position in the data with another number of workers, or raise an error if it cannot.
 
-    fairseq counts the batches that each worker took, so ``EpochBatchIterator.load_state_dict`` would repeat some data,
-    or leave some out. It can go when fairseq counts the batches of all workers.
+    fairseq stores the number of batches of each worker, so ``EpochBatchIterator.load_state_dict`` would repeat or leave
+    out some data. Can be removed when fairseq stores the number of batches of all workers.
     """
     from fairseq.data.iterators import EpochBatchIterator
 
