@@ -1,4 +1,4 @@
-"""layerdrop_plugin: any smaller Transformer you ask for, as a fairseq ``--user-dir`` plugin.
+"""layerdrop_plugin: LayerDrop, pruning and head importance, as a fairseq ``--user-dir`` plugin.
 
 Importing this package (which ``--user-dir`` does) calls :func:`register`.
 """
@@ -9,11 +9,13 @@ from .fairseq_patches import patch_second_name
 
 __version__ = "0.2.0"
 
-patch_second_name()  # where these files are imported already, what follows finds those modules
+patch_second_name()  # before the imports below, which must find modules that are already imported
 
 
 def register() -> None:
-    """Patch fairseq (see the folder fairseq_patches) and register our architectures, criterion and tasks with it; once.
+    """Patch fairseq (see fairseq_patches/) and register this plugin's architectures, criterion and tasks.
+
+    Further calls do nothing.
 
     Raises:
         MissingFairseqError: fairseq is not installed.
@@ -25,7 +27,7 @@ def register() -> None:
     from . import criterions, models, tasks  # noqa: F401  (registers what --criterion, --arch and --task name)
 
 
-# The `layerdrop` command, which imports layerdrop_command before anything else, registers when a subcommand needs
-# fairseq: importing that takes seconds. Wherever else this package is imported, fairseq may ask for our names next.
+# The `layerdrop` command, which imports layerdrop_command first, calls register() only for subcommands that need
+# fairseq, as importing it takes seconds. Other programs may use the registered names right after this import.
 if "layerdrop_command" not in sys.modules:
     register()

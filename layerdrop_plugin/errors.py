@@ -1,10 +1,10 @@
-"""Errors that a user can mend: always one line that says what is wrong and what to do."""
+"""Errors that a user can fix. Their messages are one line with the cause and the remedy."""
 
 
 class LayerdropError(Exception):
-    """Wrong input or a wrong environment. Its text is one line, shown without a traceback on the command line.
+    """Invalid input or an unsuitable environment. The message is one line, shown without a traceback.
 
-    Not a ``ValueError``: argparse swallows those and prints fairseq's two hundred lines of usage instead.
+    This is not a ``ValueError``, for which argparse would print fairseq's usage, two hundred lines, instead.
     """
 
 
@@ -13,7 +13,7 @@ class MissingFairseqError(LayerdropError, ImportError):
 
 
 def find_layerdrop_error(error: BaseException | None) -> LayerdropError | None:
-    """The :class:`LayerdropError` behind *error*, looking through wrapped exceptions, or None."""
+    """The :class:`LayerdropError` in *error*'s chain of causes and contexts; None if there is none."""
     seen = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, LayerdropError):

@@ -1,15 +1,16 @@
-"""Files that ``torch.save`` wrote before PyTorch 1.6 (2020): whether they are complete, without reading the weights.
+"""Check that files of ``torch.save`` before PyTorch 1.6 (2020) are complete, without reading the weights.
 
-Such a file is a row of pickles, then raw data: the magic number, a protocol version, a description of the machine, the
-object saved, the keys of the storages in the order in which they follow, and for each its number of elements (8 bytes)
-and the elements. The pickles say how long the storages are. Source: torch/serialization.py, ``_legacy_save``.
+Such a file begins with pickles: a magic number, a protocol version, a description of the machine, the saved object, and
+the keys of its storages. Then follow the storages in the order of these keys, each with its number of elements (8
+bytes) and the elements. The lengths of the storages are in the pickle of the saved object. Source:
+torch/serialization.py, ``_legacy_save``.
 """
 
 import os
 import pickle
 import tarfile
 
-# As in torch/serialization.py and torch/storage.py, which take seconds to import.
+# Copies of values in torch/serialization.py and torch/storage.py, which take seconds to import.
 MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 BYTES_PER_ELEMENT = {
     "BoolStorage": 1,
@@ -33,7 +34,7 @@ BYTES_PER_ELEMENT = {
 
 
 def is_whole(path: str | os.PathLike) -> bool:
-    """Whether *path* is a complete file of that format. Cheap, and nothing in it is executed."""
+    """Whether *path* is a complete file of this format. Reads no weights and executes no code in the file."""
     try:
         with open(path, "rb") as file:
             if file.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER:
@@ -44,12 +45,12 @@ def is_whole(path: str | os.PathLike) -> bool:
             reader.load()
             keys = _Reader(file).load()
             return os.fstat(file.fileno()).st_size >= file.tell() + sum(8 + reader.bytes_of[key] for key in keys)
-    except Exception:  # pickles that were cut or damaged raise whatever they hit upon
+    except Exception:  # truncated or damaged pickles raise many types of errors
         return False
 
 
 def is_tar(path: str | os.PathLike) -> bool:
-    """Whether *path* is of the format before that one (until 2017): a tar archive of ``storages`` and more."""
+    """Whether *path* has the older format (until 2017), a tar archive with a member ``storages``."""
     try:
         with tarfile.open(path, "r:") as archive:
             return "storages" in archive.getnames()
@@ -58,7 +59,7 @@ def is_tar(path: str | os.PathLike) -> bool:
 
 
 class _Inert:
-    """Stands for every class and function that a pickle names; calling it does nothing, whatever the arguments."""
+    """Replaces every class and function that a pickle names; calling it with any arguments has no effect."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
@@ -77,10 +78,10 @@ class _Inert:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a pickle without the classes that it names.
+    """Reads a pickle without importing the classes that it names.
 
     Attributes:
-        bytes_of: by key, the length of each storage that the pickle refers to.
+        bytes_of: key -> length in bytes of each storage that the pickle refers to.
     """
 
     def __init__(self, file):
@@ -88,11 +89,14 @@ class _Reader(pickle.Unpickler):
         self.bytes_of: dict = {}
 
     def find_class(self, module, name):
-        """The bytes of an element for the storages of torch, :class:`_Inert` for all else."""
+        """Return the number of bytes of an element for torch's storage classes, :class:`_Inert` for all others."""
         return BYTES_PER_ELEMENT.get(name, _Inert)
 
     def persistent_load(self, saved):
-        """Note a storage: ``("storage", type, key, device, number of elements, view)``; else a class is meant."""
+        """Store the length of a storage, ``("storage", type, key, device, number of elements, view)``.
+
+        *saved* may also describe the source of a class, which is ignored.
+        """
         if saved[0] == "storage":
             _, itemsize, key, _, elements, _ = saved
             self.bytes_of[key] = itemsize * elements

@@ -1,4 +1,4 @@
-"""A folder that a command writes into for a long time is held by one process."""
+"""Lock an output folder, so that only one process writes into it."""
 
 import contextlib
 import errno
@@ -11,24 +11,24 @@ from pathlib import Path
 
 from .errors import LayerdropError
 
-_TRIES = 100  # each failure means that another process has just begun or ended
+_TRIES = 100  # a try fails if another process takes or releases the lock at the same time
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
 def held(out: str | os.PathLike, name: str) -> Iterator[None]:
-    """Within this block no other process may hold *out* for the same *name*.
+    """Lock the folder *out* for files called *name* during this block.
 
-    The folder is made if needed, and removed again if the block leaves it empty. The lock is the kernel's (flock), so a
-    killed process holds nothing. Its file, ``.NAME.lock``, is removed at the end; a killed process leaves it behind, as
-    an empty file that the next one takes over.
+    The folder is created if needed, and removed again if it is empty at the end. The lock is the kernel's (flock), so
+    it ends with the process. Its empty file ``.NAME.lock`` is removed at the end; that of a killed process remains and
+    is reused by the next one.
 
     Args:
-        out: the folder.
-        name: of the files that are written there, without suffix; other names may be written at the same time.
+        out: path of the folder.
+        name: name, without suffix, of the files that are written. Other names can be locked at the same time.
 
     Raises:
-        LayerdropError: another process holds it, or the folder cannot be made or written.
+        LayerdropError: another process has the lock, or the folder cannot be created or written.
     """
     folder = Path(out)
     missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
@@ -48,16 +48,16 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is still locked: who opened it before finds out (_is_at) and makes a new one.
+        # Removed before it is unlocked: a process that has opened it notices this (_is_at) and creates a new file.
         with contextlib.suppress(OSError):
             path.unlink()
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a forked worker has the file open too
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough if a forked process has the file open, too
         os.close(handle)
 
 
 def _take(folder: Path, name: str, path: Path) -> int:
-    """The descriptor of the locked file *path* in *folder*."""
+    """Create and lock the file *path* in *folder*; returns its descriptor."""
     for _ in range(_TRIES):
         _make(folder)
         try:
@@ -78,7 +78,7 @@ def _take(folder: Path, name: str, path: Path) -> int:
 
 
 def _make(folder: Path) -> None:
-    """Make *folder* if it does not exist; that another process removes it just then is left to the next try."""
+    """Create *folder* if it does not exist. No error is raised if another process removes it at the same time."""
     try:
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _lock(handle: int, folder: Path, name: str) -> None:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether *path* is still the open file: it may have been removed before it was locked."""
+    """Whether *path* is still the open file *handle*, which may have been removed before it was locked."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
