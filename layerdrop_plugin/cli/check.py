@@ -1,7 +1,7 @@
-"""Exit with status 0 if every FILE is a whole checkpoint; one line and status 1 otherwise.
+"""Exit with status 0 if every FILE is a complete checkpoint; otherwise print one line and exit with status 1.
 
-Cheap: reads the archive's directory, which a file cut short lacks; of a file in PyTorch's format before 2020 what says
-how long it must be. `layerdrop inspect` reads everything.
+The weights are not read: only the archive's directory, which a truncated file lacks, or the lengths that a file in
+PyTorch's format before 2020 states. `layerdrop inspect` reads the whole file.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import argparse
 from .. import checkpoint
 
 WITHOUT_FAIRSEQ = True
-HELP = "test whether checkpoint files are whole"
+HELP = "test whether checkpoint files are complete"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raise LayerdropError for the first file that is not whole."""
+    """Raise LayerdropError for the first file that is not complete."""
     for path in args.files:
         checkpoint.check_whole(path)

@@ -1,8 +1,7 @@
-"""Cut a smaller child out of a parent's checkpoint: layers, and among those kept heads and FFN units, by their scores.
-What is not named stays whole.
+"""Prune a checkpoint, the parent, to a smaller child: remove layers, and heads and FFN units with low scores.
 
 The child loads with fairseq-train --finetune-from-model, fairseq-generate, fairseq-validate and from_pretrained,
-without its parent or any override; one that only lost whole layers loads without this plugin too.
+without its parent or any override. If only whole layers were removed, it also loads without this plugin.
 
   layerdrop prune parent.pt child.pt --encoder-layers every-other:0.5
   layerdrop prune parent.pt child.pt --encoder-layers even:6 --decoder-layers first:2
@@ -21,7 +20,7 @@ from ..pruning.plan import Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
 
-HELP = "cut a smaller model out of a checkpoint"
+HELP = "prune a checkpoint to a smaller one"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
