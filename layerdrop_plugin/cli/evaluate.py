@@ -109,10 +109,10 @@ def _evaluate(args, names: list[str]) -> None:
 
 
 def _beam(args, session) -> int | None:
-    """The beam's size; None where nothing is translated.
+    """The beam size; None if nothing is translated.
 
     Raises:
-        LayerdropError: it is asked for where it finds nothing to do.
+        LayerdropError: options of translations are given for another kind of model, or contradict each other.
     """
     if session.kind != "translation" and (args.beam or args.generate is not None):
         raise LayerdropError(f"{session.path} is no translation model: leave out --beam, --generate and --no-generate")

@@ -35,14 +35,16 @@ class HeadImportanceConfig(FairseqDataclass):
 
     base_criterion: Optional[str] = field(
         default=None,
-        metadata={"help": "the criterion to train with (default: that of the checkpoint the run begins with)"},
+        metadata={"help": "the criterion to train with (default: that of the checkpoint that the run starts from)"},
     )
-    base_criterion_args: Optional[str] = field(default=None, metadata={"help": "its options as a JSON object"})
+    base_criterion_args: Optional[str] = field(
+        default=None, metadata={"help": "options of the base criterion, a JSON object"}
+    )
     importance_per: ChoiceEnum(["example", "token"]) = field(
         default="example", metadata={"help": "take absolute values of each example's gradients, or of each token's"}
     )
     importance_method: ChoiceEnum(list(GRADIENTS)) = field(
-        default=GRADIENTS[0], metadata={"help": "what to make of the gradients"}
+        default=GRADIENTS[0], metadata={"help": "how scores are computed from the gradients"}
     )
     importance_file: Optional[str] = field(
         default=None, metadata={"help": "JSON file to write (default: SAVE_DIR/importance.json)"}

@@ -12,8 +12,8 @@ from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
 RANKING_HELP = (
-    "what competes: global (all kinds and layers together), per-kind (the share goes from each kind of attention, and"
-    " from the FFNs of each stack), per-layer (the share goes from each attention or FFN, so that layers stay even)"
+    "which parts are ranked together: global (those of all kinds and layers), per-kind (the share is removed from each"
+    " kind of attention, and from the FFNs of each stack), per-layer (the share is removed from each attention or FFN)"
 )
 
 

@@ -11,8 +11,8 @@ from .ranking import RANKINGS, check_any_left, prune_by_importance, share
 from .scores import Scores
 from .shape import ModelShape
 
-PART_HELP = "FILE:RATE, such as importance.json:0.4: the share of them that goes, lowest scores first"
-MIN_HEADS_HELP = "heads that every attention keeps at least, the next lowest going instead (default: none)"
+PART_HELP = "FILE:RATE, such as importance.json:0.4: scores and the share to remove, lowest scores first"
+MIN_HEADS_HELP = "minimum number of heads that every attention keeps (default: 0)"
 
 
 @dataclass(frozen=True)
