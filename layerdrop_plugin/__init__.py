@@ -13,7 +13,7 @@ patch_second_name()  # where these files are imported already, what follows find
 
 
 def register() -> None:
-    """Patch fairseq (see the folder fairseq_patches) and register our architectures, criterion, tasks and tokenizer; once.
+    """Patch fairseq (see the folder fairseq_patches) and register what options of its commands name; once.
 
     Raises:
         MissingFairseqError: fairseq is not installed.

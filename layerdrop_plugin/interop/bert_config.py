@@ -59,6 +59,11 @@ class BertConfig:
     pooler_dropout: float
 
     @property
+    def longest(self) -> int:
+        """The most tokens of an input."""
+        return self.positions - self.first_position
+
+    @property
     def bert(self) -> bool:
         """Whether heads and positions are BERT's, not RoBERTa's."""
         return self.kind == "bert"

@@ -1,4 +1,4 @@
-"""The fairseq configuration of an imported model, as fairseq-train would have saved it, and the model that it builds."""
+"""The configuration of an imported model, as fairseq-train would have saved it, and the model that it builds."""
 
 import warnings
 from pathlib import Path
@@ -32,7 +32,7 @@ def configuration(
         "encoder-embed-dim": config.width,
         "encoder-ffn-embed-dim": config.units,
         "encoder-attention-heads": config.heads,
-        "max-positions": config.positions - config.first_position,
+        "max-positions": config.longest,
         "activation-fn": config.activation,
         "dropout": config.dropout,
         "attention-dropout": config.attention_dropout,
@@ -51,8 +51,7 @@ def configuration(
 
 def _task(config: BertConfig, imported: Imported, pairs: PairFormat) -> dict[str, object]:
     if not imported.classes:
-        positions = config.positions - config.first_position
-        return {"task": "masked_lm", "criterion": "masked_lm", "tokens-per-sample": positions}
+        return {"task": "masked_lm", "criterion": "masked_lm", "tokens-per-sample": config.longest}
     name = "sentence_prediction"
     found = {"task": name, "criterion": name, "num-classes": imported.classes, "classification-head-name": HEAD}
     return found | input_options(pairs)

@@ -144,9 +144,8 @@ def _write_words(found: Source, out: Path) -> list[str]:
 def _describe(found: Source, segments: int) -> str:
     config = found.config
     return (
-        f"{config.kind}: {config.layers} layers x {config.width}, {config.heads} heads, {len(found.rows.order):,} rows of"
-        f" embeddings, {config.positions - config.first_position} positions,"
-        f" {f'{segments} segments' if segments else 'no segments'}, LayerNorm's epsilon {config.eps:g}"
+        f"{config.kind}: {config.layers} layers x {config.width}, {config.heads} heads, {len(found.rows.order):,} rows"
+        f" of embeddings, {config.longest} positions, {segments or 'no'} segments, LayerNorm's epsilon {config.eps:g}"
     )
 
 

@@ -34,8 +34,8 @@ def rows_of(tokenizer: FolderTokenizer, rows: int) -> Rows:
             f"the tokenizer {tokenizer.path} has a piece of number {beyond} ({symbols[beyond]}), the embeddings have"
             f" {rows} rows: they do not belong together"
         )
-    order: list[int | None] = [tokenizer.ids[symbol] for symbol in list(ROLES)[:4]]
-    order += [row for row in range(rows) if row not in set(order)]
+    first = [tokenizer.ids[symbol] for symbol in list(ROLES)[:4]]
+    order: list[int | None] = first + [row for row in range(rows) if row not in first]
     unnamed = [row for row in order if row not in symbols]
     if MASK not in tokenizer.ids:
         if unnamed:

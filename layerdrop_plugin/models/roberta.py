@@ -1,4 +1,4 @@
-"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout and prunable layers; BERT's shape too."""
+"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout, prunable layers, BERT's details."""
 
 from argparse import ArgumentParser
 
@@ -40,7 +40,8 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
     """RoBERTa with LayerDrop (Fan et al. 2019).
 
     With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped), unless
-    ``--layernorm-eps`` or ``--segment-embeddings`` make it a BERT. In training, dropped layers and unused heads get zero gradients (law 5, dropped layers).
+    ``--layernorm-eps`` or ``--segment-embeddings`` make it a BERT. In training, dropped layers and unused heads get
+    zero gradients (law 5, dropped layers).
     """
 
     @staticmethod
