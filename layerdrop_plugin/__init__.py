@@ -13,7 +13,7 @@ patch_second_name()  # where these files are imported already, what follows find
 
 
 def register() -> None:
-    """Patch fairseq (see the folder fairseq_patches) and register our architectures, criterion and tasks with it; once.
+    """Patch fairseq (see the folder fairseq_patches) and register what options of its commands name; once.
 
     Raises:
         MissingFairseqError: fairseq is not installed.
@@ -23,6 +23,7 @@ def register() -> None:
     fairseq_patches.install()
 
     from . import criterions, models, tasks  # noqa: F401  (registers what --criterion, --arch and --task name)
+    from .interop import bpe  # noqa: F401  (what --bpe names)
 
 
 # The `layerdrop` command, which imports layerdrop_command before anything else, registers when a subcommand needs

@@ -1,4 +1,4 @@
-"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout and prunable layers."""
+"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout, prunable layers, BERT's details."""
 
 from argparse import ArgumentParser
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
+from .bert import add_bert_args, add_segments, check_bert_options, set_layernorm_eps
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import Args, add_layerdrop_args, check_layerdrop, refuse_unfinished_pruning, set_layerdrop_defaults
@@ -29,6 +30,7 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
     ) -> LayerDropTransformerEncoder:
         """fairseq's hook: build the Transformer encoder, with BERT's initialisation."""
         encoder = LayerDropTransformerEncoder(args, dictionary, embed_tokens)
+        add_segments(encoder, args, dictionary.eos())
         encoder.apply(init_bert_params)
         return encoder
 
@@ -37,8 +39,9 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
 class LayerDropRobertaModel(LayersToKeep, RobertaModel):
     """RoBERTa with LayerDrop (Fan et al. 2019).
 
-    With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped). In
-    training, dropped layers and unused heads get zero gradients (law 5, dropped layers).
+    With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped), unless
+    ``--layernorm-eps`` or ``--segment-embeddings`` make it a BERT. In training, dropped layers and unused heads get
+    zero gradients (law 5, dropped layers).
     """
 
     @staticmethod
@@ -46,6 +49,7 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
         """Add fairseq's RoBERTa options and this plugin's."""
         RobertaModel.add_args(parser)
         add_layerdrop_args(parser, "encoder")
+        add_bert_args(parser)
 
     @classmethod
     def build_model(cls, args: Args, task: FairseqTask) -> "LayerDropRobertaModel":
@@ -64,6 +68,7 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
             args.max_positions = safe_getattr(args, "tokens_per_sample") or task.max_positions()
         remember_dictionaries(args, task, ["dictionary_sha256"])
         model = cls(args, LayerDropRobertaEncoder(args, task.source_dictionary))
+        set_layernorm_eps(model, args)
         model.layers_to_keep = layers_to_keep
         if OmegaConf.is_config(args):
             OmegaConf.set_struct(args, True)
@@ -95,6 +100,7 @@ def base_architecture(args: Args) -> None:
     set_layerdrop_defaults(args, "encoder")
     stock_base_architecture(args)
     check_layerdrop(args, "encoder")
+    check_bert_options(args)
 
 
 @register_model_architecture("layerdrop_roberta", "layerdrop_roberta_base")

@@ -49,6 +49,7 @@ class Family:
         positions: name of its table of learned positions, or None where positions are not part of its shape.
         options: options that its weights depend on or that change what they compute; all others (dropout, learning
             rate, ...) are the run's.
+        ours: those of them that only our model of the family has: with a value, they make it differ from the stock one.
         beside: options that a child's configuration must have although nothing set them.
     """
 
@@ -58,7 +59,12 @@ class Family:
     target: str
     options: tuple[str, ...]
     positions: str | None = None
+    ours: tuple[str, ...] = ()
     beside: tuple[tuple[str, object], ...] = ()
+
+    def is_stock(self, options: dict) -> bool:
+        """Whether the stock model computes what our model of the family with these *options* does, its layers alike."""
+        return not any(options.get(name) for name in self.ours)
 
 
 _TRANSFORMER_OPTIONS = (
@@ -92,7 +98,10 @@ FAMILIES = {
                 "max_positions",
                 "max_source_positions",
                 "spectral_norm_classification_head",
+                "layernorm_eps",
+                "segment_embeddings",
             ),
+            ours=("layernorm_eps", "segment_embeddings"),
             beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it has to be there
         ),
         Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),

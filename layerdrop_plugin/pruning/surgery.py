@@ -37,7 +37,8 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     """
     cfg = copy.deepcopy(cfg)
     options = size_options(shape)
-    name = family.stock if not any(options.values()) else our_model(family)
+    stock = not any(options.values()) and family.is_stock(cfg["model"])
+    name = family.stock if stock else our_model(family)
     model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
@@ -52,6 +53,8 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
         model |= {"max_positions": positions, "max_source_positions": positions}
         if "max_positions" in task:
             task["max_positions"] = positions
+    if stock:
+        model = {k: v for k, v in model.items() if k not in family.ours}
     cfg["model"], cfg["task"] = model, task
     cfg.setdefault("common", {})["user_dir"] = None
     return cfg

@@ -136,10 +136,11 @@ class PruningTask:
 
     def _check_family(self, cfg, wanted: Family, loaded: Parent) -> None:
         found = loaded.family
-        if not loaded.shape.uniform and not OURS.match(registered_model({"_name": cfg._name})):
-            raise LayerdropError(
-                f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
-            )
+        if not OURS.match(registered_model({"_name": cfg._name})):
+            used = [f"--{name.replace('_', '-')}" for name in found.ours if loaded.options.get(name)]
+            if used or not loaded.shape.uniform:
+                what = f"the parent has {used[0]}" if used else "the layers of the model differ"
+                raise LayerdropError(f"{what}, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}")
         if wanted.stacks != found.stacks:
             raise LayerdropError(
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
