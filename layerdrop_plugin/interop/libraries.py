@@ -1,0 +1,23 @@
+"""Libraries that only this room needs."""
+
+import importlib
+from types import ModuleType
+
+from ..errors import LayerdropError
+
+
+def library(name: str) -> ModuleType:
+    """The installed library *name*.
+
+    Raises:
+        LayerdropError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.split(".")[0]:
+            raise
+        raise LayerdropError(
+            f"{error.name} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"
+            "  pip install -c constraints.txt '.[interop]')"
+        ) from None
