@@ -66,6 +66,11 @@ class Family:
         """Whether the stock model computes what our model of the family with these *options* does, its layers alike."""
         return not any(options.get(name) for name in self.ours)
 
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether there is one vocabulary, not one of the source and one of the target."""
+        return self.source == self.target
+
 
 _TRANSFORMER_OPTIONS = (
     *_of(*STACKS),
