@@ -7,6 +7,7 @@ name, with a mixin. The run's configuration then names the base criterion, and s
 import difflib
 import json
 import os
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Optional  # fairseq turns these annotations into option types, not "str | None"
@@ -100,7 +101,7 @@ class Wrapper(FairseqCriterion):
             LayerdropError: no base criterion, an unknown one or an unknown option of it, or as :meth:`mixin`.
         """
         root = cfg._get_parent() if OmegaConf.is_config(cfg) else None
-        if root is None or getattr(task, "cfg", None) is None:
+        if root is None or options_of(task) is None:
             raise LayerdropError(f"--criterion {cfg._name} is for fairseq-train with a task that has a configuration")
         if root.distributed_training.get("ddp_backend") == "fully_sharded":
             raise LayerdropError(f"--criterion {cfg._name} cannot run under --ddp-backend fully_sharded: use another")
@@ -108,6 +109,7 @@ class Wrapper(FairseqCriterion):
         criterion = base.build(task, *mixins)
         with open_dict(root):
             root.criterion = base.plain()
+            _forget(root, [name for name in cfg if name not in base.cfg])
         return criterion
 
     @classmethod
@@ -115,7 +117,7 @@ class Wrapper(FairseqCriterion):
         """This criterion's mixin and those of our criterions beneath it, and fairseq's at the bottom."""
         name, saved = cfg.base_criterion, {}
         if name is None:
-            saved = criterion_of_run(root, task.cfg, cfg._name)
+            saved = criterion_of_run(root, options_of(task), cfg._name)
             name = saved["_name"]
         run = {option: cfg[option] for option in RUN_OPTIONS}
         base = base_criterion(name, saved | run, cfg.base_criterion_args, root, cls.may_wrap)
@@ -124,6 +126,21 @@ class Wrapper(FairseqCriterion):
             return [mixin], base
         beneath, base = base.criterion_class._mixins(base.cfg, task, root)
         return [mixin, *beneath], base
+
+
+def _forget(root: DictConfig, names: list[str]) -> None:
+    """Take the options *names* out of a model's, where fairseq keeps a copy of those of the whole command line."""
+    model = vars(root.model) if isinstance(root.model, Namespace) else root.model or {}
+    for name in names:
+        model.pop(name, None)
+    if "criterion" in model:
+        model["criterion"] = root.criterion._name
+
+
+def options_of(task: FairseqTask) -> DictConfig | None:
+    """The configuration of *task*, which fairseq's older tasks call ``args``; None where it has none."""
+    found = (getattr(task, name, None) for name in ("cfg", "args"))
+    return next((options for options in found if OmegaConf.is_config(options)), None)
 
 
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from .. import checkpoint
-from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, unwrapped
+from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, options_of, unwrapped
 from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
@@ -111,7 +111,7 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
     master = is_master(root.distributed_training)
     if master and not file.parent.is_dir():
         raise LayerdropError(f"cannot write {file}: the folder {file.parent} does not exist, make it first")
-    data = _sha256(task.cfg, root.dataset.train_subset) if master else None
+    data = _sha256(options_of(task), root.dataset.train_subset) if master else None
     estimate = RunningEstimate(
         file=file if master else None,
         interval=root.common.log_interval,

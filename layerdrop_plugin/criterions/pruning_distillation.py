@@ -17,7 +17,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, unwrapped
+from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, options_of, unwrapped
 from ..distillation.hidden_states import Call, recorded
 from ..distillation.losses import HiddenPair, divergence, hidden_difference, squared_difference
 from ..distillation.teacher import Teacher, load_teacher
@@ -98,7 +98,7 @@ class Distilling:
     @property
     def _answers(self) -> bool:
         """Whether an example has one output, not one for each of its tokens."""
-        return self.task.cfg._name.endswith("sentence_prediction")
+        return options_of(self.task)._name.endswith("sentence_prediction")
 
     def _outputs(self, child, call: Call, teacher: Call, sample: dict) -> Tensor:
         """Difference of the outputs that the base criterion's loss is of, summed over these."""

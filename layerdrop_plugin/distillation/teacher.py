@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from .. import checkpoint
-from ..base_criterion import first_checkpoint
+from ..base_criterion import first_checkpoint, options_of
 from ..errors import LayerdropError
 from ..models.dictionaries import check_vocabulary
 from ..pruning import surgery
@@ -81,8 +81,8 @@ def load_teacher(path: str, task: FairseqTask, root: DictConfig, head: str, with
 
 
 def _check_task(parent: Parent, task, head: str) -> None:
-    of_teacher = parent.cfg.get("task") or {}
-    theirs, mine = (str(options.get("_name")).removeprefix("pruning_") for options in (of_teacher, task.cfg))
+    of_teacher, of_run = parent.cfg.get("task") or {}, options_of(task)
+    theirs, mine = (str(options.get("_name")).removeprefix("pruning_") for options in (of_teacher, of_run))
     if mine not in KINDS:
         raise LayerdropError(f"--task {mine} cannot be distilled: it must be one of {', '.join(KINDS)}")
     if theirs != mine:
@@ -94,11 +94,11 @@ def _check_task(parent: Parent, task, head: str) -> None:
     weight = parent.weights.get(f"classification_heads.{head}.out_proj.weight")
     if weight is None:
         raise LayerdropError(f"the teacher {parent.path} has no classification head {head!r}: fine-tune it first")
-    if len(weight) != task.cfg.num_classes:
+    if len(weight) != of_run.num_classes:
         raise LayerdropError(
-            f"the teacher {parent.path} has {len(weight)} classes, and the run {task.cfg.num_classes}: name another"
+            f"the teacher {parent.path} has {len(weight)} classes, and the run {of_run.num_classes}: name another"
         )
-    if bool(of_teacher.get("regression_target")) != bool(task.cfg.regression_target):
+    if bool(of_teacher.get("regression_target")) != bool(of_run.regression_target):
         has, wants = ("numbers", "classes") if of_teacher.get("regression_target") else ("classes", "numbers")
         raise LayerdropError(f"the teacher {parent.path} predicts {has}, and the run {wants}: name another")
 
@@ -149,9 +149,9 @@ def _provenance(root, task) -> dict:
     It is noted for the run's own checkpoints, which fairseq's tasks would leave without it: a resumed run asks again.
     """
     noted = root.get(checkpoint.PROVENANCE)
-    path = None if noted else first_checkpoint(root, task.cfg)
+    path = None if noted else first_checkpoint(root, options_of(task))
     if path is not None:
-        noted = checkpoint.read(path)["cfg"].get(checkpoint.PROVENANCE)
+        noted = checkpoint.read(path)["cfg"].get(checkpoint.PROVENANCE) or {}
         with open_dict(root):
             root[checkpoint.PROVENANCE] = noted
     return checkpoint.plain(noted or {})

@@ -38,7 +38,9 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     cfg = copy.deepcopy(cfg)
     options = size_options(shape)
     name = family.stock if not any(options.values()) else our_model(family)
-    model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
+    model = {
+        k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
+    }
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
