@@ -107,7 +107,7 @@ class Distilling:
             return squared_difference(theirs, mine)
         if not self._answers:
             counted = self._counted(call, sample)
-            mine, theirs = mine[counted], theirs[counted]
+            mine, theirs = mine[counted], self.teacher.of_kept(theirs[counted])
         return self.options.distill_temperature**2 * divergence(theirs, mine, self.options.distill_temperature)
 
     def _counted(self, call: Call, sample: dict) -> Tensor:

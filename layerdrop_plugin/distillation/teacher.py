@@ -5,14 +5,15 @@ import os
 
 import torch
 from fairseq import models
+from fairseq.data import Dictionary
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf, open_dict
-from torch import nn
+from torch import Tensor, nn
 
 from .. import checkpoint
 from ..base_criterion import first_checkpoint, options_of
 from ..errors import LayerdropError
-from ..models.dictionaries import check_vocabulary
+from ..models.dictionaries import FINGERPRINTS, check_vocabulary
 from ..pruning import surgery
 from ..pruning.parent import Parent
 from ..pruning.plan import Plan
@@ -28,12 +29,16 @@ class Teacher:
     Args:
         model: as its file has it, on the CPU.
         counterparts: as :func:`counterparts` gives them; None if hidden states are not compared.
+        rows: side -> the teacher's rows of the embeddings that the child's are; without a side where they are the same.
         path: its file, for messages.
     """
 
-    def __init__(self, model: nn.Module, counterparts: dict[str, tuple[int, ...]] | None, path: str):
+    def __init__(
+        self, model: nn.Module, counterparts: dict[str, tuple[int, ...]] | None, rows: dict[str, Tensor], path: str
+    ):
         self.model = model.eval().requires_grad_(False)
         self.counterparts, self.path = counterparts, path
+        self.rows = {"src_tokens": rows.get("source"), "prev_output_tokens": rows.get("target", rows.get("source"))}
 
     @torch.no_grad()
     def answer(self, call: Call, child: nn.Module) -> Call:
@@ -46,10 +51,18 @@ class Teacher:
         mine = next(self.model.parameters())
         if (mine.device, mine.dtype) != (weight.device, weight.dtype):
             self.model.to(device=weight.device, dtype=weight.dtype)
+            self.rows = {name: rows if rows is None else rows.to(weight.device) for name, rows in self.rows.items()}
         self._check_length(call.inputs["src_tokens"].size(1))
+        mapped = {name: rows for name, rows in self.rows.items() if rows is not None and name in call.inputs}
+        inputs = call.inputs | {name: rows[call.inputs[name]] for name, rows in mapped.items()}
         with recorded(self.model, self.counterparts is not None) as calls:
-            self.model(**call.inputs)
+            self.model(**inputs)
         return calls[0]
+
+    def of_kept(self, scores: Tensor) -> Tensor:
+        """The *scores* (..., symbols) of the symbols that the child has, too."""
+        rows = self.rows["prev_output_tokens"]
+        return scores if rows is None else scores.index_select(-1, rows)
 
     def _check_length(self, length: int) -> None:
         longest = self.model.max_positions()
@@ -75,9 +88,21 @@ def load_teacher(path: str, task: FairseqTask, root: DictConfig, head: str, with
     """
     parent = Parent.load(path)
     _check_task(parent, task, head)
-    check_vocabulary(parent, task, f"the teacher {path}")
-    found = counterparts_of(parent, root, task) if with_hidden else None
-    return Teacher(_build(parent, task), found, path)
+    sizes = {side: len(dictionary) for side, dictionary in _dictionaries(parent, task).items()}
+    pruned = any(parent.vocabulary_size(side) != size for side, size in sizes.items())
+    origin = _provenance(root, task) if with_hidden or pruned else {}
+    found = plan_of_child(parent, origin, sizes)
+    rows = {} if found is None or found.vocabulary is None else dict(found.vocabulary.items())
+    if not rows:
+        check_vocabulary(parent, task, f"the teacher {path}")
+    states = counterparts_of(parent, found, root) if with_hidden else None
+    return Teacher(_build(parent, task, rows), states, {side: torch.tensor(of) for side, of in rows.items()}, path)
+
+
+def _dictionaries(parent: Parent, task) -> dict[str, Dictionary]:
+    """Side -> dictionary of *task*; one vocabulary is the source's."""
+    sides = {"source": task.source_dictionary, "target": task.target_dictionary}
+    return {"source": sides["source"]} if parent.family.one_vocabulary else sides
 
 
 def _check_task(parent: Parent, task, head: str) -> None:
@@ -103,8 +128,12 @@ def _check_task(parent: Parent, task, head: str) -> None:
         raise LayerdropError(f"the teacher {parent.path} predicts {has}, and the run {wants}: name another")
 
 
-def counterparts_of(parent: Parent, root: DictConfig, task: FairseqTask) -> dict[str, tuple[int, ...]]:
+def counterparts_of(parent: Parent, plan: Plan | None, root: DictConfig) -> dict[str, tuple[int, ...]]:
     """Which hidden states of the teacher *parent* those of a run's model are held against, see :func:`counterparts`.
+
+    Args:
+        plan: what the run's model keeps of the parent, None if that is not known.
+        root: the run's configuration.
 
     Raises:
         LayerdropError: the run's model has another width, or does not say which layers of such a parent it keeps.
@@ -118,7 +147,6 @@ def counterparts_of(parent: Parent, root: DictConfig, task: FairseqTask) -> dict
                 " states of different widths cannot be compared, leave out --distill-hidden"
             )
     layers = {stack: of.layers for stack, of in parent.shape.items()}
-    plan = plan_of_child(parent, _provenance(root, task))
     found = None if plan is None else counterparts(plan, layers)
     if found is None and all(options.get(f"{stack}_layers") == number for stack, number in layers.items()):
         found = counterparts(Plan(), layers)
@@ -130,17 +158,32 @@ def counterparts_of(parent: Parent, root: DictConfig, task: FairseqTask) -> dict
     return found
 
 
-def plan_of_child(parent: Parent, origin: dict) -> Plan | None:
+def plan_of_child(parent: Parent, origin: dict, sizes: dict[str, int]) -> Plan | None:
     """What a child with the provenance *origin* keeps of *parent*, None if that is not among its ancestors.
 
-    The parent is known by its file, or else, as it may have been trained further, by its shape.
+    The parent is known by its file, or else, as it may have been trained further, by its shape and vocabulary.
+
+    Args:
+        sizes: side -> rows of the child's embeddings.
     """
     ancestors = origin.get("ancestors") or []
-    numbers = range(len(ancestors) - 1, -1, -1)
-    same = [number for number in numbers if ancestors[number].get("sha256") == parent.sha256]
-    alike = (n for n in numbers if surgery.shape_before({"ancestors": ancestors[: n + 1]}) == parent.shape)
-    number = next(iter(same), None) if same else next(alike, None)
-    return None if number is None else surgery.whole_plan({"ancestors": ancestors[number:]})
+    alike = []
+    for number in range(len(ancestors) - 1, -1, -1):
+        plan = surgery.whole_plan({"ancestors": ancestors[number:]})
+        if ancestors[number].get("sha256") == parent.sha256:
+            return plan
+        if surgery.shape_before({"ancestors": ancestors[: number + 1]}) == parent.shape:
+            alike += [plan] if _same_vocabulary(parent, ancestors[number:], sizes) else []
+    return alike[0] if alike else None
+
+
+def _same_vocabulary(parent: Parent, ancestors: list[dict], sizes: dict[str, int]) -> bool:
+    """Whether the first of *ancestors* had the embeddings and dictionaries of *parent*, as far as they say."""
+    said = next((ancestor for ancestor in ancestors if "vocabulary" in ancestor), {})
+    before = sizes | said.get("vocabulary", {})
+    if any(parent.vocabulary_size(side) != size for side, size in before.items()):
+        return False
+    return all(parent.options.get(name) in (None, value) for name, value in said.get("dictionaries", {}).items())
 
 
 def _provenance(root, task) -> dict:
@@ -157,9 +200,31 @@ def _provenance(root, task) -> dict:
     return checkpoint.plain(noted or {})
 
 
-def _build(parent: Parent, task) -> nn.Module:
+class _OtherDictionaries:
+    """A task with other dictionaries, for building a model."""
+
+    def __init__(self, task, dictionaries: dict[str, Dictionary]):
+        self._task, self._dictionaries = task, {f"{side}_dictionary": of for side, of in dictionaries.items()}
+
+    def __getattr__(self, name):
+        return self._dictionaries[name] if name in self._dictionaries else getattr(self._task, name)
+
+
+def _placeholders(size: int) -> Dictionary:
+    """A dictionary of *size* symbols; a model asks for their number, and for the special ones."""
+    dictionary = Dictionary()
+    for number in range(size - len(dictionary)):
+        dictionary.add_symbol(f"madeupword{number:04d}")
+    return dictionary
+
+
+def _build(parent: Parent, task, rows: dict[str, tuple[int, ...]]) -> nn.Module:
     cfg = OmegaConf.create(parent.cfg, flags={"allow_objects": True})
     cfg.model.load_checkpoint_heads = True
+    if rows:
+        cfg.model.update(dict.fromkeys(FINGERPRINTS))  # they are not those of the run's data
+        whole = {side: _placeholders(parent.vocabulary_size(side)) for side in ("source", "target")}
+        task = _OtherDictionaries(task, whole)
     model = models.build_model(cfg.model, task, from_checkpoint=True)
     model.load_state_dict(parent.state["model"], strict=True, model_cfg=cfg.model)
     logger.info(f"teacher: {os.fspath(parent.path)}, {sum(weight.numel() for weight in model.parameters())} parameters")

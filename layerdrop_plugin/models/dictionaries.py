@@ -1,6 +1,5 @@
 """Fingerprints of the dictionaries that a model was trained with, saved in its configuration and checked on loading."""
 
-import hashlib
 from argparse import Namespace
 from collections.abc import Iterable
 
@@ -10,15 +9,16 @@ from fairseq.utils import safe_getattr
 from omegaconf import DictConfig
 
 from ..errors import LayerdropError
+from ..pruning import vocabulary
 from ..pruning.parent import Parent
 
 # Option that holds a fingerprint -> attribute of the task that is the dictionary.
-FINGERPRINTS = {"dictionary_sha256": "source_dictionary", "target_dictionary_sha256": "target_dictionary"}
+FINGERPRINTS = {option: f"{side}_dictionary" for side, option in vocabulary.FINGERPRINTS.items()}
 
 
 def dictionary_sha256(dictionary: Dictionary) -> str:
     """SHA-256 of the symbols of *dictionary*, in their order."""
-    return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
+    return vocabulary.symbols_sha256(dictionary.symbols)
 
 
 def check_dictionaries(args: Namespace | DictConfig, task: FairseqTask) -> None:

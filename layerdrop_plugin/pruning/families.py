@@ -60,6 +60,11 @@ class Family:
     positions: str | None = None
     beside: tuple[tuple[str, object], ...] = ()
 
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether there is one vocabulary, not one of the source and one of the target."""
+        return self.source == self.target
+
 
 _TRANSFORMER_OPTIONS = (
     *_of(*STACKS),

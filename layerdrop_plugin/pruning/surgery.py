@@ -14,7 +14,8 @@ from .families import OURS, Family
 from .parent import Parent
 from .plan import Plan
 from .shape import ModelShape, StackShape
-from .weights import prune_weights
+from .vocabulary import FINGERPRINTS, PrunedVocabulary
+from .weights import prune_rows, prune_weights
 
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
@@ -88,11 +89,13 @@ def _stock_task(name):
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
-def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
+def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: PrunedVocabulary | None = None) -> dict:
     """The child's checkpoint: what a valid *plan* keeps of *parent*, ready for any fairseq command.
 
     Args:
         shape: the child's, as :func:`child_shape` gives it.
+        vocabulary: of a *plan* for the embeddings the symbols that it leaves; without them the child has no
+            fingerprints of its dictionaries.
 
     Returns:
         dict: tensors and plain containers only, without optimizer state, training not yet begun.
@@ -107,7 +110,13 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
     cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
-    return checkpoint.untrained(parent.state, cfg, prune_weights(parent.weights, plan, parent.shape))
+    weights = prune_weights(parent.weights, plan, parent.shape)
+    if plan.vocabulary is not None:
+        weights = prune_rows(weights, plan.vocabulary, parent.family.one_vocabulary)
+        fingerprints = {} if vocabulary is None else vocabulary.fingerprints
+        old = {name: value for name, value in cfg["model"].items() if name not in FINGERPRINTS.values()}
+        cfg["model"] = old | fingerprints
+    return checkpoint.untrained(parent.state, cfg, weights)
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
@@ -148,12 +157,14 @@ def provenance(parent: Parent, plan: Plan) -> dict:
     Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
     """
     before = parent.cfg.get(checkpoint.PROVENANCE) or {}
+    dictionaries = {name: parent.options[name] for name in FINGERPRINTS.values() if parent.options.get(name)}
     ancestor = {
         "file": os.path.basename(str(parent.path or "")),
         "sha256": parent.sha256,
         "architecture": parent.architecture,
         **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
         "shape": asdict(parent.shape),
+        **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes, "dictionaries": dictionaries}),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}

@@ -27,6 +27,7 @@ from ..pruning import surgery
 from ..pruning.families import OURS, Family, family_of, registered_model
 from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.parent import Parent
+from ..pruning.plan import Plan
 from ..pruning.prune import prune
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
@@ -120,7 +121,13 @@ class PruningTask:
         path = self._options.prune_from
         if not path:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
-        child = prune(Parent.load(path), Rules.from_options(self._options, "prune_"))
+        rules = Rules.from_options(self._options, "prune_")
+        if rules.plan_file and Plan.load(rules.plan_file).vocabulary is not None:
+            raise LayerdropError(
+                f"the plan {rules.plan_file} prunes the vocabulary, and with it dictionary and tokenizer: do so with"
+                " layerdrop prune, binarise the data anew and give what it writes as --prune-from"
+            )
+        child = prune(Parent.load(path), rules)
         logger.info(f"pruned {path}: {', '.join(child.describe()) or 'nothing, everything is kept'}")
         return child
 

@@ -2,8 +2,10 @@
 
 import checkpoints
 import pytest
+import samples
 import torch
 from fairseq import options, tasks
+from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from omegaconf import OmegaConf
@@ -16,6 +18,7 @@ from layerdrop_plugin.modules import layer_stack
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
+from layerdrop_plugin.pruning.vocabulary import PrunedVocabulary, VocabularyPlan
 
 FOUR = {"encoder": "--encoder-layers 4", "decoder": "--decoder-layers 4"}
 STACKS = {
@@ -97,11 +100,17 @@ def logits(model, sample, kind):
     return model(**sample["net_input"])[0][sample["target"].ne(1)]
 
 
-def by_hand(model, teacher, sample, kind, base, held=HELD):
-    """(1 - w) · base + w · T² · KL + h · mean squared difference, by loops over examples and pairs."""
-    mine, theirs = (torch.softmax(logits(one, sample, kind) / T, -1) for one in (model, teacher))
+def by_hand(model, teacher, sample, kind, base, held=HELD, rows=None):
+    """(1 - w) · base + w · T² · KL + h · mean squared difference, by loops over examples and pairs.
+
+    *rows* are those of the teacher's embeddings that the model has.
+    """
+    read = sample if rows is None else sample | {"net_input": in_teachers_rows(sample["net_input"], rows)}
+    mine = torch.softmax(logits(model, sample, kind) / T, -1)
+    theirs = logits(teacher, read, kind)
+    theirs = torch.softmax((theirs if rows is None else theirs[:, rows]) / T, -1)
     divergence = sum((p * (p.log() - q.log())).sum() for p, q in zip(theirs, mine, strict=True))
-    hidden, found, expected = 0.0, states(model, sample, kind), states(teacher, sample, kind)
+    hidden, found, expected = 0.0, states(model, sample, kind), states(teacher, read, kind)
     for row in range(len(sample["target"])):
         size = 1 if kind == "classification" else int(sample["target"][row].ne(1).sum())
         means = []
@@ -111,6 +120,10 @@ def by_hand(model, teacher, sample, kind, base, held=HELD):
                 means.append(difference[places[row]].square().mean())
         hidden = hidden + size * torch.stack(means).mean()
     return (1 - W) * base + W * T**2 * divergence + H * hidden
+
+
+def in_teachers_rows(given, rows):
+    return {name: rows[value] if name.endswith("_tokens") else value for name, value in given.items()}
 
 
 def loaded(path, task):
@@ -211,17 +224,60 @@ def test_metrics_are_the_base_criterions_and_two_more(data, teachers):
     assert {"loss", "accuracy", "distill_loss"} <= seen.get_smoothed_values().keys()
 
 
+def pruned_vocabulary(teacher, data, kind, folder):
+    """A child of *teacher* that keeps half its words, and data of these in *folder*; its file and the rows kept."""
+    parent, sides = Parent.load(teacher), {"masked_lm": [""], "translation": ["a", "b"]}[kind]
+    names = [f"dict.{side}.txt" if side else "dict.txt" for side in sides]
+    whole = Dictionary.load(str(data / checkpoints.KINDS[kind][0] / names[0]))
+    rows = [*range(4), *range(5, 40, 2), *([len(whole)] if kind == "masked_lm" else [])]  # <mask> is the last
+    for name in names:
+        kept = Dictionary()
+        for row in range(5, 40, 2):
+            kept.add_symbol(whole.symbols[row])
+        kept.save(str(folder / name))
+    for side in sides:
+        items = [torch.tensor([*(torch.arange(3 + number) % 18 + 4).tolist(), 2]) for number in range(8)]
+        samples.save_dataset(folder / (f"valid.a-b.{side}" if side else "valid"), items, len(kept))
+    symbols = [*kept.symbols, "<mask>"] if kind == "masked_lm" else kept.symbols
+    of_sides = {"source": tuple(rows)} | ({"target": tuple(rows)} if len(sides) == 2 else {})
+    vocabulary = PrunedVocabulary(VocabularyPlan(**of_sides), dict.fromkeys(of_sides, symbols))
+    plan = Plan(**{stack: StackPlan(KEPT[stack]) for stack in STACKS[kind]})
+    checkpoint.write(prune(parent, plan, vocabulary).state, folder / "child.pt")
+    return str(folder / "child.pt"), torch.tensor(rows)
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "translation"])
+def test_a_child_of_fewer_words_learns_from_the_teachers_rows_of_them(kind, data, teachers, tmp_path):
+    """The teacher reads its own numbers of the words, and its probabilities are those of the words that are kept."""
+    (tmp_path / checkpoints.KINDS[kind][0]).mkdir()
+    child, rows = pruned_vocabulary(teachers[kind], data, kind, tmp_path / checkpoints.KINDS[kind][0])
+    more = ["--prune-from", child, "--teacher", teachers[kind], *weights()]
+    _, task, model, criterion = start(tmp_path, kind, more)
+    _, whole, *_ = start(data, kind, [*pruned(teachers[kind], kind), "--teacher", teachers[kind]])
+    sample, teacher = batch_of(task, 4), loaded(teachers[kind], whole)
+    with torch.no_grad():
+        base = criterion(model.eval(), sample)[0]
+        expected = by_hand(model, teacher, sample, kind, base, rows=rows)
+    torch.testing.assert_close(criterion(model, sample)[0], expected, rtol=1e-5, atol=1e-5)
+    state = checkpoint.read(teachers[kind])
+    state["cfg"]["model"]["dictionary_sha256"] = "0" * 64
+    checkpoint.write(state, tmp_path / "other.pt")
+    with pytest.raises(LayerdropError, match="was trained with another dictionary"):
+        start(tmp_path, kind, ["--prune-from", child, "--teacher", str(tmp_path / "other.pt")])
+
+
 def test_a_teacher_is_an_ancestor_by_its_file_or_by_its_shape(data, tmp_path):
     """A parent that was fine-tuned after the child was cut out of it is known by its shape."""
     path = checkpoints.save(tmp_path / "parent.pt", data, "masked_lm", "--encoder-layers 4")
     checkpoint.write(prune(Parent.load(path), Plan(encoder=StackPlan((0, 1, 3)))).state, tmp_path / "child.pt")
     child = Parent.load(tmp_path / "child.pt")
     grandchild = prune(child, Plan(encoder=StackPlan((1, 2)))).cfg
+    words = {"source": child.vocabulary_size()}
     tuned = checkpoints.save(tmp_path / "tuned.pt", data, "masked_lm", "--encoder-layers 4", seed=1)
     for file, kept in ((path, (1, 3)), (tuned, (1, 3)), (tmp_path / "child.pt", (1, 2))):
-        assert plan_of_child(Parent.load(file), grandchild["layerdrop"]).encoder.layers == kept
+        assert plan_of_child(Parent.load(file), grandchild["layerdrop"], words).encoder.layers == kept
     other = checkpoints.save(tmp_path / "other.pt", data, "masked_lm", "--encoder-layers 5")
-    assert plan_of_child(Parent.load(other), grandchild["layerdrop"]) is None
+    assert plan_of_child(Parent.load(other), grandchild["layerdrop"], words) is None
 
 
 REFUSED = {
