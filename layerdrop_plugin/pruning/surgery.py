@@ -40,7 +40,9 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     options = size_options(shape)
     stock = not any(options.values()) and family.is_stock(cfg["model"])
     name = family.stock if stock else our_model(family)
-    model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
+    model = {
+        k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
+    }
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
@@ -160,13 +162,14 @@ def provenance(parent: Parent, plan: Plan) -> dict:
     Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
     """
     before = parent.cfg.get(checkpoint.PROVENANCE) or {}
+    dictionaries = {name: parent.options[name] for name in FINGERPRINTS.values() if parent.options.get(name)}
     ancestor = {
         "file": os.path.basename(str(parent.path or "")),
         "sha256": parent.sha256,
         "architecture": parent.architecture,
         **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
         "shape": asdict(parent.shape),
-        **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes}),
+        **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes, "dictionaries": dictionaries}),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}

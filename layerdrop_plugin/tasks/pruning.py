@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from .. import checkpoint
 from ..anatomy import STACKS
 from ..errors import LayerdropError
-from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
+from ..models.dictionaries import check_vocabulary
 from ..models.options import changeable
 from ..pruning import surgery
 from ..pruning.families import OURS, Family, family_of, registered_model
@@ -100,7 +100,7 @@ class PruningTask:
         loaded = self._resumed_child(resumed) if resumed else self._pruned_parent()
         family = family_of(checkpoint.plain(cfg))
         self._check_family(cfg, family, loaded)
-        self._check_dictionaries(loaded)
+        check_vocabulary(loaded, self, "the parent")
         self._take_shape(cfg, loaded)
         model = super().build_model(cfg)
         if not resumed:
@@ -153,18 +153,6 @@ class PruningTask:
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
                 f" use --arch layerdrop_{found.stock} and a task for it"
             )
-
-    def _check_dictionaries(self, loaded: Parent) -> None:
-        for option, name in FINGERPRINTS.items():
-            dictionary = getattr(self, name, None)
-            if dictionary is None:
-                continue
-            expected, size = loaded.options.get(option), loaded.vocabulary_size(name.split("_")[0])
-            if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
-                raise LayerdropError(
-                    f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
-                    " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
-                )
 
     def _take_shape(self, cfg, loaded: Parent) -> None:
         """Make the model's options *cfg*, and the task's, those of what was *loaded*."""
