@@ -1,6 +1,6 @@
 """Make a fairseq model of a Hugging Face folder with a BERT, RoBERTa or XLM-R.
 
-OUT gets checkpoint.pt, dict.txt (also where sentence_prediction looks for dictionaries) and the tokenizer; it loads with
+OUT gets checkpoint.pt, dict.txt (also where sentence_prediction looks for dictionaries) and the tokenizer, to load with
 
   RobertaModel.from_pretrained(OUT, "checkpoint.pt", data_name_or_path=OUT)
 
