@@ -57,6 +57,11 @@ class SentencePiece:
         """Symbols of each of the *lines*, as fairseq's ``--bpe sentencepiece`` and dictionary make them."""
         return [" ".join(pieces).split() for pieces in self._processor.Encode(lines, out_type=str)]
 
+    @property
+    def symbols(self) -> set[str]:
+        """Symbols of all pieces."""
+        return {piece.text for piece in self._model.pieces}
+
     def unknown(self, lines: Iterable[str]) -> set[str]:
         """Symbols that decide that words of *lines* are unknown: none."""
         return set()
@@ -96,6 +101,11 @@ class TokenizerJson:
     def encode(self, lines: list[str]) -> list[list[str]]:
         """Symbols of each of the *lines*, as ``--bpe tokenizer_json`` makes them."""
         return self._folder.encode_lines(lines)
+
+    @property
+    def symbols(self) -> set[str]:
+        """Symbols of all pieces."""
+        return set(self._token)
 
     def unknown(self, lines: Iterable[str]) -> set[str]:
         """Symbols that decide that words of *lines* are unknown.

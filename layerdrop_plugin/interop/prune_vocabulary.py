@@ -63,12 +63,8 @@ def prune_vocabulary(parent: Parent, rules: VocabularyRules, plan: VocabularyPla
         plan, kept = _by_corpora(parent, rules, dictionaries, tokenizer, notes)
     else:
         plan.validate(parent.vocabulary_sizes, parent.shares_vocabulary)
-        named = dict(plan.items())
-        kept = {
-            symbol for side, of in dictionaries.items() for symbol in map(of.symbols.__getitem__, named.get(side, ()))
-        }
-        _refuse_half(tokenizer, dictionaries, named)
-        kept = kept if tokenizer is None else tokenizer.needed(kept, set(), ())
+        _refuse_half(tokenizer, dictionaries, dict(plan.items()))
+        kept = set() if tokenizer is None else _needed_by_plan(plan, dictionaries, tokenizer)
     files = _dictionary_files(parent, rules.folder, dictionaries, plan)
     if tokenizer is not None:
         child = tokenizer.pruned(kept)
@@ -103,6 +99,13 @@ def _by_corpora(
     both = set().union(*found.values())  # one tokenizer writes what both sides read
     kept = dict.fromkeys(found, both) if tokenizer else found
     return VocabularyPlan(**{side: dictionaries[side].rows(kept[side]) for side in found}), both
+
+
+def _needed_by_plan(plan: VocabularyPlan, dictionaries: Mapping[str, DictionaryFile], tokenizer) -> set[str]:
+    """The pieces that the tokenizer keeps: what those of a *plan* need, and those without a row, which cost nothing."""
+    kept = {dictionaries[side].symbols[row] for side, rows in plan.items() for row in rows}
+    without = {symbol for symbol in tokenizer.symbols if not any(symbol in of for of in dictionaries.values())}
+    return tokenizer.needed(kept | without, set(), ())
 
 
 def _refuse_half(tokenizer, dictionaries: Mapping, named: Mapping) -> None:

@@ -33,9 +33,7 @@ def trained(kind: str, library) -> dict:
         trainer = trainers.WordPieceTrainer(vocab_size=90, special_tokens=SPECIAL, show_progress=False)
     elif kind == "Unigram":
         model, before = models.Unigram(), split.Metaspace()
-        trainer = trainers.UnigramTrainer(
-            vocab_size=70, special_tokens=SPECIAL, unk_token="[UNK]", show_progress=False
-        )
+        trainer = trainers.UnigramTrainer(vocab_size=70, special_tokens=SPECIAL, unk_token="[UNK]", show_progress=False)
     elif kind == "WordLevel":
         model, before = models.WordLevel(**unknown), split.Whitespace()
         trainer = trainers.WordLevelTrainer(vocab_size=40, special_tokens=SPECIAL, show_progress=False)
