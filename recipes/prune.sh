@@ -11,6 +11,7 @@
 #                   keep:0,2,4 (default: the preset's, every-other:0.5, unless something else is named)
 #   --decoder-layers SPEC   the same for the decoder of a translation model; a side that is not named stays whole
 #   --heads, --ffn FILE:RATE   the share of them that goes by the scores in FILE (layerdrop importance makes it)
+#   --vocab FILE    text whose pieces the child's vocabulary keeps; its dictionary and tokenizer are new ones
 #   --plan FILE     a plan.json instead of a SPEC
 #   --out PATH      gets child.pt, with the tokenizer and dictionary beside it [default: pruned]
 #   --preset NAME   tiny, base or large: recipes/presets/NAME.sh [default: tiny]
@@ -26,10 +27,10 @@ preset "$PRESET"
 need_software
 
 ENCODER_LAYERS=${ENCODER_LAYERS:-$LAYERS}
-given --encoder-layers --decoder-layers --heads --ffn --plan
+given --encoder-layers --decoder-layers --heads --ffn --vocab --plan
 [[ ${#GIVEN[@]} -gt 0 ]] || GIVEN=(--encoder-layers "$PRUNE_LAYERS")
 HASHES=()
-for NAME in "$PLAN" "${HEADS%:*}" "${FFN%:*}"; do
+for NAME in "$PLAN" "$VOCAB" "${HEADS%:*}" "${FFN%:*}"; do
     if [[ -n $NAME ]]; then need_file "$NAME" && HASHES+=(--sha256 "$(sha256 "$NAME")"); fi
 done
 SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${GIVEN[@]}" "${HASHES[@]}" "${OTHERS[@]}")
@@ -37,7 +38,7 @@ if ! already "$OUT" "$SETTINGS"; then
     build_in "$OUT"
     run layerdrop prune "$FROM" "$PARTIAL/child.pt" "${GIVEN[@]}" "${OTHERS[@]}"
     [[ -f $PARTIAL/child.pt ]] || exit 0 # --dry-run
-    keep_beside "$(dirname -- "$FROM")" "$PARTIAL"
+    [[ -n $VOCAB ]] || keep_beside "$(dirname -- "$FROM")" "$PARTIAL"
     finished "$SETTINGS"
 fi
 say "pruned: $OUT/child.pt"
