@@ -15,7 +15,7 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name.split(".")[0]:
+        if error.name != name.split(".", maxsplit=1)[0]:
             raise
         raise LayerdropError(
             f"{error.name} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"

@@ -146,7 +146,8 @@ class TokenizerJson:
         """As :meth:`Pieces.needed`, of the pieces in the tokenizer."""
         tokens = {self._token[symbol] for symbol in used if symbol in self._token}
         special = {self._token[symbol] for symbol in ROLES if symbol in self._token}
-        return {self._symbol[token] for token in needed(self._plain, tokens | special, characters)}
+        stay = needed(self._plain, tokens | special, characters)
+        return {self._symbol[token] for token in stay if token in self._symbol}
 
     def pruned(self, kept: set[str]) -> "TokenizerJson":
         """The tokenizer with only the *kept* pieces."""

@@ -31,9 +31,11 @@ def special_tokens(folder: Path, vocabulary: Mapping[str, int]) -> dict[str, str
     said = _said(folder)
     found = {}
     for symbol, role in ROLES.items():
-        candidates = [said[role]] if role in said else _USUAL[symbol]
-        found |= {symbol: token for token in candidates[::-1] if token in vocabulary}
-        if symbol not in found and symbol != MASK:
+        candidates = (said[role],) if role in said else _USUAL[symbol]
+        token = next((token for token in candidates if token in vocabulary), None)
+        if token is not None:
+            found[symbol] = token
+        elif symbol != MASK:
             raise LayerdropError(
                 f"the tokenizer of {folder} has no {role} ({' or '.join(candidates)}), which fairseq's {symbol} needs"
             )
@@ -50,13 +52,11 @@ def write_special_tokens(folder: Path, special: Mapping[str, str]) -> None:
 
 def _said(folder: Path) -> dict[str, str]:
     """Role -> token, of the files of *folder* that say it."""
+    paths = [folder / name for name in ("tokenizer_config.json", SPECIAL_TOKENS)]
     said = {}
-    for name in ("tokenizer_config.json", SPECIAL_TOKENS):
-        for role, token in read_json(folder / name).items() if (folder / name).is_file() else ():
-            if role in ROLES.values():
-                token = token.get("content") if isinstance(token, dict) else token
-                said |= {role: token} if token else {}
-    return said
+    for path in filter(Path.is_file, paths):
+        said |= {role: token for role, token in read_json(path).items() if role in ROLES.values() and token}
+    return {role: token.get("content") if isinstance(token, dict) else token for role, token in said.items()}
 
 
 def read_json(path: Path) -> dict:
