@@ -100,7 +100,8 @@ class TokenizerJson:
 
     def encode(self, lines: list[str]) -> list[list[str]]:
         """Symbols of each of the *lines*, as ``--bpe tokenizer_json`` makes them."""
-        return self._folder.encode_lines(lines)
+        found = self._folder.tokenizer.encode_batch(lines, add_special_tokens=False)  # faster than one by one
+        return [[self._folder.symbols[number] for number in encoding.ids] for encoding in found]
 
     @property
     def symbols(self) -> set[str]:
@@ -146,7 +147,8 @@ class TokenizerJson:
         """As :meth:`Pieces.needed`, of the pieces in the tokenizer."""
         tokens = {self._token[symbol] for symbol in used if symbol in self._token}
         special = {self._token[symbol] for symbol in ROLES if symbol in self._token}
-        return {self._symbol[token] for token in needed(self._plain, tokens | special, characters)}
+        stay = needed(self._plain, tokens | special, characters)
+        return {self._symbol[token] for token in stay if token in self._symbol}
 
     def pruned(self, kept: set[str]) -> "TokenizerJson":
         """The tokenizer with only the *kept* pieces."""

@@ -54,6 +54,8 @@ def bare(tokenizer: dict, piece: str) -> str:
 def needed(tokenizer: dict, used: Iterable[str], characters: set[str] | None) -> set[str]:
     """The pieces that must stay so that what *used* make up is tokenised as before, and other text still is.
 
+    Added tokens are among them, whether or not the model has them too.
+
     Args:
         used: pieces that appear in a text.
         characters: those whose pieces stay, within words and at their beginning or end; None: of all.
@@ -62,7 +64,7 @@ def needed(tokenizer: dict, used: Iterable[str], characters: set[str] | None) ->
         LayerdropError: a kind of model that is not known.
     """
     model, pieces = _model(tokenizer), pieces_of(tokenizer)
-    found = (set(used) | special_pieces(tokenizer)) & set(pieces)
+    found = set(used) & set(pieces) | special_pieces(tokenizer)
     short = ((piece, bare(tokenizer, piece)) for piece in pieces)
     found |= {piece for piece, letter in short if len(letter) == 1 and (characters is None or letter in characters)}
     if model.get("byte_fallback"):
