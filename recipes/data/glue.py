@@ -1,8 +1,8 @@
 """GLUE's official files, as its download script leaves them, and the papers' settings for fine-tuning on them.
 
 python glue.py settings TASK   its name, metric, batch and learning rate, then options for fairseq-train, a word a line
-python glue.py read TASK GLUE_DIR OUT   GLUE_DIR/TASK/*.tsv to OUT/train.tsv, valid.tsv and, of MNLI's second development
-                                        set, test.tsv, in the form that split_tsv.py reads
+python glue.py read TASK GLUE_DIR OUT   GLUE_DIR/TASK/*.tsv to OUT/train.tsv, valid.tsv and, of MNLI's second
+                                        development set, test.tsv, in the form that split_tsv.py reads
 
 Quotation marks are text. Left out, and counted, are lines without all columns (QQP has some), without a text, and
 without a label that the annotators agreed on ("-").
