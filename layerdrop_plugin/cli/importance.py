@@ -19,10 +19,10 @@ from .. import checkpoint
 from ..errors import LayerdropError
 from ..importance import METHOD_NAMES
 from ..output_folder import held
-from ..pruning.scores import Importance
+from ..pruning.scores import Scores
 from .arguments import add_session_arguments, command_line, load_session
 
-HELP = "score heads, FFN units and layers by what the loss owes them"
+HELP = "score heads, FFN units and layers by their influence on the loss"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"wrote {args.out}")
 
 
-def describe(found: Importance) -> str:
+def describe(found: Scores) -> str:
     """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
     from tabulate import tabulate
 
