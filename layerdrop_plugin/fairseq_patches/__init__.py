@@ -14,6 +14,7 @@ from .checkpoints import (
     patch_ensemble_loading,
     patch_iterator_position,
     patch_safe_classes,
+    patch_trainer_loading,
 )
 from .data_and_search import (
     patch_attention_in_search,
@@ -39,6 +40,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_ensemble_loading,
     patch_child_classes,
     patch_dictionary_check,
+    patch_trainer_loading,
     patch_iterator_position,
     patch_numpy_names,
     patch_whole_words,

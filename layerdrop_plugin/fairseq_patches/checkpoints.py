@@ -4,6 +4,7 @@ import contextlib
 import copy
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 
 from ..errors import LayerdropError
@@ -44,7 +45,40 @@ def patch_checkpoint_loading() -> None:
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
             position[WORKERS] = training.get("distributed_world_size") or 1
+        for task in _loading_for:
+            _check_task(path, state, task)
         return state
+
+
+_loading_for: list = []  # tasks of the trainers that are loading a checkpoint
+
+
+def patch_trainer_loading() -> None:
+    """Let ``Trainer.load_checkpoint`` refuse a checkpoint of another dictionary than the data's in one line.
+
+    What training begins with (``--finetune-from-model``, ``--restore-file``) is not asked about by ``build_model``. It
+    can go with :func:`patch_dictionary_check`.
+    """
+    from fairseq.trainer import Trainer
+
+    @replaces(Trainer, "load_checkpoint")
+    def load_checkpoint(original, self, *args, **kwargs):
+        _loading_for.append(self.task)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            _loading_for.pop()
+
+
+def _check_task(path, state, task) -> None:
+    from ..checkpoint import plain
+    from ..models.dictionaries import check_dictionaries
+
+    options = plain(state["cfg"]["model"] if state.get("cfg") is not None else state.get("args"))
+    try:
+        check_dictionaries(Namespace(**(options or {})), task)
+    except LayerdropError as error:
+        raise LayerdropError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager

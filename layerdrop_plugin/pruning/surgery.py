@@ -116,6 +116,8 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: Prune
         fingerprints = {} if vocabulary is None else vocabulary.fingerprints
         old = {name: value for name, value in cfg["model"].items() if name not in FINGERPRINTS.values()}
         cfg["model"] = old | fingerprints
+        if (cfg.get("bpe") or {}).get("sentencepiece_model"):  # no longer the parent's, but the file beside the child
+            cfg["bpe"]["sentencepiece_model"] = os.path.basename(cfg["bpe"]["sentencepiece_model"])
     return checkpoint.untrained(parent.state, cfg, weights)
 
 
