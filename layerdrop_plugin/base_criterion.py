@@ -130,7 +130,8 @@ class Wrapper(FairseqCriterion):
 
 def _forget(root: DictConfig, names: list[str]) -> None:
     """Take the options *names* out of a model's, where fairseq keeps a copy of those of the whole command line."""
-    model = vars(root.model) if isinstance(root.model, Namespace) else root.model or {}
+    model = root.get("model") or {}
+    model = vars(model) if isinstance(model, Namespace) else model
     for name in names:
         model.pop(name, None)
     if "criterion" in model:

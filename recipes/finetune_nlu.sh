@@ -8,6 +8,8 @@
 #                   targets are recognised by what is in it (required)
 #   --from PATH     a pre-trained, pruned or fine-tuned model: shape and weights come from it
 #   --layers SPEC   prune it first: every-other:P, even:N, first:N, last:N, outer:N (N layers stay), keep:0,2,4
+#   --layerdrop F   leave out each layer with this probability in training, so that children can be cut afterwards without
+#                   another fine-tuning (default: the preset's, 0)
 #   --from-scratch-like PATH   the shape of that checkpoint with fresh weights
 #   --regression    the labels are numbers (default: when DATA has no label dictionary)
 #   --out PATH      where the checkpoints go [default: finetuned]; checkpoint_best.pt is chosen on the valid split
@@ -47,7 +49,7 @@ share --batch-size "$FINETUNE_BATCH" "$FINETUNE_BATCH" "$FINETUNE_PRECISION"
 
 train "$DATA" "$OUT" \
     "${SHAPE[@]}" --criterion sentence_prediction "${SCHEDULE[@]}" \
-    --encoder-layerdrop "$FINETUNE_LAYERDROP" \
+    --encoder-layerdrop "${LAYERDROP:-$FINETUNE_LAYERDROP}" \
     --init-token 0 --separator-token 2 --shorten-method truncate \
     --dropout "$FINETUNE_DROPOUT" --attention-dropout "$FINETUNE_DROPOUT" --weight-decay 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \

@@ -103,7 +103,7 @@ class Distilling:
     def _outputs(self, child, call: Call, teacher: Call, sample: dict) -> Tensor:
         """Difference of the outputs that the base criterion's loss is of, summed over these."""
         mine, theirs = (_scores(model, of.output) for model, of in ((child, call), (self.teacher.model, teacher)))
-        if self._answers and self.regression_target:
+        if self._answers and getattr(self, "regression_target", False):
             return squared_difference(theirs, mine)
         if not self._answers:
             counted = self._counted(call, sample)

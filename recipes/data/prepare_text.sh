@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Text files to masked-LM data: split, SentencePiece (trained on the training part only), fairseq-preprocess.
+# Text files to masked-LM data: split, SentencePiece (trained on the training part only, or a model's), fairseq-preprocess.
 #
 #   bash recipes/data/prepare_text.sh --out DIR [OPTIONS] FILE...
 #
 #   FILE...           UTF-8 text, a paragraph a line, blank lines are skipped; a folder stands for its *.txt
 #   --out PATH        gets train and valid, dict.txt and sentencepiece.bpe.model (required)
+#   --tokenizer DIR   holds dict.txt and sentencepiece.bpe.model of a model that is trained on (default: train one)
 #   --vocab-size N    SentencePiece pieces [env: VOCAB_SIZE] (default: the preset's)
 #   --lowercase       ignore case (inside the tokenizer, so users need not know)
 #   --valid F         fraction for validation [default: 0.02], chosen by a hash of each paragraph
@@ -22,17 +23,28 @@ for FILE in "${OTHERS[@]}"; do
     [[ -e $FILE ]] || die "$FILE: no such file"
     if [[ -d $FILE ]]; then TEXTS+=("$FILE"/*.txt); else TEXTS+=("$FILE"); fi
 done
+TOKENIZER_FILES=()
+if has --tokenizer; then
+    excludes --tokenizer --lowercase
+    [[ " $* " != *" --vocab-size "* ]] || die "--tokenizer excludes --vocab-size" 2
+    TOKENIZER_FILES=("$TOKENIZER"/{dict.txt,sentencepiece.bpe.model})
+    for FILE in "${TOKENIZER_FILES[@]}"; do need_file "$FILE"; done
+fi
 preset "$PRESET"
 need_software
 
 given --vocab-size --lowercase --valid --limit
-SETTINGS=$(settings "${GIVEN[@]}" && cat -- "${TEXTS[@]}" | sha256sum)
+SETTINGS=$(settings "${GIVEN[@]}" && cat -- "${TOKENIZER_FILES[@]}" "${TEXTS[@]}" | sha256sum)
 if already "$OUT" "$SETTINGS"; then exit 0; fi
 build_in "$OUT"
 given --valid --limit
 run "$PYTHON" "$RECIPES/data/split_text.py" --out "$PARTIAL" "${GIVEN[@]}" "${TEXTS[@]}"
-given --vocab-size --lowercase
-run "$PYTHON" "$RECIPES/data/spm.py" train --text "$PARTIAL/train.txt" --out "$PARTIAL" "${GIVEN[@]}"
+if has --tokenizer; then
+    cp -- "${TOKENIZER_FILES[@]}" "$PARTIAL"
+else
+    given --vocab-size --lowercase
+    run "$PYTHON" "$RECIPES/data/spm.py" train --text "$PARTIAL/train.txt" --out "$PARTIAL" "${GIVEN[@]}"
+fi
 run "$PYTHON" "$RECIPES/data/spm.py" encode --model "$PARTIAL/sentencepiece.bpe.model" "$PARTIAL"/{train,valid}.txt
 run_logged "$PARTIAL/prepare.log" fairseq-preprocess --only-source --workers "$(nproc)" --srcdict "$PARTIAL/dict.txt" \
     --trainpref "$PARTIAL/train.txt.spm" --validpref "$PARTIAL/valid.txt.spm" --destdir "$PARTIAL/binary"

@@ -12,6 +12,7 @@
 : "${PRETRAIN_UPDATES:=1400}" "${PRETRAIN_WARMUP:=150}"
 : "${PRETRAIN_SAVE_UPDATES:=300}"               # validate and save this often
 : "${PRETRAIN_LR:=1e-3}" "${PRETRAIN_PRECISION:=}"
+: "${PRETRAIN_FROM_LR:=2e-4}"                   # of pretrain.sh --from: what the model knows is to stay
 : "${PRETRAIN_DROPOUT:=0.0}"                    # hardly more than one pass over the text: nothing to regularise
 
 : "${PRUNE_LAYERS:=every-other:0.5}"

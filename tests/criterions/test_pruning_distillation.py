@@ -7,8 +7,11 @@ import torch
 from fairseq import options, tasks
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.logging import metrics
 from omegaconf import OmegaConf
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.distillation.teacher import plan_of_child
@@ -209,6 +212,47 @@ def test_the_teacher_follows_the_models_precision(dtype, data, teachers):
     assert next(criterion.teacher.model.parameters()).dtype is dtype
     assert found.dtype is torch.float32
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["masked_lm", "translation"])
+def test_data_parallelism_and_activation_checkpointing_change_nothing(kind, data, teachers, tmp_path):
+    """Loss and gradients with torch's DistributedDataParallel, as fairseq wraps it, around recomputed layers."""
+    more = [*pruned(teachers[kind], kind), "--teacher", teachers[kind], *weights()]
+    _, task, model, criterion = start(data, kind, more)
+    sample = batch_of(task)
+    expected = criterion(model.eval(), sample)[0]
+    expected.backward()
+    recomputed = ["--checkpoint-activations"] if kind == "translation" else []  # RoBERTa has no such option
+    _, _, again, criterion = start(data, kind, [*more, *recomputed])
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = ModuleProxyWrapper(DistributedDataParallel(again.eval()))
+        found = criterion(wrapped, sample)[0]
+        found.backward()
+    finally:
+        distributed.destroy_process_group()
+    torch.testing.assert_close(found, expected)
+    for (name, weight), other in zip(model.named_parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, weight.grad, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_an_adaptive_softmax_is_compared_by_its_probabilities(data, tmp_path):
+    more = "--adaptive-softmax-cutoff 12,30"
+    teacher = checkpoints.save(tmp_path / "teacher.pt", data, "language_modeling", more)
+    given = ["--prune-from", teacher, "--prune-decoder-layers", "keep:1", "--teacher", teacher, *more.split()]
+    given += ["--ddp-backend", "legacy_ddp", *weights(h=0)]
+    _, task, model, criterion = start(data, "language_modeling", given, "adaptive_loss")
+    sample = batch_of(task)
+    target = sample["target"].ne(1)
+    probabilities = [
+        one.get_normalized_probs(one.eval()(**sample["net_input"]), log_probs=True)[target]
+        for one in (model, loaded(teacher, task))
+    ]
+    mine, theirs = (torch.softmax(one / T, -1) for one in probabilities)
+    with torch.no_grad():
+        base = criterion(model, sample)[0]
+    expected = (1 - W) * base + W * T**2 * (theirs * (theirs.log() - mine.log())).sum()
+    torch.testing.assert_close(criterion(model, sample)[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_metrics_are_the_base_criterions_and_two_more(data, teachers):
