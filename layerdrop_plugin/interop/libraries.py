@@ -15,9 +15,10 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name.split(".", maxsplit=1)[0]:
+        package = name.split(".", maxsplit=1)[0]
+        if error.name not in (name, package):
             raise
         raise LayerdropError(
-            f"{error.name} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"
+            f"{package} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"
             "  pip install -c constraints.txt '.[interop]')"
         ) from None

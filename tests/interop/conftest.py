@@ -20,11 +20,11 @@ def imported(tmp_path_factory):
     root = tmp_path_factory.mktemp("imported")
 
     @functools.cache
-    def make(name, stock=False):
+    def make(name, stock):
         out = root / f"{name}{'-stock' * stock}"
         return out, import_folder(REFERENCES / name, out, stock=stock)
 
-    return make
+    return lambda name, stock=False: make(name, stock)
 
 
 @pytest.fixture
