@@ -5,8 +5,8 @@ import json
 import builders
 import numpy as np
 import pytest
-from conftest import REFERENCES, load
 from fairseq.data import Dictionary
+from hf_folders import REFERENCES, load
 from safetensors.torch import load_file, save_file
 
 from layerdrop_plugin import checkpoint

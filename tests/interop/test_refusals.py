@@ -6,7 +6,7 @@ import sys
 import builders
 import pytest
 import torch
-from conftest import load
+from hf_folders import load
 from safetensors.torch import load_file, save_file
 
 from layerdrop_plugin.errors import LayerdropError
