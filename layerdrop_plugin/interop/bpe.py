@@ -8,7 +8,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.utils import split_paths
 from omegaconf import II
 
-from .tokenizer import FolderTokenizer
+from .tokenizer import ROBERTA, FolderTokenizer
 
 
 @dataclass
@@ -29,8 +29,7 @@ class TokenizerJson:
 
     def __init__(self, cfg: TokenizerJsonConfig):
         self.tokenizer = FolderTokenizer.load(Path(split_paths(cfg.data)[0]))
-        pairs = self.tokenizer.pair_format
-        self.separators = pairs.separators if pairs else 2
+        self.separators = (self.tokenizer.pair_format or ROBERTA).separators
 
     def encode(self, x: str) -> str:
         """The pieces of the text *x*, separated by spaces."""

@@ -54,12 +54,7 @@ def _task(config: BertConfig, imported: Imported, pairs: PairFormat) -> dict[str
         return {"task": "masked_lm", "criterion": "masked_lm", "tokens-per-sample": config.longest}
     name = "sentence_prediction"
     found = {"task": name, "criterion": name, "num-classes": imported.classes, "classification-head-name": HEAD}
-    return found | input_options(pairs)
-
-
-def input_options(pairs: PairFormat) -> dict[str, int]:
-    """fairseq's options for sentence_prediction whose inputs look like *pairs* (and single sentences)."""
-    return {"init-token": 0} | ({"separator-token": 2} if pairs.separators == 2 else {})
+    return found | pairs.options
 
 
 def build(words: list[str], folder: Path) -> tuple[dict, BaseFairseqModel]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,7 @@ from .tokenizer import TOKENIZER, FolderTokenizer
 
 BESIDE = "huggingface"  # folder in the target: what a way back needs
 REST, ORIGIN = "rest.safetensors", "import.json"
-_COPIED = (".json", ".txt", ".model")  # of the folder's own small files, which go to BESIDE
-_LARGEST = 1 << 26
+_COPIED = re.compile(r"(?!.*\.index\.json$).*\.(json|model)|vocab\.txt|merges\.txt")  # what goes to BESIDE as it is
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _write_beside(found: Source, beside: Path, segments: int) -> None:
     """
     beside.mkdir()
     for path in sorted(found.folder.iterdir()):
-        if path.is_file() and path.suffix in _COPIED and path.stat().st_size <= _LARGEST:
+        if path.is_file() and _COPIED.fullmatch(path.name):
             shutil.copyfile(path, beside / path.name)
     rest = found.imported.rest | {SEGMENTS: found.imported.segments}
     tensors = {name: value.contiguous().clone() for name, value in rest.items()}

@@ -152,7 +152,7 @@ def main():
     for name, content in files.items():
         (args.folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     sizes = f"{header['layers']} layers x {header['hidden']}, {header['rows']:,} rows, {header['pieces']:,} pieces"
-    print(f"{sizes}: {args.folder}")
+    print(sizes)
 
 
 if __name__ == "__main__":

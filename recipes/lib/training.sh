@@ -11,7 +11,7 @@ shape() {
 # keep_beside DATA DIR: the tokenizer and dictionaries that from_pretrained(DIR) looks for.
 keep_beside() {
     local file to
-    for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model; do
+    for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model "$1"/{tokenizer,special_tokens_map}.json; do
         [[ -f $file ]] || continue
         to=$2/${file#"$1"/}
         mkdir -p -- "$(dirname -- "$to")"

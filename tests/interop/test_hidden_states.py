@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import NAMES, REFERENCES, expected, load
 from fairseq.data.data_utils import collate_tokens
+from hf_folders import NAMES, REFERENCES, expected, load
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.interop.import_hf import import_folder
