@@ -52,7 +52,7 @@ software $((6 + SEEDS)) report,interop matplotlib scipy tokenizers safetensors
 step "the model: ${DEMO:-$MODEL}"
 case $DEMO in
     english) run bash "$RECIPES/data/minilm.sh" --out "$OUT/model" --downloads "$DOWNLOADS" ;;
-    chinese) run bash "$RECIPES/data/multilingual_e5.sh" --out "$OUT/model" --downloads "$DOWNLOADS" ;;
+    chinese) run bash "$RECIPES/data/e5.sh" --out "$OUT/model" --downloads "$DOWNLOADS" ;;
 esac
 MODEL=${MODEL:-$OUT/model}
 import_model() {

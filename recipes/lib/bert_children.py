@@ -1,14 +1,13 @@
 """The trainings and children of four_layer_bert.sh, one a line: python bert_children.py LAYERS DEPTH...
 
 Each line is NAME TAB FOLDER TAB START TAB LAYERS-SPEC TAB METHOD TAB COST. START is what it begins with: imported,
-parent or layerdrop (the parent that was fine-tuned with LayerDrop). METHOD is tuned, distilled, layerdrop (tuned with it)
-or cut (not trained at all). COST is the time of its training, in that of one layer.
+parent or layerdrop (the parent that was fine-tuned with LayerDrop). METHOD is tuned, distilled, layerdrop (tuned with
+it) or cut (not trained at all). COST is the time of its training, in that of one layer.
 """
 
 import argparse
 
 ALL = "all"
-PASSES = {"tuned": 1.0, "layerdrop": 0.9, "distilled": 1.0, "cut": 0.0}
 
 
 def children(layers, depths):
