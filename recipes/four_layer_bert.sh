@@ -59,7 +59,9 @@ import_model() {
     rm -rf -- "$OUT/imported"
     run layerdrop import-hf "$MODEL" "$OUT/imported"
 }
-once "$OUT/imported/checkpoint.pt" "$MODEL"/{config.json,*.safetensors,*.bin} -- import_model
+need_file "$MODEL/config.json"
+mapfile -t FILES < <(find -L "$MODEL" -maxdepth 1 -type f | sort)
+once "$OUT/imported/checkpoint.pt" "${FILES[@]}" -- import_model
 
 # data TOKENIZER-FOLDER OUT: the labelled sentences in its pieces.
 data() {
@@ -84,9 +86,9 @@ data "$OUT/vocabulary" "$DATA"
 
 # ---------------------------------------------------------------- trainings
 
-LAYERS=$(shape layers "$IMPORTED")
+LAYERS=$(shape layers "$IMPORTED") # of the encoder, and a line for the decoder
 read -ra DEPTHS <<<"$BERT_DEPTHS"
-words ROWS lib/bert_children.py "$LAYERS" "${DEPTHS[@]}"
+words ROWS lib/bert_children.py "${LAYERS%%$'\n'*}" "${DEPTHS[@]}"
 TOTAL=0 DONE=0
 for ROW in "${ROWS[@]}"; do TOTAL=$((TOTAL + SEEDS * ${ROW##*$'\t'})); done
 

@@ -8,7 +8,6 @@ from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.layer_rules import RULES, stack_plan
 from layerdrop_plugin.pruning.shape import StackShape
 
-
 COUNTED = ("even", "first", "last", "outer", "spread")  # rules whose argument is a number of layers
 
 
