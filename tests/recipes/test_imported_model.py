@@ -51,9 +51,9 @@ def test_pairs_are_prepared_fine_tuned_and_evaluated_in_the_models_own_format(mo
     succeeds("finetune_nlu.sh", "--from", parent, "--data", data, "--out", out, **TOY)
     cfg = checkpoint.read(out / "checkpoint_best.pt")["cfg"]
     assert (cfg["task"]["init_token"], cfg["task"]["separator_token"]) == (0, None)
-    result, model = tmp_path / "valid.json", out / "checkpoint_best.pt"
+    result, model = tmp_path / "evaluated", out / "checkpoint_best.pt"
     succeeds("evaluate_nlu.sh", "--data", data, "--model", model, "--split", "valid", "--out", result)
-    assert result.is_file()
+    assert (result / "evaluate.json").is_file()
     hub = RobertaModel.from_pretrained(str(out), "checkpoint_best.pt").eval()
     hub.task.cfg.data = str(data)
     prepared = [hub.task.load_dataset("valid")[row]["net_input.src_tokens"] for row in range(3)]
