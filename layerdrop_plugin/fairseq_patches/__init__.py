@@ -23,7 +23,7 @@ from .data_and_search import (
     patch_numpy_names,
     patch_whole_words,
 )
-from .hub import patch_hub_pairs
+from .hub import patch_hub_pairs, patch_hub_tokenizer
 from .interpreter import (
     patch_excepthook,
     patch_second_name,
@@ -49,6 +49,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_attention_in_search,
     patch_hard_alignment,
     patch_hub_pairs,
+    patch_hub_tokenizer,
 )
 _installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
 

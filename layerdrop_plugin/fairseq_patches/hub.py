@@ -1,5 +1,7 @@
 """Changes to fairseq's hub interfaces."""
 
+import os
+
 from .replace import replaces
 
 
@@ -16,3 +18,23 @@ def patch_hub_pairs() -> None:
         if no_separator is None:
             no_separator = getattr(self.bpe, "separators", 2) == 1
         return original(self, sentence, *addl_sentences, no_separator=no_separator)
+
+
+def patch_hub_tokenizer() -> None:
+    """Let ``RobertaHubInterface`` use the tokenizer.json in the data folder of a model that names no ``--bpe``.
+
+    Stock children of imported models name none: fairseq without this plugin has none for them. It can go when fairseq
+    reads tokenizer.json.
+    """
+    from fairseq.models.roberta.hub_interface import RobertaHubInterface
+    from fairseq.utils import split_paths
+
+    @replaces(RobertaHubInterface, "__init__")
+    def __init__(original, self, cfg, task, model):
+        original(self, cfg, task, model)
+        data = getattr(cfg.task, "data", None) if self.bpe is None else None
+        folder = split_paths(data)[0] if data else None
+        if folder and os.path.isfile(os.path.join(folder, "tokenizer.json")):
+            from ..interop.bpe import TokenizerJson, TokenizerJsonConfig
+
+            self.bpe = TokenizerJson(TokenizerJsonConfig(data=folder))

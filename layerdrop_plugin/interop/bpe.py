@@ -8,6 +8,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.utils import split_paths
 from omegaconf import II
 
+from ..pruning.surgery import TOKENIZER_JSON
 from .tokenizer import ROBERTA, FolderTokenizer
 
 
@@ -18,7 +19,7 @@ class TokenizerJsonConfig(FairseqDataclass):
     data: str = II("task.data")  # from_pretrained's data_name_or_path; without help it is no option of its own
 
 
-@register_bpe("tokenizer_json", dataclass=TokenizerJsonConfig)
+@register_bpe(TOKENIZER_JSON, dataclass=TokenizerJsonConfig)
 class TokenizerJson:
     """The tokenizer of the (first) data folder, with the methods that fairseq's encoders have.
 

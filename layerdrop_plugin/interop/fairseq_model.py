@@ -57,11 +57,12 @@ def _task(config: BertConfig, imported: Imported, pairs: PairFormat) -> dict[str
     return found | pairs.options
 
 
-def build(words: list[str], folder: Path) -> tuple[dict, BaseFairseqModel]:
+def build(words: list[str], folder: Path, ours: bool = True) -> tuple[dict, BaseFairseqModel]:
     """The plain configuration that the options *words* give, and its model, new, in evaluation mode.
 
     Args:
         folder: with the dictionaries.
+        ours: whether the model is of our architecture.
     """
     parser = options.get_training_parser()
     args = options.parse_args_and_arch(parser, [str(folder), "--cpu", *words])
@@ -73,6 +74,6 @@ def build(words: list[str], folder: Path) -> tuple[dict, BaseFairseqModel]:
     plain = checkpoint.plain(cfg)
     plain["model"] |= {"dictionary_sha256": dictionary_sha256(task.source_dictionary), "data": "."}
     plain["task"]["data"] = "."
-    plain["bpe"]["data"] = "."
+    plain["bpe"] = {"_name": plain["bpe"]["_name"] if ours else None, "data": "."}  # stock: as surgery's child_config
     plain["common"]["cpu"] = False
     return plain, model

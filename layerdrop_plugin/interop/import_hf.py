@@ -93,7 +93,9 @@ def read_source(folder: Path) -> Source:
 def _model(found: Source, out: Path, stock: bool) -> tuple[dict, BaseFairseqModel, int]:
     """fairseq's configuration and model, and how many segments it has; *out* holds the dictionaries."""
     weights, segments = _with_segments(found, stock)
-    cfg, model = build(configuration(found.config, found.imported, segments, found.tokenizer, stock), out)
+    cfg, model = build(
+        configuration(found.config, found.imported, segments, found.tokenizer, stock), out, ours=not stock
+    )
     model.load_state_dict(model.state_dict() | weights)
     return cfg, model, segments
 

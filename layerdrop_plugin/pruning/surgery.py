@@ -17,6 +17,7 @@ from .shape import ModelShape, StackShape
 from .vocabulary import FINGERPRINTS, PrunedVocabulary
 from .weights import prune_rows, prune_weights
 
+TOKENIZER_JSON = "tokenizer_json"  # what --bpe calls the tokenizer of an imported model
 _PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
 _OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
@@ -58,6 +59,8 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
             task["max_positions"] = positions
     if stock:
         model = {k: v for k, v in model.items() if k not in family.ours}
+        if (cfg.get("bpe") or {}).get("_name") == TOKENIZER_JSON:  # which fairseq without this plugin cannot build
+            cfg["bpe"]["_name"] = None  # patch_hub_tokenizer finds the file without it
     cfg["model"], cfg["task"] = model, task
     cfg.setdefault("common", {})["user_dir"] = None
     return cfg

@@ -185,11 +185,16 @@ class PruningTask:
 
 def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
     """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
-    plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
+    plain = {
+        "model": checkpoint.plain(cfg),
+        "task": checkpoint.plain(options),
+        "common": {},
+        "bpe": checkpoint.plain(root.bpe),
+    }
     stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
-        root.task = stock["task"]
+        root.task, root.bpe = stock["task"], stock["bpe"]
         root.common.user_dir = None
         root[checkpoint.PROVENANCE] = loaded.cfg.get(checkpoint.PROVENANCE) or {}
 

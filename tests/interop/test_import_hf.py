@@ -1,10 +1,12 @@
 """What an imported folder holds beside weights, and what fairseq does with it."""
 
 import json
+import sys
 
 import builders
 import numpy as np
 import pytest
+import torch
 from fairseq.data import Dictionary
 from hf_folders import REFERENCES, load
 from safetensors.torch import load_file, save_file
@@ -176,6 +178,25 @@ def test_an_import_is_pruned_and_fine_tuned_with_its_head(imported, stock, tmp_p
     )
     child = load(data, str(run / "checkpoint_last.pt"))
     assert child.model.args._name == ("roberta" if stock else "layerdrop_roberta")
+    assert child.cfg.bpe._name == (None if stock else "tokenizer_json")
     head, parent = "classification_heads.sentence_classification_head.dense.weight", load(folder).model.state_dict()
     np.testing.assert_allclose(child.model.state_dict()[head], parent[head], atol=1e-6)
     assert child.predict("sentence_classification_head", child.encode("好", "good")).shape == (1, 3)
+
+
+PLAIN = """
+import sys, torch
+from fairseq.models.roberta import RobertaModel
+hub = RobertaModel.from_pretrained(sys.argv[1], "checkpoint.pt").eval()
+print(hub.predict("sentence_classification_head", torch.tensor([0, 9, 2])).tolist(), "layerdrop_plugin" in sys.modules)
+"""
+
+
+def test_a_stock_import_loads_in_fairseq_without_this_plugin(imported):
+    folder, _ = imported("bert_classes", stock=True)
+    tokens = torch.tensor([0, 9, 2])
+    expected = load(folder).predict("sentence_classification_head", tokens)
+    run = builders.run(sys.executable, "-c", PLAIN, folder)
+    scores, plugin = run.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert plugin == "False"
+    np.testing.assert_allclose(json.loads(scores), expected.tolist(), atol=1e-5)

@@ -51,9 +51,9 @@ def test_pairs_are_prepared_fine_tuned_and_evaluated_in_the_models_own_format(mo
     succeeds("finetune_nlu.sh", "--from", parent, "--data", data, "--out", out, **TOY)
     cfg = checkpoint.read(out / "checkpoint_best.pt")["cfg"]
     assert (cfg["task"]["init_token"], cfg["task"]["separator_token"]) == (0, None)
-    result, model = tmp_path / "valid.json", out / "checkpoint_best.pt"
+    result, model = tmp_path / "evaluated", out / "checkpoint_best.pt"
     succeeds("evaluate_nlu.sh", "--data", data, "--model", model, "--split", "valid", "--out", result)
-    assert result.is_file()
+    assert (result / "evaluate.json").is_file()
     hub = RobertaModel.from_pretrained(str(out), "checkpoint_best.pt").eval()
     hub.task.cfg.data = str(data)
     prepared = [hub.task.load_dataset("valid")[row]["net_input.src_tokens"] for row in range(3)]
@@ -76,10 +76,17 @@ def test_the_format_of_pairs_is_the_tokenizers(models, tmp_path, name, expected)
 
 
 def test_other_labels_than_the_models_are_said(models, tmp_path):
-    rows = labelled("x", "y")
-    output = succeeds(*prepare(tmp_path, models / "bert_classes", rows))
-    assert "the model's labels are very_bad so-so good, these are other ones: it will get a new head" in output
-    assert (tmp_path / "data" / "label" / "dict.txt").read_text() == "x 2\ny 2\n"
+    files = [
+        "--train",
+        table(tmp_path / "train.tsv", labelled("x", "y")),
+        "--valid",
+        table(tmp_path / "v", labelled("x")),
+    ]
+    command = [sys.executable, RECIPES / "data" / "split_tsv.py", "--out", tmp_path, *files]
+    command += ["--labels", models / "bert_classes" / "label" / "dict.txt"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "the model's labels are very_bad so-so good, these are other ones: it will get a new head" in said
+    assert (tmp_path / "label.dict.txt").read_text() == "x 2\ny 2\n"
 
 
 def test_a_model_folder_without_its_special_tokens_is_refused(tmp_path):
