@@ -100,7 +100,8 @@ class TokenizerJson:
 
     def encode(self, lines: list[str]) -> list[list[str]]:
         """Symbols of each of the *lines*, as ``--bpe tokenizer_json`` makes them."""
-        return self._folder.encode_lines(lines)
+        found = self._folder.tokenizer.encode_batch(lines, add_special_tokens=False)  # faster than one by one
+        return [[self._folder.symbols[number] for number in encoding.ids] for encoding in found]
 
     @property
     def symbols(self) -> set[str]:

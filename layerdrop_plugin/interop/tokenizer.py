@@ -1,11 +1,13 @@
 """A model's own tokenizer.json, its pieces under the names that the model's fairseq dictionary has for them."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoint import write_text_atomic
 from ..errors import LayerdropError
 from .libraries import library
 from .special_tokens import ROLES, special_tokens
@@ -27,6 +29,14 @@ class PairFormat:
 
     separators: int
     segments: bool
+
+    @property
+    def options(self) -> dict[str, int]:
+        """fairseq's options for sentence_prediction whose inputs look like this; single sentences, too."""
+        return {"init-token": 0} | ({"separator-token": 2} if self.separators == 2 else {})
+
+
+ROBERTA = PairFormat(2, segments=False)  # fairseq's own: what holds where a tokenizer does not say
 
 
 class FolderTokenizer:
@@ -87,11 +97,6 @@ class FolderTokenizer:
         """The symbols of the pieces of *text*, without the special tokens around a sentence."""
         return [self.symbols[number] for number in self.tokenizer.encode(text, add_special_tokens=False).ids]
 
-    def encode_lines(self, texts: list[str]) -> list[list[str]]:
-        """:meth:`encode` of each of *texts*, which is faster for all of them at once."""
-        found = self.tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [[self.symbols[number] for number in encoding.ids] for encoding in found]
-
     def decode(self, symbols: Iterable[str]) -> str:
         """The text of pieces; symbols that are not the tokenizer's are left out."""
         numbers = [self.ids[symbol] for symbol in symbols if symbol in self.ids]
@@ -128,6 +133,24 @@ class FolderTokenizer:
             f"{self.path} makes {' '.join(pair.tokens)} with segments {' '.join(map(str, pair.type_ids))} of a pair:"
             " supported are CLS a SEP b SEP and CLS a SEP SEP b SEP, with segments 0 and 1 (one SEP) or 0 alone"
         )
+
+
+def encode_file(tokenizer: FolderTokenizer, path: str | os.PathLike) -> int:
+    """Write the pieces of every line of the file *path* to *path*.pieces; returns how many lines it has.
+
+    Raises:
+        LayerdropError: it cannot be read, or of a line nothing is left.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayerdropError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    lines = [tokenizer.encode(line) for line in text.removesuffix("\n").split("\n")]
+    empty = next((number for number, pieces in enumerate(lines, 1) if not pieces), None)
+    if empty:
+        raise LayerdropError(f"{path}, line {empty}: nothing is left of it after tokenization")
+    write_text_atomic(f"{path}.pieces", "".join(f"{' '.join(pieces)}\n" for pieces in lines))
+    return len(lines)
 
 
 def symbol_of(token: str) -> str:

@@ -165,6 +165,20 @@ def test_sentence_pairs(world, tmp_path, regression):
     assert (tmp_path / "model/label/dict.txt").exists() == (not regression)
 
 
+def test_a_pruned_vocabulary_has_its_own_dictionary_beside_it(world, tmp_path):
+    """And not the parent's."""
+    parent = world / "pretrained"
+    (tmp_path / "few.txt").write_text("what a wonderful film\nthe people of the united states\n")
+    prune = ("prune.sh", "--from", parent / "checkpoint_best.pt", "--vocab", tmp_path / "few.txt")
+    succeeds(*prune, "--out", tmp_path / "out")
+    assert "[done before]" in succeeds(*prune, "--out", tmp_path / "out")
+    rows = describe(tmp_path / "out" / "child.pt")["vocabulary"]
+    symbols = (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8").splitlines()
+    assert len(symbols) + 5 == rows < len((parent / "dict.txt").read_text(encoding="utf-8").splitlines())
+    (tmp_path / "few.txt").write_text("other text\n")
+    assert "other settings" in fails(*prune, "--out", tmp_path / "out")
+
+
 def test_models_and_data_that_cannot_be_used(world, tmp_path):
     data = world / "data/reviews"
     bad = tmp_path / "bad.pt"
