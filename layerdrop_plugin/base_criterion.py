@@ -121,11 +121,10 @@ class Wrapper(FairseqCriterion):
             name = saved["_name"]
         run = {option: cfg[option] for option in RUN_OPTIONS}
         base = base_criterion(name, saved | run, cfg.base_criterion_args, root, cls.may_wrap)
-        mixin = cls.mixin(cfg, task, root, base)
-        if not issubclass(base.criterion_class, Wrapper):
-            return [mixin], base
-        beneath, base = base.criterion_class._mixins(base.cfg, task, root)
-        return [mixin, *beneath], base
+        beneath, bottom = [], base
+        if issubclass(base.criterion_class, Wrapper):
+            beneath, bottom = base.criterion_class._mixins(base.cfg, task, root)
+        return [cls.mixin(cfg, task, root, base), *beneath], bottom
 
 
 def _forget(root: DictConfig, names: list[str]) -> None:

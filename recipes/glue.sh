@@ -40,8 +40,10 @@ if [[ $TASK == MNLI ]]; then
     SPLITS=(train valid test) FILES=("$GLUE_DIR/$TASK"/{train,dev_matched,dev_mismatched}.tsv)
 fi
 for FILE in "${FILES[@]}"; do need_file "$FILE"; done
+trap 'rmdir -- "$OUT/tsv" "$OUT" 2>/dev/null || true' EXIT # a file that cannot be read leaves nothing
 once "$OUT/tsv/train.tsv" "${FILES[@]}" -- \
     run "$PYTHON" "$RECIPES/data/glue.py" read "$TASK" "$GLUE_DIR" "$OUT/tsv"
+trap - EXIT
 
 PREPARE=()
 for SPLIT in "${SPLITS[@]}"; do PREPARE+=("--$SPLIT" "$OUT/tsv/$SPLIT.tsv"); done

@@ -30,6 +30,8 @@ else
     TASK=masked_lm LR=$PRETRAIN_LR LONGEST=(--max-positions "$PRETRAIN_TOKENS")
     read -ra SHAPE <<<"--arch $PRETRAIN_ARCH $PRETRAIN_SHAPE"
 fi
+BPE=sentencepiece
+if [[ -f $DATA/tokenizer.json ]]; then BPE=tokenizer_json; fi # of an imported model
 share --batch-size "$PRETRAIN_BATCH" "$PRETRAIN_BATCH_PER_GPU" "$PRETRAIN_PRECISION"
 
 train "$DATA" "$OUT" \
@@ -42,7 +44,7 @@ train "$DATA" "$OUT" \
     --max-update "$PRETRAIN_UPDATES" --total-num-update "$PRETRAIN_UPDATES" \
     --required-batch-size-multiple 1 \
     --save-interval-updates "$PRETRAIN_SAVE_UPDATES" --keep-interval-updates 1 --no-epoch-checkpoints \
-    --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
+    --bpe "$BPE" --seed "$SEED" --num-workers "$NUM_WORKERS" \
     --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
 say "pre-trained: $OUT/checkpoint_best.pt"

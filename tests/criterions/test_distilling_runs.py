@@ -11,7 +11,7 @@ import torch
 from two_workers import by_two
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 WEIGHTS = {"distill_weight": 0.6, "distill_temperature": 3.0, "distill_hidden": 2.0}
 CHILD = ("--prune-encoder-layers", "keep:1,3")
@@ -136,7 +136,7 @@ def test_fewer_heads_and_units_are_distilled_with_their_importance(data, classif
     around = ("--criterion", "head_importance", "--base-criterion", "pruning_distillation")
     builders.run(*train, tmp_path / "scored", *around, "--base-criterion-args", nested)
     assert_close(weights(tmp_path / "scored"), weights(tmp_path / "plain"), 0)
-    found = Importance.load(tmp_path / "scored" / "importance.json")
+    found = Scores.load(tmp_path / "scored" / "importance.json")
     assert found.examples > 0
     assert found.signature["criterion"]["_name"] == "pruning_distillation"
     cfg = checkpoint.read(tmp_path / "scored" / "checkpoint_last.pt")["cfg"]

@@ -373,6 +373,14 @@ def test_another_width_will_do_without_hidden_states(data, teachers, tmp_path):
     assert criterion(model, batch_of(task))[2]["distill_loss"] > 0
 
 
+def test_an_example_longer_than_the_teacher_reads_is_refused(data, teachers, tmp_path):
+    short = checkpoints.save(tmp_path / "short.pt", data, "classification", "--max-positions 8")
+    same = teachers["classification"]
+    _, task, model, criterion = start(data, "classification", [*pruned(same, "classification"), "--teacher", short])
+    with pytest.raises(LayerdropError, match="short.pt reads at most 8 tokens, and an example has 1"):
+        criterion(model, batch_of(task))
+
+
 @pytest.mark.parametrize("base", ["head_importance", "pruning_distillation"])
 def test_it_wraps_no_wrapper(base, data, teachers):
     same = teachers["classification"]

@@ -1,10 +1,11 @@
-"""GLUE: its official files in their own formats, on a small scale."""
+"""GLUE: its official files in their own formats, on a small scale; models that are trained on with LayerDrop."""
 
+import json
 import sys
 
 import pytest
 
-from .conftest import RECIPES
+from .conftest import RECIPES, TOY, fails, succeeds
 
 sys.path.insert(0, str(RECIPES / "data"))
 import glue
@@ -133,3 +134,49 @@ def test_each_task_has_glues_metric_and_the_papers_settings():
         "RTE": ["accuracy", "16", "2e-5"],
     }
     assert glue.settings("CoLA")[4:] == ["--report-mcc", "--best-checkpoint-metric", "mcc"]
+
+
+@pytest.mark.recipe
+def test_mnli_is_measured_on_both_development_sets_after_training_with_the_papers_settings(world, tmp_path):
+    """And with LayerDrop, if that is asked for; run again it does nothing."""
+    write(tmp_path / "glue", "MNLI", [official("MNLI", ["a", "b"], "-")], count=20)
+    arguments = ["glue.sh", "mnli", "glue", world / "pretrained", "a b/out", "--layerdrop", "0.2"]
+    log = succeeds(*arguments, cwd=tmp_path, **TOY)
+    assert "MNLI/train.tsv: 20 examples; left out: 1 without a label" in log
+    for folder, split in (("evaluated", "valid"), ("evaluated-mismatched", "test")):
+        record = json.loads((tmp_path / "a b/out" / folder / "evaluate.json").read_text(encoding="utf-8"))
+        (result,) = record["results"]
+        assert (result["split"], result["examples"], result["metric"]["name"]) == (split, 20, "accuracy")
+    settings = (tmp_path / "a b/out/finetuned/settings.txt").read_text(encoding="utf-8").splitlines()
+    for setting in ("--encoder-layerdrop 0.2", "--lr 1e-5", "--clip-norm 0.0", "--batch of an update: 32"):
+        assert setting in settings
+    assert succeeds(*arguments, cwd=tmp_path, **TOY).count("[done before]") == 5
+
+
+@pytest.mark.recipe
+def test_a_bad_file_leaves_nothing(world, tmp_path):
+    write(tmp_path / "glue", "CoLA", [official("CoLA", ["a"], "2")])
+    assert "line 5: the label '2'" in fails("glue.sh", "CoLA", "glue", world / "pretrained", "out", cwd=tmp_path, **TOY)
+    assert not (tmp_path / "out").exists()
+    assert "no such file" in fails("glue.sh", "RTE", "glue", world / "pretrained", "out", cwd=tmp_path)
+    assert "are required" in fails("glue.sh", "RTE", "glue", cwd=tmp_path)
+
+
+@pytest.mark.recipe
+def test_pretraining_goes_on_from_a_model_on_text_of_its_tokenizer(world, tmp_path):
+    """With LayerDrop, and in its shape; another dictionary is refused."""
+    (tmp_path / "own.txt").write_text(
+        "".join(f"the state of number {n} is good\n" for n in range(90)), encoding="utf-8"
+    )
+    given = ["data/prepare_text.sh", "--out", "own", "--valid", "0.1"]
+    succeeds(*given, "--tokenizer", world / "pretrained", "own.txt", cwd=tmp_path)
+    assert (tmp_path / "own/dict.txt").read_bytes() == (world / "pretrained/dict.txt").read_bytes()
+    assert "excludes --vocab-size" in fails(*given, "--tokenizer", "own", "--vocab-size", "50", "own.txt", cwd=tmp_path)
+    model = world / "pretrained/checkpoint_best.pt"
+    succeeds("pretrain.sh", "--data", "own", "--from", model, "--out", "more", cwd=tmp_path, **TOY)
+    settings = (tmp_path / "more/settings.txt").read_text(encoding="utf-8").splitlines()
+    assert {"--task pruning_masked_lm", "--encoder-layerdrop 0.2", "--lr 2e-4"} <= set(settings)
+    with (tmp_path / "own/dict.txt").open("a", encoding="utf-8") as dictionary:
+        dictionary.write("new 1\n")
+    refused = fails("pretrain.sh", "--data", "own", "--from", model, "--out", "other", cwd=tmp_path, **TOY)
+    assert "is not the dictionary of" in refused
