@@ -13,6 +13,7 @@ from fairseq.utils import safe_getattr, safe_hasattr
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from ..modules.inference import ReadyForInference
 from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
@@ -34,7 +35,7 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
 
 
 @register_model("layerdrop_roberta")
-class LayerDropRobertaModel(LayersToKeep, RobertaModel):
+class LayerDropRobertaModel(ReadyForInference, LayersToKeep, RobertaModel):
     """RoBERTa with LayerDrop (Fan et al. 2019).
 
     With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped). In
