@@ -22,6 +22,7 @@ from .data_and_search import (
     patch_numpy_names,
     patch_whole_words,
 )
+from .inference import patch_roberta_hub, patch_validation
 from .interpreter import (
     patch_excepthook,
     patch_second_name,
@@ -45,6 +46,8 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_diverse_beams,
     patch_attention_in_search,
     patch_hard_alignment,
+    patch_validation,
+    patch_roberta_hub,
 )
 _installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
 

@@ -40,7 +40,7 @@ class ReadyForInference(Scriptable, nn.Module):
 
     def _apply(self, *args, **kwargs) -> nn.Module:
         """As ``nn.Module._apply``, which moves or converts every weight: they are packed again where that goes."""
-        packed = bool(self.packed_weights)
+        packed = self.packed_weights is not None
         _unpack(self)
         result = super()._apply(*args, **kwargs)
         return optimize_for_inference(self, self.inference_dtype) if packed else result
@@ -69,13 +69,13 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32)
         raise LayerdropError(f"a {type(model).__name__} is no model of this plugin: only those can be packed")
     if model.training:
         raise LayerdropError("the model is in training mode, in which weights change: call model.eval() first")
-    onednn_linear.refuse_unknown(dtype)
+    onednn_linear.check_dtype(dtype)
     if model.inference_dtype != dtype:
         _unpack(model)
     current = model.packed_weights
     if current is not None and all(type(weight) is PackedWeight for weight in current):
         return model
-    least = onednn_linear.least_size()
+    least = onednn_linear.least_size(dtype)
     groups = list(_groups(model)) if least else []
     groups = [(weights, keep) for weights, keep in groups if sum(map(torch.numel, weights)) >= least]
     for weights, keep in groups:
@@ -90,11 +90,11 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32)
 
 def _unpack(model: nn.Module) -> None:
     """Make all weights of *model* ordinary ones, those of an attention contiguous again."""
-    if not model.packed_weights:
+    packed, model.packed_weights = model.packed_weights, None
+    if not packed:
         return
-    for weight in model.packed_weights:
+    for weight in packed:
         unpack(weight)
-    model.packed_weights = None
     for module in model.modules():
         if isinstance(module, PrunableAttention):
             module.pack()

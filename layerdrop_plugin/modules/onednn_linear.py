@@ -64,24 +64,25 @@ def worth_packing() -> bool:
     return with_packed <= GAIN * plain
 
 
-def least_size() -> int | None:
-    """Number of weights from which on a layer is packed in this process; None if none is."""
-    chosen = os.environ.get(PACK, "")
-    if chosen == "0" or not works():
-        return None
-    if chosen == "1":
-        return 1
-    return LEAST if worth_packing() else None
-
-
-def refuse_unknown(dtype: torch.dtype) -> None:
+def check_dtype(dtype: torch.dtype) -> None:
     """Raise LayerdropError unless products can be computed in *dtype* here: single precision, or bfloat16."""
-    if dtype == torch.float32:
-        return
-    if dtype != torch.bfloat16:
-        raise LayerdropError(f"products are computed in float32 or bfloat16, not in {str(dtype).removeprefix('torch.')}")
-    if least_size() is None or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise LayerdropError("this CPU, or this PyTorch, has no products in bfloat16: leave out --inference-dtype bf16")
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise LayerdropError(f"products are computed in float32 or bfloat16, not in {dtype}")
+    if dtype == torch.bfloat16 and not (_usable() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        raise LayerdropError(f"this CPU or this PyTorch has no products in bfloat16, or {PACK} is 0: leave bf16 out")
+
+
+def least_size(dtype: torch.dtype = torch.float32) -> int | None:
+    """Number of weights from which on a layer is packed in this process, for products in *dtype*; None if none is."""
+    if not _usable():
+        return None
+    if os.environ.get(PACK) == "1":
+        return 1
+    return LEAST if dtype != torch.float32 or worth_packing() else None
+
+
+def _usable() -> bool:
+    return os.environ.get(PACK) != "0" and works()
 
 
 class Packed:

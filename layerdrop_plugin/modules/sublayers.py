@@ -95,10 +95,8 @@ class Sublayers(Scriptable):
         input_needed = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
         name = None if input_needed else NAMES.get(self.activation_fn)
         activated = name and packed_linear(x, self.fc1, activation=name)
-        if activated:
-            x = batch_first(activated, x)
-        else:
-            x = IN_PLACE.get(name, self.activation_fn)(batch_first(self.fc1, x))
+        activate = IN_PLACE.get(name, self.activation_fn)
+        x = batch_first(activated, x) if activated else activate(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
             x = batch_first(self.ffn_layernorm, x)
