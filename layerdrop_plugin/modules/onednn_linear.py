@@ -181,9 +181,13 @@ class PackedWeight(nn.Parameter):
 def pack_weights(*weights: nn.Parameter, keep: bool = False, dtype: torch.dtype = torch.float32) -> None:
     """Pack *weights*, of the same number of columns, as one matrix, in place.
 
+    They are left alone while an autograd graph refers to one of them, as its backward would not reach the parameter.
+
     Args:
         keep, dtype: see :class:`Packed`.
     """
+    if any(map(_in_a_graph, weights)):
+        return
     with torch.inference_mode(False), torch.no_grad():
         parts = [weight.detach() for weight in weights]
         dense = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -194,8 +198,11 @@ def pack_weights(*weights: nn.Parameter, keep: bool = False, dtype: torch.dtype 
 
 
 def unpack(weight: nn.Parameter) -> None:
-    """Make *weight* an ordinary parameter again, in place; one that is not packed is left alone."""
-    if type(weight) is PackedWeight:
+    """Make *weight* an ordinary parameter again, in place, unless an autograd graph refers to it.
+
+    One that is not packed is left alone.
+    """
+    if type(weight) is PackedWeight and not _in_a_graph(weight):
         with torch.inference_mode(False), torch.no_grad():
             _replace(weight, nn.Parameter(weight.dense().clone(), weight.requires_grad))
 
@@ -237,6 +244,10 @@ def _writes(function) -> bool:
     """Whether *function* changes its arguments in place, or gives access to their memory."""
     name = function.__name__
     return name in IN_PLACE or (name.endswith("_") and not name.endswith("__")) or function in DATA
+
+
+def _in_a_graph(weight: nn.Parameter) -> bool:
+    return weight._use_count() > 1  # as torch.utils.swap_tensors asks
 
 
 def _replace(weight: nn.Parameter, other: nn.Parameter) -> None:
