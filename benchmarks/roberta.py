@@ -3,6 +3,8 @@
 import torch
 import translation
 
+from layerdrop_plugin import optimize_for_inference
+
 STOCK, OURS = "roberta", "layerdrop_roberta"
 # fairseq's names of weights -> transformers', where they differ
 NAMES = {
@@ -42,12 +44,14 @@ def make_parent(args, task, positions):
 
 
 def features_of(arch, child, task, device):
-    """Build fairseq's or this plugin's model with a checkpoint's shape and weights, in evaluation mode.
+    """Build fairseq's or this plugin's model with a checkpoint's shape and weights, as for answering.
 
     Returns:
         Callable: tokens (sentences, length) -> features (sentences, length, width).
     """
     model = translation.build(arch, child["cfg"]["model"], task, child["model"]).to(device).eval()
+    if arch == OURS:
+        optimize_for_inference(model)
     return lambda tokens: model(tokens, features_only=True)[0]
 
 

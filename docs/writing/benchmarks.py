@@ -15,7 +15,8 @@ def section() -> list[str]:
     parts = [
         "[benchmarks/](../benchmarks/README.md) says how they run. Random weights and words; everything that is"
         " compared runs in one process and in turn. A figure is the median of the ratios within each round, in brackets"
-        " the least and the greatest. **Bold** misses its goal. The results kept here are older than the latest"
+        " the least and the greatest. **Bold** misses its goal; a goal is not decided where the middle half of the"
+        " rounds differs by more than the median's distance to it. The results kept here are older than the latest"
         " changes to gates, losses and the recorder of importance; those of generate.py and training.py are older than"
         " attention on scaled_dot_product_attention, too. Run the benchmarks again before you rely on them."
     ]
@@ -49,6 +50,8 @@ def _against(found: dict, goal: float | None, at_least: bool) -> str:
     """A ratio beside its goal, bold where it misses it."""
     if goal is None:
         return median(found)
+    if "upper" in found and found["upper"] - found["lower"] > abs(found["median"] - goal):
+        return f"{median(found)}; goal {'≥' if at_least else '≤'} {goal:g} not decided"
     met = found["median"] >= goal if at_least else found["median"] <= goal
     return f"{median(found) if met else f'**{median(found)}**'}; goal {'≥' if at_least else '≤'} {goal:g}"
 

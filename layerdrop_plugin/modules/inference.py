@@ -75,6 +75,7 @@ def optimize_for_inference(model: nn.Module, dtype: torch.dtype = torch.float32)
     current = model.packed_weights
     if current is not None and all(type(weight) is PackedWeight for weight in current):
         return model
+    _make_contiguous(model)
     least = onednn_linear.least_size(dtype)
     groups = list(_groups(model)) if least else []
     groups = [(weights, keep) for weights, keep in groups if sum(map(torch.numel, weights)) >= least]
@@ -95,6 +96,11 @@ def _unpack(model: nn.Module) -> None:
         return
     for weight in packed:
         unpack(weight)
+    _make_contiguous(model)
+
+
+def _make_contiguous(model: nn.Module) -> None:
+    """Let the projections of each attention lie together, as copying and unpacking moves them apart."""
     for module in model.modules():
         if isinstance(module, PrunableAttention):
             module.pack()
