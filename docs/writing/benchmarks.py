@@ -15,8 +15,7 @@ def section() -> list[str]:
     parts = [
         "[benchmarks/](../benchmarks/README.md) says how they run. Random weights and words; everything that is"
         " compared runs in one process and in turn. A figure is the median of the ratios within each round, in brackets"
-        " the least and the greatest. **Bold** misses its goal; a goal is not decided where the middle half of the"
-        " rounds differs by more than the median's distance to it. The results kept here are older than the latest"
+        " the least and the greatest. **Bold** misses its goal. The results kept here are older than the latest"
         " changes to gates, losses and the recorder of importance; those of generate.py and training.py are older than"
         " attention on scaled_dot_product_attention, too. Run the benchmarks again before you rely on them."
     ]
@@ -26,7 +25,7 @@ def section() -> list[str]:
             links = ", ".join(f"[{file.rsplit('/')[-1]}](../{file})" for file in records)
             source = [links, *dict.fromkeys(versions(record) for record in records.values())]
             parts += [*write(_labelled(records)), provenance(*source)]
-        else:
+        elif kind not in LATER:
             parts.append(f"No result of `benchmarks/{kind}.py` is kept in {FOLDER}.")
     known = {f"layerdrop.benchmark.{kind}" for kind in KINDS}
     others = [file for file, record in found.items() if record["type"] not in known]
@@ -51,7 +50,8 @@ def _against(found: dict, goal: float | None, at_least: bool) -> str:
     if goal is None:
         return median(found)
     if "upper" in found and found["upper"] - found["lower"] > abs(found["median"] - goal):
-        return f"{median(found)}; goal {'≥' if at_least else '≤'} {goal:g} not decided"
+        limit = f"{'≥' if at_least else '≤'} {goal:g}"
+        return f"{median(found)}; goal {limit} not decided, as rounds disagree by more than the distance to it"
     met = found["median"] >= goal if at_least else found["median"] <= goal
     return f"{median(found) if met else f'**{median(found)}**'}; goal {'≥' if at_least else '≤'} {goal:g}"
 
@@ -157,4 +157,23 @@ def importance(records: dict[str, dict]) -> list[str]:
     ]
 
 
+def peak_memory(records: dict[str, dict]) -> list[str]:
+    """Memory of a process that answers."""
+
+    def cell(model: dict | None) -> str:
+        if model is None:
+            return ""
+        packed, plain = (min(model[f"{kind}_bytes"]) / 1e6 for kind in ("packed", "plain"))
+        return f"{packed:.0f} MB over {plain:.0f}: {_against(model['over_plain'], model['goal'], at_least=False)}"
+
+    return [
+        "### Memory of packed models",
+        "Peak memory of a process that loads a checkpoint and answers, its weights packed by oneDNN, over one that"
+        " packs none. The translation model's output layer shares its weights with the embeddings: they are copied.",
+        table(["model", *records], _rows(records, "models", cell)),
+    ]
+
+
 KINDS = {"generate": generate, "training": training, "head_pruning": head_pruning, "importance": importance}
+LATER = {"peak_memory": peak_memory}  # what is told only where it was measured
+KINDS |= LATER

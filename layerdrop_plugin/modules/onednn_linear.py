@@ -10,6 +10,7 @@ place, when a product asks for gradients, when it is written to, and in :func:`u
 
 import copy
 import functools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from ..errors import LayerdropError
 
 PACK = "LAYERDROP_PACK"  # environment variable: 0 packs nothing, 1 every layer; else a trial decides (worth_packing)
 LEAST = 2**16  # weights of a layer: a call of oneDNN costs some 10 µs, which a smaller product does not save
+LONGEST = 0.3  # seconds after which no further round of the trial begins, on a busy machine
 ROWS = 24  # that the weights are packed for; they serve any number
 GAIN = 0.95  # maximum of the trial's time with packed weights over that without
 IN_PLACE = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__")
@@ -52,15 +54,17 @@ def worth_packing() -> bool:
     """
     weights = [torch.randn(512, 512) for _ in range(24)]
     packed = [torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) for weight in weights]
-    x, seconds = torch.randn(ROWS, 512), ([], [])
+    x, least, start = torch.randn(ROWS, 512), [[math.inf, math.inf] for _ in weights], time.perf_counter()
     with torch.no_grad():
         for _ in range(4):
-            for taken, product, stack in zip(seconds, (F.linear, _linear), (weights, packed), strict=True):
-                start = time.perf_counter()
-                for weight in stack:
+            for times, *pair in zip(least, weights, packed, strict=True):
+                for place, (product, weight) in enumerate(zip((F.linear, _linear), pair, strict=True)):
+                    before = time.perf_counter()
                     product(x, weight, None)
-                taken.append(time.perf_counter() - start)
-    plain, with_packed = map(min, seconds)
+                    times[place] = min(times[place], time.perf_counter() - before)
+            if time.perf_counter() - start > LONGEST:
+                break
+    plain, with_packed = map(sum, zip(*least, strict=True))
     return with_packed <= GAIN * plain
 
 
@@ -227,11 +231,13 @@ def is_packed_for(x: Tensor, weight: Tensor, *biases: Tensor | None) -> bool:
 def packed_product(x: Tensor, weights: Sequence[Tensor]) -> Packed | None:
     """The matrix that consists of *weights*, in this order, if it is packed for a product with *x*; else None."""
     first, row = weights[0], 0
+    if not is_packed_for(x, first):
+        return None
     for weight in weights:
-        if not is_packed_for(x, weight) or weight.packed is not first.packed or weight.rows.start != row:
+        if type(weight) is not PackedWeight or weight.packed is not first.packed or weight.rows.start != row:
             return None
         row = weight.rows.stop
-    return first.packed if row == first.packed.rows else None
+    return first.packed if row == first.packed.rows and not gradients_wanted(*weights) else None
 
 
 def gradients_wanted(*tensors: Tensor | None) -> bool:

@@ -136,3 +136,14 @@ def test_importance_tells_different_scores(benchmark, tmp_path, capsys, monkeypa
     assert status == 1
     assert not found["same_scores"]
     assert "give heads different scores" in capsys.readouterr().err
+
+
+def test_peak_memory(benchmark, tmp_path, capsys):
+    status, found = run(benchmark("peak_memory"), tmp_path / "peak_memory.json")
+    assert not status
+    assert_complete(found, "peak_memory")
+    for model in found["models"].values():
+        assert len(model["packed_bytes"]) == len(model["plain_bytes"]) == 1
+        assert model["over_plain"]["median"] < 1.2
+    assert list(found["models"]) == ["encoder", "translation"]
+    assert "at most 1.05" in capsys.readouterr().out
