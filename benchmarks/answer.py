@@ -12,15 +12,13 @@ import roberta
 import torch
 import translation
 
-from layerdrop_plugin import checkpoint
-
 
 def main():
     """Answer as a user's process would: features of one sentence and of a batch, or a beam search."""
     path, vocabulary, threads = sys.argv[1], *map(int, sys.argv[2:])
     torch.set_num_threads(threads)
     task, device = translation.make_task(vocabulary), torch.device("cpu")
-    state = checkpoint.read(path)
+    state = torch.load(path, weights_only=True)
     with torch.no_grad():
         if state["cfg"]["model"]["_name"] == roberta.STOCK:
             features = roberta.features_of(roberta.OURS, state, task, device)
