@@ -1,10 +1,11 @@
 """Time of an encoder without half of its heads, or half of its heads and FFN units, compared with other encoders.
 
 These take turns on the same tokens: stock fairseq's roberta; transformers' RobertaModel, its attention on
-scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, and with half the
-heads, half the heads and FFN units, half the layers, as `layerdrop prune` makes them. This plugin's models are prepared
-by `optimize_for_inference`. A pass gives features, without the language model's head. Ends with status 1 if features
-are not stock fairseq's: those of a pruned model, stock fairseq's of a whole model in which the weights that read pruned
+scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, whole with
+queries, keys and values computed by three matrix products in place of one, and with half the heads, half the heads and
+FFN units, half the layers, as `layerdrop prune` makes them. This plugin's models are prepared by
+`optimize_for_inference`. A pass gives features, without the language model's head. Ends with status 1 if features are
+not stock fairseq's: those of a pruned model, stock fairseq's of a whole model in which the weights that read pruned
 parts are 0.
 """
 
@@ -26,6 +27,7 @@ from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
 
 TRANSFORMERS = "transformers"
+UNPACKED = "whole, not packed"
 TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
 OPTIONS = {
     "layers": (12, "layers"),
@@ -50,11 +52,13 @@ class Contestant:
     Attributes:
         arch: fairseq's architecture, or TRANSFORMERS.
         halved: kinds of parts of which it keeps every other one: `layers`, `heads`, `units`.
+        packed: whether its attention computes queries, keys and values as one matrix product.
         goals: workload -> other contestant -> maximum of its time divided by the other's.
     """
 
     arch: str
     halved: tuple[str, ...] = ()
+    packed: bool = True
     goals: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -66,10 +70,11 @@ def goals_of(batch, single):
 CONTESTANTS = {
     "stock": Contestant(roberta.STOCK),
     TRANSFORMERS: Contestant(TRANSFORMERS),
-    "whole": Contestant(roberta.OURS, (), goals_of(0.85, 0.60)),
-    "half the heads": Contestant(roberta.OURS, ("heads",), goals_of(0.70, 0.50)),
-    "half the heads and units": Contestant(roberta.OURS, ("heads", "units"), goals_of(0.45, 0.33)),
-    "half the layers": Contestant(roberta.OURS, ("layers",), goals_of(0.43, 0.32)),
+    "whole": Contestant(roberta.OURS, goals=goals_of(0.85, 0.60)),
+    UNPACKED: Contestant(roberta.OURS, packed=False),
+    "half the heads": Contestant(roberta.OURS, ("heads",), goals=goals_of(0.70, 0.50)),
+    "half the heads and units": Contestant(roberta.OURS, ("heads", "units"), goals=goals_of(0.45, 0.33)),
+    "half the layers": Contestant(roberta.OURS, ("layers",), goals=goals_of(0.43, 0.32)),
 }
 
 
@@ -151,7 +156,7 @@ def build(name, parent, task, workloads, args):
     if contestant.arch == TRANSFORMERS:
         features = roberta.features_of_transformers(parent, args, args.device)
     else:
-        features = roberta.features_of(contestant.arch, child, task, args.device)
+        features = roberta.features_of(contestant.arch, child, task, args.device, contestant.packed)
     reference = roberta.features_of(roberta.STOCK, prune_by_zeros(parent, plan, args), task, args.device)
     distance = difference(features, reference, workloads, task.source_dictionary.pad())
     return features, {
@@ -201,7 +206,7 @@ def speed(name, workload, seconds):
         dict: `ms`: milliseconds of a pass, the median; `over`: contestant -> the time over that one's, as
         :func:`side_by_side.ratio`; `goals`: contestant -> maximum of that ratio; `seconds`.
     """
-    beside = [other for other in ("stock", TRANSFORMERS) if other in seconds]
+    beside = [other for other in ("stock", TRANSFORMERS, UNPACKED) if other in seconds]
     goals = CONTESTANTS[name].goals.get(workload, {})
     return {
         "ms": 1000 * statistics.median(seconds[name]),

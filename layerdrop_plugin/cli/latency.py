@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from ..output_folder import held
 from .arguments import DATA_HELP, OldName, add_inference_argument, command_line, inference_dtype, positive
 
 HELP = "time classifiers or translation models against each other on real sentences"
@@ -69,20 +70,22 @@ def run(args: argparse.Namespace) -> None:
     """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 
-    found = latency.measure(
-        dict(zip(_names(args), args.path, strict=True)),
-        args.data,
-        args.subset,
-        args.batch_sizes,
-        args.threads,
-        args.repeats,
-        args.max_sentences,
-        args.seed,
-        args.beam,
-        command_line(),
-        inference_dtype(args),
-    )
-    checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
+    names = _names(args)
+    with held(Path(args.out).parent, Path(args.out).name):
+        found = latency.measure(
+            dict(zip(names, args.path, strict=True)),
+            args.data,
+            args.subset,
+            args.batch_sizes,
+            args.threads,
+            args.repeats,
+            args.max_sentences,
+            args.seed,
+            args.beam,
+            command_line(),
+            inference_dtype(args),
+        )
+        checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
         print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}")
     for line in rounds.doubts(found):
