@@ -1,10 +1,12 @@
 """Models that are only read: their linear layers are packed once for oneDNN (see ``onednn_linear``), in place."""
 
+from argparse import Namespace
 from collections.abc import Iterator
 
 import torch
 from fairseq.models.roberta.model import RobertaLMHead
 from fairseq.modules import MultiheadAttention
+from omegaconf import DictConfig
 from torch import nn
 
 from ..errors import LayerdropError
@@ -27,7 +29,7 @@ class ReadyForInference(Scriptable, nn.Module):
     # not compiled by torch.jit.trace; the last one is of the other mixin, models.layers_to_keep
     __jit_ignored_attributes__ = ["packed_weights", "inference_dtype", "layers_to_keep"]
 
-    def prepare_for_inference_(self, cfg) -> None:
+    def prepare_for_inference_(self, cfg: DictConfig | Namespace) -> None:
         """fairseq's hook for models that will only be read; they cannot be trained afterwards, as in fairseq."""
         super().prepare_for_inference_(cfg)
         optimize_for_inference(self, self.inference_dtype)
