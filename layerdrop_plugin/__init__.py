@@ -26,6 +26,15 @@ def register() -> None:
     from .interop import bpe  # noqa: F401  (what --bpe names)
 
 
+def __getattr__(name: str):
+    """``optimize_for_inference``, see modules/inference.py; imported when it is asked for, as that imports torch."""
+    if name != "optimize_for_inference":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .modules.inference import optimize_for_inference
+
+    return optimize_for_inference
+
+
 # The `layerdrop` command, which imports layerdrop_command before anything else, registers when a subcommand needs
 # fairseq: importing that takes seconds. Wherever else this package is imported, fairseq may ask for our names next.
 if "layerdrop_command" not in sys.modules:

@@ -24,6 +24,7 @@ from .data_and_search import (
     patch_whole_words,
 )
 from .hub import patch_hub_pairs, patch_hub_tokenizer
+from .inference import patch_roberta_hub, patch_validation
 from .interpreter import (
     patch_excepthook,
     patch_second_name,
@@ -50,6 +51,8 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_hard_alignment,
     patch_hub_pairs,
     patch_hub_tokenizer,
+    patch_validation,
+    patch_roberta_hub,
 )
 _installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
 

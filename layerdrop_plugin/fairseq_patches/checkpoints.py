@@ -121,10 +121,10 @@ def patch_ensemble_loading() -> None:
 
 
 def patch_child_classes() -> None:
-    """Let ``build_model`` build translation children, which have a stock name, of this plugin's classes.
+    """Let ``build_model`` build children that have a stock name of this plugin's classes.
 
-    They are known by the dictionary that they remember. Same weights and outputs, and beam search as fast as their
-    parents'. It can go when fairseq's beam search keeps one copy of each sentence's encoder output.
+    They are known by the dictionary that they remember. Same weights and outputs, and as fast as their parents. It can
+    go when fairseq's beam search keeps one copy of each sentence's encoder output, and its layers pack their weights.
     """
     from fairseq import models
     from omegaconf import OmegaConf, open_dict
@@ -132,10 +132,10 @@ def patch_child_classes() -> None:
     @replaces(models, "build_model")
     def build_model(original, cfg, task, from_checkpoint=False):
         child = from_checkpoint and OmegaConf.is_config(cfg) and cfg.get("dictionary_sha256")
-        if child and cfg.get("_name") == "transformer":
+        if child and cfg.get("_name") in ("roberta", "transformer", "transformer_lm"):
             cfg = copy.copy(cfg)  # the caller's goes on saying what is in the file
             with open_dict(cfg):
-                cfg._name = cfg.arch = "layerdrop_transformer"
+                cfg._name = cfg.arch = f"layerdrop_{cfg._name}"
         return original(cfg, task, from_checkpoint)
 
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from ..modules.convert import layerdrop_encoder
+from ..modules.inference import ReadyForInference
 from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
@@ -38,7 +39,7 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
 
 
 @register_model("layerdrop_roberta")
-class LayerDropRobertaModel(LayersToKeep, RobertaModel):
+class LayerDropRobertaModel(ReadyForInference, LayersToKeep, RobertaModel):
     """RoBERTa with LayerDrop (Fan et al. 2019).
 
     With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped), unless
