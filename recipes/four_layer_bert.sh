@@ -42,7 +42,7 @@ if has --fast; then
     : "${LIMIT:=1500}" "${BERT_CHILD_EPOCHS:=2}" "${BERT_DEPTHS:=4 3}"
 elif has --tiny-slice; then
     slice
-    LIMIT=${LIMIT:-120} LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes 1,8) BERT_DEPTHS=${BERT_DEPTHS:-2 1}
+    LIMIT=${LIMIT:-120} LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes '1,8') BERT_DEPTHS=${BERT_DEPTHS:-2 1}
     BERT_CHILD_EPOCHS=1
 fi
 preset "$PRESET"

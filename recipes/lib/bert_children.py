@@ -15,14 +15,14 @@ def children(layers, depths):
 
     Args:
         layers (int): of the imported model.
-        depths (list[int]): numbers of layers to cut down to; the one nearest to a third of the layers, and below half,
-            is compared in most ways.
+        depths (list[int]): numbers of layers to cut down to; the one nearest to 4 that is at most half of the layers is
+            compared in most ways.
     """
     rows = [
         ("parent", "parent", "imported", ALL, "tuned", layers),
         ("parent with LayerDrop", "layerdrop", "imported", ALL, "layerdrop", layers),
     ]
-    compared = min(depths, key=lambda depth: (abs(3 * depth - layers), depth))
+    compared = min(depths, key=lambda depth: (2 * depth > layers, abs(depth - 4), depth))
     for depth in depths:
         for rule in ("even", "first"):
             rows.append((f"{depth} {rule}", f"{depth}-{rule}", "parent", f"{rule}:{depth}", "tuned", depth))
