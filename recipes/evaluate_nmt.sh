@@ -37,7 +37,7 @@ evaluate() {
     run_logged "$generated" "${command[@]}"
     run_logged "$log" fairseq-validate "$DATA" "${DEVICE[@]}" --path "$MODEL" --valid-subset "$SPLIT" --task translation \
         --criterion label_smoothed_cross_entropy --label-smoothing "$NMT_LABEL_SMOOTHING" "${BATCHES[@]}" --log-format json
-    layerdrop score --generated "$generated" --log "$log" --checkpoint "$MODEL" "${SCORE[@]}" \
+    timed layerdrop score --generated "$generated" --log "$log" --checkpoint "$MODEL" "${SCORE[@]}" \
         --command "$(quoted "${command[@]}")" --out "$OUT"
 }
 

@@ -109,6 +109,7 @@ study() {
 }
 
 KINDS=() PICTURES=()
+keep_times "$OUT"
 software $((${#ONLY} ? 10 : 18)) report matplotlib scipy sacrebleu
 
 if [[ $ONLY != translation ]]; then
@@ -129,6 +130,6 @@ if [[ $ONLY != classifier ]]; then
 fi
 
 step "all on one page"
-"$PYTHON" -m layerdrop_plugin.reports.heads "$OUT" "${KINDS[@]}"
+timed "$PYTHON" -m layerdrop_plugin.reports.heads "$OUT" "${KINDS[@]}"
 printf '\nDone in %s. Read %s; pictures:\n' "$(elapsed)" "$OUT/report.md"
 printf '  %s\n' "${PICTURES[@]}"

@@ -54,6 +54,7 @@ for CHILD in $NMT_CHILDREN; do child "$CHILD"; done
 if [[ -n $DATA ]]; then languages "$DATA" train valid test; fi
 given --src-lang --tgt-lang
 
+keep_times "$OUT"
 software 8 report matplotlib scipy sacrebleu
 
 if [[ -n $DATA ]]; then
@@ -107,5 +108,6 @@ models "${TIMED[@]}"
 time_models "$OUT/latency.json" "$DATA" --beam "$NMT_BEAM" "${TIMING[@]}"
 
 step "report"
-run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --out "$OUT" --title "Translation with fewer layers"
+run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --times "$LAYERDROP_TIMES" --out "$OUT" \
+    --title "Translation with fewer layers"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"

@@ -39,7 +39,7 @@ quoted() {
 # run COMMAND...: print it, then run it.
 run() {
     say "+ $(quoted "$@")"
-    "$@"
+    timed "$@"
 }
 
 # run_logged LOG COMMAND...: the same with the output in LOG, once it succeeds; if it fails, its last line is the error.
@@ -47,7 +47,7 @@ run_logged() {
     local log=$1 why
     shift
     say "+ $(quoted "$@")"
-    if ! "$@" >"$log.partial" 2>&1; then
+    if ! timed "$@" >"$log.partial" 2>&1; then
         why=$(last_line "$log.partial")
         rm -f -- "$log.partial"
         die "$1 failed: $why"
@@ -85,7 +85,7 @@ preset() {
     source "$RECIPES/presets/$1.sh"
 }
 
-for PART in options software done_before environment steps training translation download; do
+for PART in times options software done_before environment steps training translation download; do
     # shellcheck source=/dev/null
     source "$RECIPES/lib/$PART.sh"
 done

@@ -7,7 +7,7 @@ fetch() {
     local partial=$1/.partial-${2//\*/} log why
     FETCHED=$(find "$1" -maxdepth 1 -name "$2" 2>/dev/null | sort -V | tail -n 1 || true)
     if [[ -n $FETCHED ]]; then
-        say "[have] $FETCHED"
+        say "[have] $FETCHED" && skipped "$FETCHED"
         return
     fi
     command -v "$4" >/dev/null || die "$4 not found, which fetches ${2%%_\**}; $3"
@@ -16,7 +16,7 @@ fetch() {
     log=$(mktemp)
     say "+ (cd $(quoted "$1") && $(quoted "${@:4}"))"
     # all that apt-get says goes to the log, such as its warning that root downloads as root
-    if (cd -- "$partial" && LC_ALL=C "${@:4}") >"$log" 2>&1; then FETCHED=$(find "$partial" -name "$2"); fi
+    if (cd -- "$partial" && LC_ALL=C timed "${@:4}") >"$log" 2>&1; then FETCHED=$(find "$partial" -name "$2"); fi
     if [[ -z $FETCHED ]]; then
         why=$(sed -nE 's/^(ERROR|E): //p' "$log" | head -n 1)
         rm -rf -- "$partial" "$log"

@@ -76,7 +76,8 @@ train() {
     # Killed between fairseq's last word and our mark: a second start would train one update too many.
     if [[ ! -f $dir/checkpoint_last.pt ]] || ! tail -n 5 -- "$log" 2>/dev/null | grep -q 'done training in'; then
         say "+ $(quoted "${command[@]}")"
-        "${command[@]}" 2>&1 | tee -a -- "$log" | progress || training_failed "$dir" "$log"
+        [[ ! -f $dir/checkpoint_last.pt ]] || skipped "$dir"
+        timed "${command[@]}" 2>&1 | tee -a -- "$log" | progress || training_failed "$dir" "$log"
     fi
     touch "$dir/done"
     exec 9>&-
