@@ -18,7 +18,6 @@
 # model, of test for translation, there with BLEU too. Killed? Run it again: what is finished is skipped, training resumes.
 # Each job has its log in DIR/logs. Ends with the curves in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 OUT=${OUT:-$ROOT/compare}

@@ -19,7 +19,6 @@
 #
 # Every sentence is translated and counted. Run it again for the same model and data and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 SRC_LANG='' TGT_LANG=''

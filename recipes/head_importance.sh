@@ -24,7 +24,6 @@
 # it is made of lies in DIR/classifier and DIR/translation. The numbers below can be set in the environment:
 # HEADS_RATE=0.3 bash recipes/head_importance.sh
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 

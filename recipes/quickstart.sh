@@ -17,7 +17,6 @@
 # split, time them, report. Killed? Run it again: what is finished is skipped, training resumes.
 # Ends with a table, and report.md, report.json and report.png in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 OUT=${OUT:-$ROOT/quickstart}

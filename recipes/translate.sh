@@ -22,7 +22,6 @@
 # of its training and a copy of the source, time them, report. Killed? Run it again: what is finished is skipped, training
 # resumes. Ends with a table, and report.md, report.json and report.png in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 together --src --tgt

@@ -97,7 +97,7 @@ def kind_of(command: str) -> str | None:
         return _KINDS.get(name, name)
     if "layerdrop_plugin.reports.heads" in words:
         return "report"
-    if "download" in words:
+    if any(os.path.basename(word) == "download.py" for word in words[:2]):
         return "download"
     return "install" if {"pip", "venv"} & set(words[:3]) else "prepare data"
 

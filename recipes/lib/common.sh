@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # What every recipe shares; `source` it first. Nothing here trains or prunes by itself.
 set -euo pipefail
 
@@ -85,7 +84,7 @@ preset() {
     source "$RECIPES/presets/$1.sh"
 }
 
-for PART in times options software done_before environment steps training translation download; do
+for PART in times options software done_before environment steps training translation; do
     # shellcheck source=/dev/null
     source "$RECIPES/lib/$PART.sh"
 done

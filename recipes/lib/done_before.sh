@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # What is finished is not made again; common.sh reads it.
 
 # What a result was made with lies beside it: of a folder in its settings.txt, until its `done` says that it is finished;

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # For recipes that run other recipes in a row; common.sh reads it.
 
 STEP=0 STEPS=0

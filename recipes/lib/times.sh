@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # How long commands take, for the report; common.sh reads it. layerdrop_plugin/reports/times.py says what the file holds.
 
 BEGAN=$EPOCHREALTIME

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # fairseq-train that resumes, and what belongs beside its checkpoints; common.sh reads it.
 
 # shape options|layers CHECKPOINT: what lib/shape.py says of it.
