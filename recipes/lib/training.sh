@@ -32,15 +32,6 @@ same_dictionary() {
     done
 }
 
-# progress: the lines of fairseq's log that a person wants to watch.
-progress() {
-    sed -u -n -E \
-        -e 's/, (ppl|wpb|bsz|gnorm|clip|loss_scale|train_wall|gb_free|nll_loss|ups)=[^,]*//g' \
-        -e 's/ *\| (nll_loss|ppl|wpb|bsz|wps|train_wall|gb_free|wall) [^|]*//g' \
-        -e 's/^.* \| INFO \| (train_inner|valid) \| /    /p' \
-        -e 's/^.* \| WARNING \| layerdrop_plugin\S* \| /    /p'
-}
-
 # share OPTION BATCH LIMIT PRECISION: how `train` shares the BATCH of an update among the GPUs: what OPTION gives each in a
 # pass is at most LIMIT. PRECISION is an option for GPUs, or empty. None of it is a setting but BATCH.
 share() { SHARE=("$@"); }
@@ -76,22 +67,9 @@ train() {
     if [[ ! -f $dir/checkpoint_last.pt ]] || ! tail -n 5 -- "$log" 2>/dev/null | grep -q 'done training in'; then
         say "+ $(quoted "${command[@]}")"
         [[ ! -f $dir/checkpoint_last.pt ]] || skipped "$dir"
-        timed "${command[@]}" 2>&1 | tee -a -- "$log" | progress || training_failed "$dir" "$log"
+        timed "${command[@]}" 2>&1 | "$PYTHON" "$RECIPES/lib/training_log.py" watch "$log" ||
+            die "fairseq-train failed: $("$PYTHON" "$RECIPES/lib/training_log.py" failed "$dir")"
     fi
     touch "$dir/done"
     exec 9>&-
-}
-
-# training_failed DIR LOG: say why, with the traceback if there is one; without a checkpoint nothing stays.
-training_failed() {
-    local why
-    why=$(last_line "$2")
-    if grep -q '^Traceback' "$2"; then
-        awk '/^Traceback/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }' "$2" >&2
-    fi
-    if ! compgen -G "$1/checkpoint*.pt" >/dev/null; then
-        rm -f -- "$1/settings.txt" "$1/.lock" "$2"
-        rmdir --ignore-fail-on-non-empty -- "$1"
-    fi
-    die "fairseq-train failed: $why"
 }
