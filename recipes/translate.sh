@@ -31,7 +31,7 @@ excludes --src --data
 [[ $PRESET != iwslt && $PRESET != wmt || -n $DATA ]] || die "--preset $PRESET needs --data (see recipes/presets/$PRESET.sh)" 2
 OUT=${OUT:-$ROOT/translate}
 DOWNLOADS=${DOWNLOADS:-$OUT/downloads}
-PREPARE=() TIMING=(--repeats 5 --max-sentences 128) TIMED=()
+PREPARE=() TIMING=(--repeats 5 --max-sentences 128)
 if has --tiny-slice; then
     slice
     PREPARE=(--limit 400 --limit-valid 16 --limit-test 16 --vocab-size 300 --max-tokens-per-sentence 150)
@@ -77,33 +77,27 @@ EARLY=$("$PYTHON" "$RECIPES/lib/training_checkpoints.py" first "$OUT/parent")
 if has --parent-only; then exit; fi
 
 step "prune: layers of the decoder, of the encoder, of both"
-NAMES=(parent) TRAINED=("$PARENT")
+TRAINED=("parent=$PARENT")
 for CHILD in $NMT_CHILDREN; do
     child "$CHILD"
     recipe prune.sh --from "$PARENT" "${KEEP[@]}" --out "$OUT/pruned/$NAME"
-    NAMES+=("$NAME") TRAINED+=("$OUT/pruned/$NAME/child.pt")
+    TRAINED+=("$NAME=$OUT/pruned/$NAME/child.pt")
 done
 
 step "fine-tune $NAME"
-recipe finetune_nmt.sh "${GIVEN[@]}" --from "${TRAINED[-1]}" --out "$OUT/finetuned/$NAME"
-NAMES+=("$NAME, fine-tuned") TRAINED+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
+recipe finetune_nmt.sh "${GIVEN[@]}" --from "$OUT/pruned/$NAME/child.pt" --out "$OUT/finetuned/$NAME"
+TRAINED+=("$NAME, fine-tuned=$OUT/finetuned/$NAME/checkpoint_best.pt")
 
 step "evaluate on the test split"
-for I in "${!TRAINED[@]}"; do TIMED[I]=${NAMES[I]}=${TRAINED[I]}; done
-if [[ -n $EARLY ]]; then
-    UPDATES=${EARLY##*_}
-    NAMES+=("parent at ${UPDATES%.pt} updates") TRAINED+=("$EARLY")
-fi
-for I in "${!TRAINED[@]}"; do
-    recipe evaluate_nmt.sh --model "${TRAINED[I]}" --data "$DATA" --split test --name "${NAMES[I]}" --seed "$SEED" \
-        --out "$OUT/results/$I.json"
-done
+UPDATES=${EARLY##*_}
+models "${TRAINED[@]}" ${EARLY:+"parent at ${UPDATES%.pt} updates=$EARLY"}
+evaluate_translations "$OUT/results" "$DATA" "$SEED"
 if [[ -f $DATA/test.$SRC_LANG ]]; then
     run layerdrop score "$DATA" --copy-source --name "copy of the source" --subset test --out "$OUT/results/copy.json"
 fi
 
 step "time the models, in turn in one process"
-models "${TIMED[@]}"
+models "${TRAINED[@]}"
 time_models "$OUT/latency.json" "$DATA" --beam "$NMT_BEAM" "${TIMING[@]}"
 
 step "report"

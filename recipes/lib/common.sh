@@ -74,8 +74,6 @@ last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 || true; }
 
 need_file() { [[ -f $1 ]] || die "$1: no such file"; }
 
-need_dir() { [[ -d $1 ]] || die "$1: no such folder"; }
-
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.
 preset() {
     [[ $1 =~ ^[a-z]+$ && -f $RECIPES/presets/$1.sh ]] ||

@@ -43,6 +43,15 @@ evaluate_models() {
         run layerdrop evaluate "$2" "${MODELS[@]}" --subset "$3" --train-seed "$4" --out "$1" "${@:5}"
 }
 
+# evaluate_translations DIR DATA SEED: evaluate_nmt.sh of each of the `models` on the test split: DIR/0.json, DIR/1.json, ….
+evaluate_translations() {
+    local i names=("${MODELS[@]: -${#CHECKPOINTS[@]}}")
+    for i in "${!names[@]}"; do
+        recipe evaluate_nmt.sh --model "${CHECKPOINTS[i]}" --data "$2" --split test --name "${names[i]}" --seed "$3" \
+            --out "$1/$i.json"
+    done
+}
+
 # time_models FILE DATA [OPTION...]: layerdrop latency of the `models` on the test split, unless FILE is of the same ones.
 time_models() {
     once "$1" "${CHECKPOINTS[@]}" -- run layerdrop latency "$2" "${MODELS[@]}" --subset test --out "$1" "${@:3}"
