@@ -22,7 +22,6 @@
 #   RobertaModel.from_pretrained(DIR, checkpoint_file="checkpoint_best.pt")
 # works with no more arguments (from scratch: after `import layerdrop_plugin`).
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 MODEL=$FROM$FROM_SCRATCH_LIKE

@@ -15,7 +15,6 @@
 # Variables of the preset can also be set in the environment: PRETRAIN_UPDATES=5000 bash recipes/pretrain.sh …
 # Run it again after a kill and it resumes; run it again when finished and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 need_file "$DATA/dict.txt"

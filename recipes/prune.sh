@@ -20,7 +20,6 @@
 #
 # Run it again when finished and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 excludes --plan --layers --encoder-layers --decoder-layers

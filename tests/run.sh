@@ -6,7 +6,6 @@
 # Uses the active virtual environment, or makes .venv in the checkout. With PYTEST OPTIONS only pytest is run, with
 # those options: bash tests/run.sh tests/pruning -k plan
 
-# shellcheck source=../recipes/lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../recipes/lib/common.sh"
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; fi

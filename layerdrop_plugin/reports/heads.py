@@ -1,7 +1,8 @@
 """The page at the end of recipes/head_importance.sh: python -m layerdrop_plugin.reports.heads FOLDER KIND...
 
 Each KIND is a folder in FOLDER with what `layerdrop ablate`, `pruning-curve` and `report` left there. FOLDER/report.md
-has their tables, what they found, and their pictures; tables and findings are printed too.
+has their tables, what they found, their pictures and where the time went (FOLDER/times.tsv, where there is one); tables
+and findings are printed too.
 """
 
 import sys
@@ -14,7 +15,7 @@ from ..errors import LayerdropError
 from ..evaluation import rounds
 from ..evaluation.metric_names import METRICS
 from ..results.record import read_json
-from . import ablation, pruning_curve
+from . import ablation, pruning_curve, times
 from .page import Table
 
 TITLE = "Which heads do the work, and models without the others"
@@ -71,6 +72,8 @@ def write(folder: Path, kinds: Sequence[str]) -> str:
         page += [f"![{caption}]({kind}/{picture})  " for picture, caption in _PICTURES.items()]
         page += ["", f"More: [{kind}/report.md]({kind}/report.md) and the pages beside the pictures.", ""]
         shown += [kind, table.plain(), *found, ""]
+    if (folder / "times.tsv").exists():
+        page += [times.load(folder / "times.tsv").section(), ""]
     checkpoint.write_text_atomic(folder / "report.md", "\n".join(page))
     return "\n".join(shown).rstrip()
 

@@ -19,7 +19,6 @@
 #
 # Run it again when finished and it does nothing. DIR appears whole or not at all.
 
-# shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 need_file "$TOKENIZER/dict.txt"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # RoBERTa-base (Liu et al. 2019) with LayerDrop 0.2 (Fan et al. 2019), and a translation model of the size of IWSLT's, for
 # GPUs: tiny.sh, which says what each number is, except for what is named here. The environment wins over both.
 # (Run on a CPU for two updates, made small; not on GPUs: none was at hand.)

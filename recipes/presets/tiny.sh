@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # For 2 CPU cores: 6 layers x 128, minutes. Any of these can be set in the environment instead.
 
 : "${LOG_INTERVAL:=100}" "${NUM_WORKERS:=0}"    # batches are small: another process would only take time from the two
