@@ -13,7 +13,7 @@ patch_second_name()  # before the imports below, which must find modules that ar
 
 
 def register() -> None:
-    """Patch fairseq (see fairseq_patches/) and register this plugin's architectures, criterion and tasks.
+    """Patch fairseq (see fairseq_patches/) and register this plugin's architectures, criterions, tasks and --bpe.
 
     Further calls do nothing.
 
@@ -25,6 +25,16 @@ def register() -> None:
     fairseq_patches.install()
 
     from . import criterions, models, tasks  # noqa: F401  (registers what --criterion, --arch and --task name)
+    from .interop import bpe  # noqa: F401  (what --bpe names)
+
+
+def __getattr__(name: str):
+    """``optimize_for_inference``, see modules/inference.py; imported when it is asked for, as that imports torch."""
+    if name != "optimize_for_inference":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .modules.inference import optimize_for_inference
+
+    return optimize_for_inference
 
 
 # The `layerdrop` command, which imports layerdrop_command first, calls register() only for subcommands that need

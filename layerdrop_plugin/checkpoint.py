@@ -289,10 +289,47 @@ def write(state: dict, path: str | os.PathLike) -> None:
     Raises:
         LayerdropError: as :func:`atomic_path`.
     """
+    with atomic_path(path) as temporary:
+        _save(state, temporary)
+
+
+def _save(state: dict, path: str) -> None:
     import torch
 
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    torch.save(state, path)
+
+
+def write_with_files(state: dict, path: str | os.PathLike, files: dict[str, bytes]) -> None:
+    """Save *state* as *path*, and beside it *files* (name, perhaps in a subfolder -> contents): all of them or none.
+
+    Raises:
+        LayerdropError: as :func:`atomic_path`, or one of the files is there already with other contents.
+    """
+    folder = Path(path).parent
+    new = {name: contents for name, contents in files.items() if not _has(folder / name, contents)}
+    folders = [folder / name for name in {Path(name).parent for name in new} if not (folder / name).exists()]
+    made = [place for place in folders if folder.is_dir()]
+    try:
+        for place in made:
+            place.mkdir()
+        with contextlib.ExitStack() as opened:  # the checkpoint is renamed last
+            temporary = opened.enter_context(atomic_path(path))
+            for name, contents in new.items():
+                Path(opened.enter_context(atomic_path(folder / name))).write_bytes(contents)
+            _save(state, temporary)
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):  # it is not empty: all went well
+                place.rmdir()
+
+
+def _has(path: Path, contents: bytes) -> bool:
+    """Whether *path* is a file with these *contents*; LayerdropError if it is another one."""
+    if not os.path.lexists(path):
+        return False
+    if path.is_file() and path.read_bytes() == contents:
+        return True
+    raise LayerdropError(f"{path} is there already, and is not what would be written: write into another folder")
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:

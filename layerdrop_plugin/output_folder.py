@@ -1,11 +1,13 @@
-"""Lock an output folder, so that only one process writes into it."""
+"""Write an output folder as a whole, or lock one, so that only one process writes into it."""
 
 import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,39 @@ from .errors import LayerdropError
 
 _TRIES = 100  # a try fails if another process takes or releases the lock at the same time
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextlib.contextmanager
+def whole(out: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new folder beside *out* that is renamed to *out* when the block succeeds, and removed when it fails.
+
+    Raises:
+        LayerdropError: *out* is there already and not an empty folder, or the folder cannot be made.
+    """
+    out = Path(out)
+    refuse_existing(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise LayerdropError(f"cannot make the folder {out}: {error.strerror}") from None
+    try:
+        yield partial
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o777 & ~umask)  # mkdtemp's folders are private
+        os.replace(partial, out)
+    except OSError as error:
+        raise LayerdropError(f"cannot write {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(out: str | os.PathLike) -> None:
+    """Raise LayerdropError if *out* is there and not an empty folder."""
+    out = Path(out)
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise LayerdropError(f"{out} exists: choose another folder or delete it")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ and tested on other examples.
 import argparse
 
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
 HELP = "measure the change of loss, accuracy and BLEU without each attention head"
 
@@ -20,6 +20,7 @@ HELP = "measure the change of loss, accuracy and BLEU without each attention hea
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, mode, and the folder for the page."""
     add_session_arguments(parser, subset="test")
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
     parser.add_argument(
         "--mode",

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from ..evaluation.session import Session
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # --inference-dtype -> torch's name
 DATA_HELP = "binarised data folder, as for fairseq's commands"
 
 
@@ -72,6 +75,23 @@ def add_session_arguments(parser: argparse.ArgumentParser, subset: str, several:
     parser.add_argument("--cpu", action="store_true", help="use the CPU even if there is a GPU")
 
 
+def add_inference_argument(parser: argparse.ArgumentParser) -> None:
+    """Precision of a model that is only read."""
+    parser.add_argument(
+        "--inference-dtype",
+        choices=DTYPES,
+        default="fp32",
+        help="precision of products; bf16 rounds to three digits and is faster on CPUs that have it (default: fp32)",
+    )
+
+
+def inference_dtype(args: argparse.Namespace) -> "torch.dtype":
+    """torch's name of the precision that :func:`add_inference_argument` asks for; fp32 in commands without it."""
+    import torch
+
+    return getattr(torch, DTYPES[getattr(args, "inference_dtype", "fp32")])
+
+
 def load_session(args: argparse.Namespace, path: str | None = None) -> "Session":
     """Load the :class:`Session` of the arguments of :func:`add_session_arguments`.
 
@@ -82,7 +102,8 @@ def load_session(args: argparse.Namespace, path: str | None = None) -> "Session"
     from ..evaluation.session import BATCH_SIZE, load
 
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
-    return load(path or args.path, args.data, batch_size=size, max_tokens=args.max_tokens, seed=args.seed, cpu=args.cpu)
+    options = {"max_tokens": args.max_tokens, "seed": args.seed, "cpu": args.cpu, "dtype": inference_dtype(args)}
+    return load(path or args.path, args.data, batch_size=size, **options)
 
 
 def positive(text: str) -> int:

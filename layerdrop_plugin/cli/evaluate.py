@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
 BEAM = 4
 HELP = "evaluate checkpoints on data and compare each with the first"
@@ -28,6 +28,7 @@ HELP = "evaluate checkpoints on data and compare each with the first"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoints and what they are called, what to measure, and the folder for what is found."""
     add_session_arguments(parser, subset="test", several=True)
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="for evaluate.json and evaluate.md")
     parser.add_argument(
         "--name",
@@ -97,6 +98,8 @@ def _evaluate(args, names: list[str]) -> None:
             "fairseq": {} if model.sampled else fairseq_commands.commands(session, args.subset, model),
             "device": session.device.type,
         }
+        if args.inference_dtype != "fp32":
+            about["inference_dtype"] = args.inference_dtype
         subject = Subject(session.split(args.subset), names[number], seed, path, command, points[number])
         evaluated.append(model)
         found.append(page.result(subject, model, metric, about))

@@ -90,6 +90,8 @@ def _ancestry(ancestor: dict) -> str:
     kept = [
         f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plan.items()
     ]
+    for side, rows in [] if plan.vocabulary is None else plan.vocabulary.items():
+        kept.append(f"{len(rows):,} of {ancestor['vocabulary'][side]:,} {side} embedding rows")
     return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
 
 

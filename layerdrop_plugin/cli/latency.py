@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import DATA_HELP, OldName, command_line, positive
+from .arguments import DATA_HELP, OldName, add_inference_argument, command_line, inference_dtype, positive
 
 HELP = "compare the speed of classifiers or translation models on real sentences"
 
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-sentences", type=positive, default=256, help="maximum number of sentences (default: 256)"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw of sentences (default: 1)")
+    add_inference_argument(parser)
     parser.add_argument("--model", dest="path", action=_OldModel)
     parser.add_argument("--data", action=OldName)
     parser.add_argument("--split", dest="subset", action=OldName)
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
             args.seed,
             args.beam,
             command_line(),
+            inference_dtype(args),
         )
         checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
 HELP = "plot a model's quality against the share of its heads or FFN units that is removed"
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..pruning.ranking import RANKING_HELP, RANKINGS
 
     add_session_arguments(parser, subset="valid")
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md and .png")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
@@ -136,7 +137,9 @@ def _settings(args, session, sweep, files, methods) -> dict:
         scores |= {"data_sha256": split.sha256(), "split": split.name, "max_examples": args.importance_examples}
         if left_out := session.left_out(split.name):
             scores["left_out"] = left_out
+    precision = {} if args.inference_dtype == "fp32" else {"inference_dtype": args.inference_dtype}
     return {
+        **precision,
         "checkpoint": session.sha256,
         "data": session.split(args.subset).sha256(),
         "subset": args.subset,

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", nargs="+", required=True, help="files of `layerdrop evaluate` or `score`, or folders of them"
     )
     parser.add_argument("--latency", metavar="FILE", help="file of `layerdrop latency`")
+    parser.add_argument("--times", metavar="FILE", help="times.tsv of a recipe: what its commands took")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for report.json, .md and .png")
     parser.add_argument(
         "--title",
@@ -25,6 +26,6 @@ def run(args: argparse.Namespace) -> None:
     """Write the page, print its table."""
     from ..reports.report import page_of
 
-    page = page_of(args.results, args.latency, args.title, command_line())
+    page = page_of(args.results, args.latency, args.title, command_line(), args.times)
     page.write(args.out)
     print(page.plain())

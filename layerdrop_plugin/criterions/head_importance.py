@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.criterions import register_criterion
+from fairseq.dataclass import ChoiceEnum
 from fairseq.distributed.utils import is_master
 from fairseq.tasks import FairseqTask
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from torch import Tensor
 
 from .. import checkpoint
+from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, options_of, unwrapped
 from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
-from ..importance.base_criterion import RUN_OPTIONS, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
 from ..importance.methods import GRADIENTS
 from ..importance.recorder import Recorder, num_examples
 from ..importance.running_estimate import RunningEstimate, keep_in_checkpoints
@@ -30,16 +30,9 @@ from ..provenance import versions
 
 
 @dataclass
-class HeadImportanceConfig(FairseqDataclass):
+class HeadImportanceConfig(WrapperConfig):
     """Options of ``--criterion head_importance``."""
 
-    base_criterion: Optional[str] = field(
-        default=None,
-        metadata={"help": "the criterion to train with (default: that of the checkpoint that the run starts from)"},
-    )
-    base_criterion_args: Optional[str] = field(
-        default=None, metadata={"help": "options of the base criterion, a JSON object"}
-    )
     importance_per: ChoiceEnum(["example", "token"]) = field(
         default="example", metadata={"help": "take absolute values of each example's gradients, or of each token's"}
     )
@@ -49,10 +42,6 @@ class HeadImportanceConfig(FairseqDataclass):
     importance_file: Optional[str] = field(
         default=None, metadata={"help": "JSON file to write (default: SAVE_DIR/importance.json)"}
     )
-    classification_head_name: str = field(
-        default="sentence_classification_head", metadata={"help": "name of the classification head to use"}
-    )
-    regression_target: bool = field(default=False, metadata={"help": "sentence_prediction on numbers, not classes"})
 
 
 class Estimating:
@@ -101,50 +90,20 @@ class Estimating:
         super().reduce_metrics(logging_outputs)
 
 
-@register_criterion(WRAPPER, dataclass=HeadImportanceConfig)
-class HeadImportanceCriterion(FairseqCriterion):
-    """The registered criterion, of which no instances exist: :meth:`build_criterion` wraps the base criterion."""
+@register_criterion("head_importance", dataclass=HeadImportanceConfig)
+class HeadImportanceCriterion(Wrapper):
+    """The registered criterion, of which no instances exist; the base criterion may be ``pruning_distillation``."""
+
+    may_wrap = ("pruning_distillation",)
 
     @classmethod
-    def build_criterion(cls, cfg: DictConfig, task: FairseqTask) -> FairseqCriterion:
-        """Build an instance of a subclass of the base criterion with the mixin :class:`Estimating`.
-
-        Replaces the run's criterion options by those of the base criterion, so that checkpoints name the latter.
+    def mixin(cls, cfg: DictConfig, task: FairseqTask, root: DictConfig, base: BaseCriterion) -> type:
+        """:class:`Estimating` with this run's estimate.
 
         Raises:
-            LayerdropError: there is no base criterion, it or one of its options is unknown, or importance cannot be
-                estimated in such a run.
+            LayerdropError: the file of scores cannot be written.
         """
-        root = cfg._get_parent() if OmegaConf.is_config(cfg) else None
-        if root is None or getattr(task, "cfg", None) is None:
-            raise LayerdropError(f"--criterion {WRAPPER} is for fairseq-train with a task that has a configuration")
-        if root.distributed_training.get("ddp_backend") == "fully_sharded":
-            raise LayerdropError(f"--criterion {WRAPPER} cannot run under --ddp-backend fully_sharded: use another")
-        base = _base_criterion(cfg, task, root)
-        stock = base.criterion_class
-        estimating = type(stock.__name__, (Estimating, stock), {"__doc__": stock.__doc__})
-        criterion = base.build(task, estimating)
-        if not isinstance(criterion, estimating):
-            raise LayerdropError(f"--base-criterion {base.cfg._name} builds something else than itself")
-        estimating.estimate = _running_estimate(cfg, task, root, base)
-        with open_dict(root):
-            root.criterion = base.plain()
-        return criterion
-
-
-def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """Remove the wrappers of fairseq's data parallelism from *model*."""
-    while isinstance(getattr(model, "module", None), torch.nn.Module):
-        model = model.module
-    return model
-
-
-def _base_criterion(cfg, task, root) -> BaseCriterion:
-    name, saved = cfg.base_criterion, {}
-    if name is None:
-        saved = criterion_of_run(root, task.cfg)
-        name = saved["_name"]
-    return base_criterion(name, saved | {option: cfg[option] for option in RUN_OPTIONS}, cfg.base_criterion_args, root)
+        return type("Estimating", (Estimating,), {"estimate": _running_estimate(cfg, task, root, base)})
 
 
 def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
@@ -152,7 +111,7 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
     master = is_master(root.distributed_training)
     if master and not file.parent.is_dir():
         raise LayerdropError(f"cannot write {file}: the folder {file.parent} does not exist, make it first")
-    data = _sha256(task.cfg, root.dataset.train_subset) if master else None
+    data = _sha256(options_of(task), root.dataset.train_subset) if master else None
     estimate = RunningEstimate(
         file=file if master else None,
         interval=root.common.log_interval,

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from .. import provenance
 from ..data_folder import find_split
 from ..errors import LayerdropError
+from ..modules.inference import ReadyForInference
+from ..modules.onednn_linear import check_dtype
 from . import rounds
 from .workloads import Classification, Translation, choose_workload
 
@@ -61,6 +63,7 @@ class Latency(TypedDict, total=False):
         type, version: TYPE and 2; version 1 has no ``spread``, and its ratios are those of the medians.
         task: "classification" or "translation"; the first measurements do not have it.
         device, cpu, threads: "cpu", name of the processor, number of torch's threads.
+        inference_dtype: precision of the products; absent if it is single precision.
         versions, command: see provenance.py.
         data_sha256, split: data that the sentences were drawn from.
         seed, sentences, mean_tokens: seed of the draw, number of sentences, their mean length in source tokens.
@@ -76,6 +79,7 @@ class Latency(TypedDict, total=False):
     device: str
     cpu: str
     threads: int
+    inference_dtype: str
     versions: dict[str, str]
     command: str | None
     data_sha256: str
@@ -100,6 +104,7 @@ def measure(
     seed: int = 1,
     beam: int = 4,
     command: str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Latency:
     """Load models and time them.
 
@@ -115,6 +120,7 @@ def measure(
         seed: seed of the draw.
         beam: beam size, for translation models.
         command: the command line, for the record.
+        dtype: precision of the products of this plugin's models, float32 or bfloat16.
 
     Raises:
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
@@ -122,7 +128,15 @@ def measure(
     described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
     languages = next(iter(described.values()))["languages"]  # selects the pair in folders with several
     data_hash = find_split(data, split, languages and tuple(languages)).sha256()
+    check_dtype(dtype)
     loaded = {name: _load(path, data) for name, path in models.items()}
+    for model, _ in loaded.values():
+        if isinstance(model, ReadyForInference):
+            model.inference_dtype = dtype
+        elif dtype != torch.float32:
+            raise LayerdropError(
+                f"a {type(model).__name__} is stock fairseq's and knows fp32 only: time it without bf16"
+            )
     workload = choose_workload(described, loaded, beam)
     batch_sizes = batch_sizes or workload.batch_sizes
     dataset = _load_split(next(iter(loaded.values()))[1], data, split)
@@ -137,6 +151,7 @@ def measure(
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
+        **({} if dtype == torch.float32 else {"inference_dtype": str(dtype)}),
         **provenance.made_with(command),
         "data_sha256": data_hash,
         "split": split,

@@ -61,6 +61,7 @@ def measure(session: Session, sample: dict, encoder_out: dict | None = None) -> 
         sample: a fairseq batch.
         encoder_out: the encoder's output for this sample (see :func:`encode`), instead of running the encoder.
     """
+    session.optimize()
     if session.kind in ANSWERS:
         return _measure_answers(session, sample)
     if session.kind == "masked_lm":
@@ -76,6 +77,7 @@ def sentence_losses(session: Session, sample: dict, encoder_out: dict | None = N
 @torch.no_grad()
 def encode(session: Session, sample: dict) -> dict:
     """The encoder's output for *sample*, a batch of an encoder-decoder model, as fairseq's encoder returns it."""
+    session.optimize()
     return session.model.encoder(sample["net_input"]["src_tokens"], src_lengths=sample["net_input"]["src_lengths"])
 
 

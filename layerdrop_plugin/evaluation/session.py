@@ -12,6 +12,8 @@ import torch
 
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
+from ..modules.inference import optimize_for_inference
+from ..modules.onednn_linear import check_dtype
 from ..provenance import made_with, quiet
 from ..pruning.parent import Parent
 from .batches import Batches
@@ -47,6 +49,7 @@ class Session:
         fingerprint: hash of the weights of the model's layers, see :class:`~layerdrop_plugin.pruning.parent.Parent`.
         batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
         seed: seed of the draw of examples and of the masks of masked language models.
+        dtype: precision of the products after :meth:`optimize`.
     """
 
     path: str
@@ -60,6 +63,14 @@ class Session:
     batch_size: int | None = BATCH_SIZE
     max_tokens: int | None = None
     seed: int = 1
+    dtype: torch.dtype = torch.float32
+
+    def optimize(self) -> None:
+        """Prepare the model for answers without gradients, see :func:`optimize_for_inference`.
+
+        To be called before each pass: where gradients were asked for meanwhile, weights have been unpacked.
+        """
+        optimize_for_inference(self.model, self.dtype)
 
     @property
     def device(self) -> torch.device:
@@ -208,6 +219,7 @@ class Session:
             "split": subset,
             "seed": self.seed,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            **({} if self.dtype == torch.float32 else {"inference_dtype": str(self.dtype)}),
             **made_with(command),
         }
 
@@ -243,6 +255,7 @@ def load(
     max_tokens: int | None = None,
     seed: int = 1,
     cpu: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Session:
     """Load a checkpoint and its task.
 
@@ -252,6 +265,7 @@ def load(
         batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
         seed: seed of the draw of examples and of the masks of masked language models.
         cpu: use the CPU even if there is a GPU.
+        dtype: precision of the products of answers without gradients, float32 or bfloat16.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read or do not fit together, or the architecture or the
@@ -274,6 +288,7 @@ def load(
         raise
     except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
         raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
+    check_dtype(dtype)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
         path=str(path),
@@ -287,6 +302,7 @@ def load(
         batch_size=batch_size,
         max_tokens=max_tokens,
         seed=seed,
+        dtype=dtype,
     )
 
 

@@ -81,6 +81,7 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
 
     def translate() -> list[str]:
         translations = {}
+        session.optimize()
         for sample in batches:
             hypotheses = session.task.inference_step(generator, [session.model], sample)
             for number, (best, *_) in zip(sample["id"].tolist(), hypotheses, strict=True):

@@ -17,6 +17,7 @@ import torch
 
 from .. import data_folder
 from ..errors import LayerdropError
+from ..modules.inference import ReadyForInference, optimize_for_inference
 from ..provenance import CheckpointRecord
 
 Loaded = Mapping[str, tuple[torch.nn.Module, Any]]  # name -> model and task, as fairseq loads them
@@ -56,6 +57,9 @@ class Classification:
     def __init__(self, loaded: Loaded, _beam: int):
         self._heads = {name: task.cfg.classification_head_name for name, (_, task) in loaded.items()}
         self._models = {name: model.eval() for name, (model, _) in loaded.items()}
+        for model in self._models.values():
+            if isinstance(model, ReadyForInference):
+                optimize_for_inference(model, model.inference_dtype)
 
     @staticmethod
     def check(path: str, model: torch.nn.Module, task: Any) -> None:

@@ -15,6 +15,7 @@ from .checkpoints import (
     patch_ensemble_loading,
     patch_iterator_position,
     patch_safe_classes,
+    patch_trainer_loading,
 )
 from .data_and_search import (
     patch_attention_in_search,
@@ -23,6 +24,8 @@ from .data_and_search import (
     patch_numpy_names,
     patch_whole_words,
 )
+from .hub import patch_hub_pairs, patch_hub_tokenizer
+from .inference import patch_roberta_hub, patch_validation
 from .interpreter import (
     patch_excepthook,
     patch_second_name,
@@ -40,12 +43,17 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_ensemble_loading,
     patch_child_classes,
     patch_dictionary_check,
+    patch_trainer_loading,
     patch_iterator_position,
     patch_numpy_names,
     patch_whole_words,
     patch_diverse_beams,
     patch_attention_in_search,
     patch_hard_alignment,
+    patch_hub_pairs,
+    patch_hub_tokenizer,
+    patch_validation,
+    patch_roberta_hub,
 )
 _installed: list[Callable[[], None]] = []  # the PATCHES that were applied in this process
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 
 from ..errors import LayerdropError
@@ -45,7 +46,40 @@ def patch_checkpoint_loading() -> None:
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
             position[WORKERS] = training.get("distributed_world_size") or 1
+        for task in _loading_for:
+            _check_task(path, state, task)
         return state
+
+
+_loading_for: list = []  # tasks of the trainers that are loading a checkpoint
+
+
+def patch_trainer_loading() -> None:
+    """Let ``Trainer.load_checkpoint`` refuse a checkpoint of another dictionary than the data's in one line.
+
+    What training begins with (``--finetune-from-model``, ``--restore-file``) is not checked by ``build_model``. Can be
+    removed when :func:`patch_dictionary_check` is.
+    """
+    from fairseq.trainer import Trainer
+
+    @replaces(Trainer, "load_checkpoint")
+    def load_checkpoint(original, self, *args, **kwargs):
+        _loading_for.append(self.task)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            _loading_for.pop()
+
+
+def _check_task(path, state, task) -> None:
+    from ..checkpoint import plain
+    from ..models.dictionaries import check_dictionaries
+
+    options = plain(state["cfg"]["model"] if state.get("cfg") is not None else state.get("args"))
+    try:
+        check_dictionaries(Namespace(**(options or {})), task)
+    except LayerdropError as error:
+        raise LayerdropError(f"{path}: {error}") from None
 
 
 @contextlib.contextmanager
@@ -88,10 +122,11 @@ def patch_ensemble_loading() -> None:
 
 
 def patch_child_classes() -> None:
-    """Make ``build_model`` use this plugin's classes for translation children, whose checkpoints name fairseq's model.
+    """Make ``build_model`` use this plugin's classes for children, whose checkpoints name fairseq's model.
 
-    Children are recognised by the option ``dictionary_sha256``. Weights and outputs are the same, and beam search is as
-    fast as the parents'. Can be removed when fairseq's beam search keeps one copy of each sentence's encoder output.
+    Children are recognised by the option ``dictionary_sha256``. Weights and outputs are the same, and inference is as
+    fast as the parents'. Can be removed when fairseq's beam search keeps one copy of each sentence's encoder output and
+    its layers pack their weights.
     """
     from fairseq import models
     from omegaconf import OmegaConf, open_dict
@@ -99,10 +134,10 @@ def patch_child_classes() -> None:
     @replaces(models, "build_model")
     def build_model(original, cfg, task, from_checkpoint=False):
         child = from_checkpoint and OmegaConf.is_config(cfg) and cfg.get("dictionary_sha256")
-        if child and cfg.get("_name") == "transformer":
+        if child and cfg.get("_name") in ("roberta", "transformer", "transformer_lm"):
             cfg = copy.copy(cfg)  # the caller's configuration is not changed
             with open_dict(cfg):
-                cfg._name = cfg.arch = "layerdrop_transformer"
+                cfg._name = cfg.arch = f"layerdrop_{cfg._name}"
         return original(cfg, task, from_checkpoint)
 
 

@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..base_criterion import BaseCriterion, base_criterion, saved_criterion
 from ..errors import LayerdropError
 from ..pruning.gates import of_open_parts
 from ..pruning.scores import Scores
 from .additivity import check_additivity
-from .base_criterion import BaseCriterion, base_criterion, saved_criterion
 from .methods import GRADIENTS, METHODS
 from .recorder import GradientSums, Recorder
 

@@ -117,7 +117,7 @@ class PrunableAttention(Scriptable, MultiheadAttention):
             dropout = self.dropout_module.p if drops else 0.0
             x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
         x = self.gate(_by_row(x, beams))
-        return batch_first(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
+        return batch_first(packed_linear(x, self.out_proj) or self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
 
     def stock_attributes(self) -> dict:
         """As :meth:`Scriptable.stock_attributes`: fairseq's attention needs ``embed_dim`` = heads x head's width."""
@@ -128,7 +128,8 @@ class PrunableAttention(Scriptable, MultiheadAttention):
 
     def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
         """Apply each of *projections* to *x* (length, batch, width): tensors (batch, heads, length, head's width)."""
-        parts, packed = (self.num_heads, self.head_dim), packed_linear(*projections)
+        parts = (self.num_heads, self.head_dim)
+        packed = packed_linear(x, *projections)
         if packed is None:
             projected = (batch_first(projection, x) for projection in projections)
             return [x.unflatten(2, parts).permute(1, 2, 0, 3) for x in projected]
@@ -163,6 +164,14 @@ class PrunableAttention(Scriptable, MultiheadAttention):
             saved |= {"prev_key": k, "prev_value": v, "prev_key_padding_mask": padding}
             self._set_input_buffer(incremental_state, saved)
         return q, k, v, padding
+
+    def packed_together(self) -> list[tuple[nn.Module, ...]]:
+        """The projections, in groups that one forward applies to the same input."""
+        if self.self_attention:
+            return [(self.q_proj, self.k_proj, self.v_proj)]
+        if self.encoder_decoder_attention and self.k_proj.in_features == self.v_proj.in_features:
+            return [(self.q_proj,), (self.k_proj, self.v_proj)]
+        return [(self.q_proj,), (self.k_proj,), (self.v_proj,)]
 
     def pack(self) -> None:
         """Make the weights of the projections with the same input contiguous (see :func:`packed_linear`)."""

@@ -10,12 +10,13 @@ from ..anatomy import SUBLAYERS
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention
 from .batch_first import batch_first
 from .gate import Gate
-from .packed_linear import is_recorded
+from .onednn_linear import is_recorded
+from .packed_linear import packed_linear
 from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
-# fairseq's activation functions -> their in-place variants
-IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
+NAMES = {get_activation_fn(name): name for name in ("gelu", "relu")}  # fairseq's activation functions
+IN_PLACE = {"gelu": torch._C._nn.gelu_, "relu": torch.relu_}
 
 
 class Sublayers(Scriptable):
@@ -96,9 +97,12 @@ class Sublayers(Scriptable):
         if self.fc1 is None:
             return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
         input_needed = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
-        in_place = None if input_needed else IN_PLACE.get(self.activation_fn)
-        x = (in_place or self.activation_fn)(batch_first(self.fc1, x))
+        name = None if input_needed else NAMES.get(self.activation_fn)
+        activated = name and packed_linear(x, self.fc1, activation=name)
+        activate = IN_PLACE.get(name, self.activation_fn)
+        x = batch_first(activated, x) if activated else activate(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
             x = batch_first(self.ffn_layernorm, x)
-        return batch_first(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
+        x = x if self.ffn_gate is None else self.ffn_gate(x)
+        return batch_first(packed_linear(x, self.fc2) or self.fc2, x)

@@ -49,6 +49,7 @@ class Family:
         positions: name of the weight with its learned positions; None if positions are not part of its shape.
         options: options that shape its weights or change what they compute. All others (dropout, learning rate, ...)
             belong to the run and are not taken from the parent.
+        ours: those of them that only our model of the family has; with a value, they make it differ from fairseq's.
         beside: (option, value) pairs that a child's configuration must have in addition.
     """
 
@@ -58,7 +59,17 @@ class Family:
     target: str
     options: tuple[str, ...]
     positions: str | None = None
+    ours: tuple[str, ...] = ()
     beside: tuple[tuple[str, object], ...] = ()
+
+    def is_stock(self, options: dict) -> bool:
+        """Whether the stock model computes what our model of the family with these *options* does, its layers alike."""
+        return not any(options.get(name) for name in self.ours)
+
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether there is one vocabulary, not one of the source and one of the target."""
+        return self.source == self.target
 
 
 _TRANSFORMER_OPTIONS = (
@@ -92,7 +103,10 @@ FAMILIES = {
                 "max_positions",
                 "max_source_positions",
                 "spectral_norm_classification_head",
+                "layernorm_eps",
+                "segment_embeddings",
             ),
+            ours=("layernorm_eps", "segment_embeddings"),
             beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it must exist
         ),
         Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),

@@ -1,7 +1,7 @@
 """Rules that select the layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
 
 Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
-Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even).
+Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
 A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES.
 """
 
@@ -76,6 +76,15 @@ def outer(layers: int, argument: str) -> list[int]:
     return [*range((count + 1) // 2), *range(layers - count // 2, layers)]
 
 
+def spread(layers: int, argument: str) -> list[int]:
+    """Keep N layers spaced evenly from the first one to the last: 0, 4, 7, 11 of 12; of N = 1 the last one."""
+    count = _count("spread", layers, argument)
+    if count == 1:
+        return [layers - 1]
+    gaps = count - 1
+    return [(2 * place * (layers - 1) + gaps) // (2 * gaps) for place in range(count)]  # rounded to the nearest
+
+
 RULES = {
     "every-other": every_other,
     "every-other-from-1": every_other_from_1,
@@ -84,11 +93,13 @@ RULES = {
     "first": first,
     "last": last,
     "outer": outer,
+    "spread": spread,
 }
 SPEC_HELP = (
     "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
     " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
-    " keep:0,2,4, or with N layers kept even:N, first:N, last:N, outer:N"
+    " keep:0,2,4, or with N layers kept even:N, first:N, last:N,"
+    " outer:N, spread:N"
 )
 
 

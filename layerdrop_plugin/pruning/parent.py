@@ -12,7 +12,7 @@ from ..errors import LayerdropError
 from .families import Family, architecture_of, family_of
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
-from .weights import LAYER
+from .weights import LAYER, tables_of
 
 # Names of fairseq's buffers, which are not learned: a format version and a tensor that tells the device.
 _BUFFERS = {"version", "_float_tensor"}
@@ -20,6 +20,9 @@ _BUFFERS = {"version", "_float_tensor"}
 _OF_WIDTH = ("layer_norm.bias", "out_proj.bias", "fc2.bias")
 # An output layer may share the embedding's weights; some tools write such weights twice.
 _MATRIX_OF_WORDS = re.compile(r"(embed_tokens|output_projection|lm_head)\.weight$")
+
+# Options with which embeddings or output layers are no plain tables.
+_NOT_BY_ROWS = ("adaptive_input", "adaptive_softmax_cutoff", "character_embeddings")
 
 
 class Parent:
@@ -146,6 +149,34 @@ class Parent:
         begins = {"source": self.family.source, "target": self.family.target}[side]
         tables = re.compile(re.escape(begins) + r"(weight|embeddings\.\d+\.0\.weight)")  # also adaptive inputs
         return sum(value.shape[0] for key, value in self.weights.items() if tables.fullmatch(key))
+
+    @cached_property
+    def vocabulary_sizes(self) -> dict[str, int]:
+        """Side -> rows of its embedding; one vocabulary is the source's.
+
+        Raises:
+            LayerdropError: rows of such embeddings cannot be pruned.
+        """
+        found = next((name for name in _NOT_BY_ROWS if self.options.get(name)), None)
+        if found:
+            raise LayerdropError(
+                f"the parent was trained with --{found.replace('_', '-')}: its vocabulary cannot be pruned"
+            )
+        sizes = {}
+        for side, tables in tables_of(self.weights, self.family.one_vocabulary).items():
+            sizes[side] = self.vocabulary_size(side)
+            other = next((name for name in tables if self.weights[name].shape[0] != sizes[side]), None)
+            if other:
+                raise LayerdropError(
+                    f"the parent's {other} has {self.weights[other].shape[0]} rows, its {side} embedding {sizes[side]}:"
+                    " the vocabulary of such a model cannot be pruned"
+                )
+        return sizes
+
+    @property
+    def shares_vocabulary(self) -> bool:
+        """Whether a translation's source and target are one embedding."""
+        return bool(self.options.get("share_all_embeddings") or self.options.get("merge_src_tgt_embed"))
 
 
 def _stack_shape(weights: dict[tuple[int, str], Tensor], options: dict, stack: str, family: Family) -> StackShape:

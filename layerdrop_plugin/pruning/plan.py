@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ..anatomy import KINDS, STACKS, SUBLAYERS, Part, kinds_of_part
 from ..errors import LayerdropError
-from .ranges import format_ranges, parse_ranges
+from .ranges import check_ascending, plain_numbers, read_kept, read_numbers
 from .shape import ModelShape, PerStack, StackShape
+from .vocabulary import VocabularyPlan
 
 VERSION = 1
+VOCABULARY = "vocabulary"  # key beside the stacks: the rows of the embeddings
 LISTED = 16  # up to this number, the heads or units of a sublayer are listed in the file; more are written as ranges
 
 Kept = dict[int, tuple[int, ...] | None]  # layer -> heads or units that it keeps; None makes the sublayer absent
@@ -43,7 +45,7 @@ class StackPlan:
         """Raise LayerdropError if this plan does not fit *shape*, the shape of the parent's *stack*."""
         if not self.layers:
             raise LayerdropError(f"the plan keeps no layer of the {stack}: keep at least one")
-        _check_ascending(self.layers, shape.layers, "layer", f"the {stack}")
+        check_ascending(self.layers, shape.layers, "layer", f"the {stack}")
         for kind in KINDS:
             for layer, kept in self.kept(kind).items():
                 self._validate_sublayer(kind, layer, kept, shape, stack)
@@ -60,7 +62,7 @@ class StackPlan:
                 f"the plan keeps {SUBLAYERS[kind].part.one}s in {place}, which the parent does not have"
             )
         if kept:
-            _check_ascending(kept, size, SUBLAYERS[kind].part.one, place)
+            check_ascending(kept, size, SUBLAYERS[kind].part.one, place)
 
     def after(self, first: "StackPlan") -> "StackPlan":
         """Compose: *first* prunes a parent and this plan prunes the result; returns one plan of the parent."""
@@ -88,14 +90,8 @@ class StackPlan:
     def to_dict(self, listed: int = LISTED) -> dict:
         """The contents of the JSON file; sublayers that keep more than *listed* parts have them as ranges."""
         kinds = {kind: sorted(self.kept(kind).items()) for kind in KINDS if self.kept(kind)}
-        plain = {kind: {str(layer): _plain(of, listed) for layer, of in kept} for kind, kept in kinds.items()}
+        plain = {kind: {str(layer): plain_numbers(of, listed) for layer, of in kept} for kind, kept in kinds.items()}
         return {"layers": list(self.layers)} | plain
-
-
-def _plain(kept: tuple[int, ...] | None, listed: int) -> list[int] | str | None:
-    if kept is None:
-        return None
-    return list(kept) if len(kept) <= listed else format_ranges(kept)
 
 
 def _size(kept, size: int | None) -> int | None:
@@ -104,28 +100,21 @@ def _size(kept, size: int | None) -> int | None:
     return None if kept is None or size is None else len(kept)
 
 
-def _check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str) -> None:
-    """Raise LayerdropError unless *numbers* are distinct, ascending and below *size*."""
-    if len(set(numbers)) < len(numbers):
-        seen = set()
-        repeated = next(number for number in numbers if number in seen or seen.add(number))
-        raise LayerdropError(f"the plan repeats {part} {repeated} of {place}: name each one once")
-    beyond = [number for number in numbers if not 0 <= number < size]
-    if beyond:
-        has = f"has {size} {part}s, 0 to {size - 1}" if size else f"has no {part}s left"
-        raise LayerdropError(f"the plan keeps {part} {beyond[0]}, but {place} {has}")
-    if list(numbers) != sorted(numbers):
-        raise LayerdropError(f"the plan's {part}s of {place} must ascend: {sorted(numbers)}")
-
-
 @dataclass(frozen=True)
 class Plan(PerStack[StackPlan]):
     """What a child keeps of its parent, for each stack; a stack that is None is kept whole.
 
     As JSON: ``{"version": 1, "encoder": {"layers": [1, 3, 5]}, "decoder": {"layers": [0, 2]}}``. A stack with heads and
     FFN units: ``{"layers": [1, 3], "self_attn": {"1": [0, 2], "3": []}, "ffn": {"3": null}}``. Heads and units may also
-    be a string of ascending ranges: ``"ffn": {"1": "0-5,9,12-40"}``.
+    be a string of ascending ranges: ``"ffn": {"1": "0-5,9,12-40"}``. Rows of the embeddings likewise:
+    ``"vocabulary": {"source": "0-3,7-90"}``.
+
+    Attributes:
+        vocabulary: the rows of the embeddings that are kept; None keeps all. :meth:`VocabularyPlan.validate` needs
+            their number, which is not part of a shape.
     """
+
+    vocabulary: VocabularyPlan | None = None
 
     def validate(self, shape: ModelShape) -> None:
         """Raise LayerdropError, with the reason, if this plan does not fit a parent of *shape*."""
@@ -139,7 +128,8 @@ class Plan(PerStack[StackPlan]):
         """Compose: *first* prunes a parent and this plan prunes the child; returns one plan of the parent."""
         before = dict(first.items())
         mine = {stack: plan.after(before[stack]) if stack in before else plan for stack, plan in self.items()}
-        return Plan(**before | mine)
+        rows = [plan.vocabulary for plan in (first, self) if plan.vocabulary is not None]
+        return Plan(**before | mine, vocabulary=rows[-1].after(rows[0]) if len(rows) == 2 else next(iter(rows), None))
 
     def names(self, part: Part) -> bool:
         """Whether this plan has entries for heads, or for FFN units, as *part* says."""
@@ -151,7 +141,8 @@ class Plan(PerStack[StackPlan]):
 
     def to_dict(self, listed: int = LISTED) -> dict:
         """The contents of the JSON file; sublayers that keep more than *listed* parts have them as ranges."""
-        return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in self.items()}
+        vocabulary = {} if self.vocabulary is None else {VOCABULARY: self.vocabulary.to_dict(listed)}
+        return {"version": VERSION} | {stack: plan.to_dict(listed) for stack, plan in self.items()} | vocabulary
 
     def to_json(self) -> str:
         """The contents of the JSON file as text, one line."""
@@ -170,10 +161,13 @@ class Plan(PerStack[StackPlan]):
         """
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise LayerdropError(f'a plan is a JSON object with "version": {VERSION}, such as {EXAMPLE}')
-        unknown = [key for key in data if key not in ("version", *STACKS)]
+        unknown = [key for key in data if key not in ("version", *STACKS, VOCABULARY)]
         if unknown:
-            raise LayerdropError(f"the plan has an unknown part {unknown[0]!r}: it may name {' and '.join(STACKS)}")
-        return cls(**{stack: _stack_from_dict(data[stack], stack) for stack in STACKS if data.get(stack) is not None})
+            parts = f"{', '.join(STACKS)} and {VOCABULARY}"
+            raise LayerdropError(f"the plan has an unknown part {unknown[0]!r}: it may name {parts}")
+        stacks = {stack: _stack_from_dict(data[stack], stack) for stack in STACKS if data.get(stack) is not None}
+        rows = data.get(VOCABULARY)
+        return cls(**stacks, vocabulary=None if rows is None else VocabularyPlan.from_dict(rows))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Plan":
@@ -204,7 +198,7 @@ def _stack_from_dict(data, stack: str) -> StackPlan:
     if unknown:
         raise LayerdropError(f"the plan has an unknown part {unknown[0]!r} in its {stack}")
     kinds = {kind: _kept_from_dict(data[kind], kind, stack) for kind in KINDS if data.get(kind) is not None}
-    return StackPlan(_numbers(data["layers"], f"layers of the {stack}"), **kinds)
+    return StackPlan(read_numbers(data["layers"], f"layers of the {stack}"), **kinds)
 
 
 def _kept_from_dict(data, kind: str, stack: str) -> Kept:
@@ -215,16 +209,4 @@ def _kept_from_dict(data, kind: str, stack: str) -> Kept:
             f' such as {{"0": [0, 2], "1": []}} ({part}s), or null for a sublayer that goes'
         )
     place = f"{kind} of {stack} layer"
-    return {int(layer): _parts(kept, f"{part}s in {place} {layer}") for layer, kept in data.items()}
-
-
-def _parts(kept, what: str) -> tuple[int, ...] | None:
-    if kept is None:
-        return None
-    return parse_ranges(kept, f"the plan's {what}") if isinstance(kept, str) else _numbers(kept, what)
-
-
-def _numbers(data, what: str) -> tuple[int, ...]:
-    if not isinstance(data, list) or not all(type(number) is int for number in data):
-        raise LayerdropError(f"the plan's {what} must be whole numbers, not {data}")
-    return tuple(data)
+    return {int(layer): read_kept(kept, f"{part}s in {place} {layer}") for layer, kept in data.items()}

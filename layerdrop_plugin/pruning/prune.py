@@ -1,10 +1,13 @@
 """Make a child from a parent and rules, for ``layerdrop prune`` and the pruning tasks."""
 
+from dataclasses import replace
+
 from . import surgery
 from .describe import describe_kept
 from .parent import Parent
 from .plan import Plan
 from .rules import Rules
+from .vocabulary import PrunedVocabulary
 
 
 class Child(Parent):
@@ -15,21 +18,28 @@ class Child(Parent):
     Attributes:
         plan: what it keeps of its parent.
         parent_shape: shape of the parent.
+        parent_vocabulary: side -> number of rows of the parent's embedding, if some of them are removed.
     """
 
-    def __init__(self, parent: Parent, plan: Plan):
+    def __init__(self, parent: Parent, plan: Plan, vocabulary: PrunedVocabulary | None = None):
         shape = surgery.child_shape(parent.shape, plan)
-        super().__init__(surgery.child_state(parent, plan, shape))
+        super().__init__(surgery.child_state(parent, plan, shape, vocabulary))
         self.plan, self.parent_shape = plan, parent.shape
+        self.parent_vocabulary = {} if plan.vocabulary is None else parent.vocabulary_sizes
         self.family, self.shape = parent.family, shape  # known, so they are not derived from the state again
 
     def describe(self) -> list[str]:
-        """Lines with the numbers of layers, heads and FFN units that are kept; none if everything is kept."""
-        return describe_kept(self.plan, self.parent_shape)
+        """Lines with the numbers of layers, heads, FFN units and embedding rows kept; none if everything is kept."""
+        return describe_kept(self.plan, self.parent_shape, self.parent_vocabulary)
 
 
-def prune(parent: Parent, rules: Rules | Plan) -> Child:
+def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | None = None) -> Child:
     """Prune *parent* by *rules* or by a plan.
+
+    Args:
+        parent: the parent.
+        rules: rules that select what is kept, or a plan.
+        vocabulary: the rows of the embeddings to keep and their symbols; they replace rows named in a plan.
 
     Raises:
         LayerdropError: the parent cannot be pruned, or the rules or the plan do not fit it.
@@ -39,4 +49,8 @@ def prune(parent: Parent, rules: Rules | Plan) -> Child:
         plan.validate(parent.shape)
     else:
         plan = rules.plan(parent.shape, parent.fingerprint if rules.by_score else None)
-    return Child(parent, plan)
+    if vocabulary is not None:
+        plan = replace(plan, vocabulary=vocabulary.plan)
+    if plan.vocabulary is not None:
+        plan.vocabulary.validate(parent.vocabulary_sizes, parent.shares_vocabulary)
+    return Child(parent, plan, vocabulary)

@@ -1,4 +1,4 @@
-"""Ascending numbers as a short text of ranges: ``0-5,9,12-40``."""
+"""Numbers of parts that a plan keeps: check them, and write many as a short text of ranges: ``0-5,9,12-40``."""
 
 import re
 from collections.abc import Iterable
@@ -36,3 +36,46 @@ def parse_ranges(text: str, what: str) -> tuple[int, ...]:
             )
         numbers.extend(range(first, last + 1))
     return tuple(numbers)
+
+
+def plain_numbers(kept: tuple[int, ...] | None, listed: int) -> list[int] | str | None:
+    """Plain form of *kept*: a list, of more than *listed* numbers ranges; None of None."""
+    if kept is None:
+        return None
+    return list(kept) if len(kept) <= listed else format_ranges(kept)
+
+
+def read_kept(kept: object, what: str) -> tuple[int, ...] | None:
+    """The reverse of :func:`plain_numbers`.
+
+    Raises:
+        LayerdropError: neither numbers nor ranges.
+    """
+    if kept is None:
+        return None
+    return parse_ranges(kept, f"the plan's {what}") if isinstance(kept, str) else read_numbers(kept, what)
+
+
+def read_numbers(data: object, what: str) -> tuple[int, ...]:
+    """The whole numbers in the list *data*.
+
+    Raises:
+        LayerdropError: *data* is something else.
+    """
+    if not isinstance(data, list) or not all(type(number) is int for number in data):
+        raise LayerdropError(f"the plan's {what} must be whole numbers, not {data}")
+    return tuple(data)
+
+
+def check_ascending(numbers: tuple[int, ...], size: int, part: str, place: str) -> None:
+    """Raise LayerdropError unless *numbers* are different numbers below *size*, ascending."""
+    if len(set(numbers)) < len(numbers):
+        seen = set()
+        repeated = next(number for number in numbers if number in seen or seen.add(number))
+        raise LayerdropError(f"the plan repeats {part} {repeated} of {place}: name each one once")
+    beyond = [number for number in numbers if not 0 <= number < size]
+    if beyond:
+        has = f"has {size} {part}s, 0 to {size - 1}" if size else f"has no {part}s left"
+        raise LayerdropError(f"the plan keeps {part} {beyond[0]}, but {place} {has}")
+    if list(numbers) != sorted(numbers):
+        raise LayerdropError(f"the plan's {part}s of {place} must ascend: {sorted(numbers)}")

@@ -14,8 +14,10 @@ from .families import OURS, Family
 from .parent import Parent
 from .plan import Plan
 from .shape import ModelShape, StackShape
-from .weights import prune_weights
+from .vocabulary import FINGERPRINTS, PrunedVocabulary
+from .weights import prune_rows, prune_weights
 
+TOKENIZER_JSON = "tokenizer_json"  # name in --bpe of the tokenizer of an imported model
 _PRUNING = "pruning_"  # prefix of the names of our tasks, before that of the stock task
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
 _OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
@@ -43,8 +45,11 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     """
     cfg = copy.deepcopy(cfg)
     options = size_options(shape)
-    name = family.stock if not any(options.values()) else our_model(family)
-    model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
+    stock = not any(options.values()) and family.is_stock(cfg["model"])
+    name = family.stock if stock else our_model(family)
+    model = {
+        k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
+    }
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
@@ -58,6 +63,10 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
         model |= {"max_positions": positions, "max_source_positions": positions}
         if "max_positions" in task:
             task["max_positions"] = positions
+    if stock:
+        model = {k: v for k, v in model.items() if k not in family.ours}
+        if (cfg.get("bpe") or {}).get("_name") == TOKENIZER_JSON:  # which fairseq without this plugin cannot build
+            cfg["bpe"]["_name"] = None  # patch_hub_tokenizer finds the file without it
     cfg["model"], cfg["task"] = model, task
     cfg.setdefault("common", {})["user_dir"] = None
     return cfg
@@ -96,13 +105,15 @@ def _stock_task(name):
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
-def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
+def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: PrunedVocabulary | None = None) -> dict:
     """Make the child's checkpoint.
 
     Args:
         parent: the parent.
         plan: a plan that fits the parent's shape.
         shape: shape of the child, as :func:`child_shape` returns it.
+        vocabulary: if the plan names embedding rows: the symbols that it keeps; without them the child has no
+            fingerprints of its dictionaries.
 
     Returns:
         The checkpoint: tensors and plain containers only, without optimizer state, with 0 updates.
@@ -117,7 +128,15 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
     cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
-    return checkpoint.untrained(parent.state, cfg, prune_weights(parent.weights, plan, parent.shape))
+    weights = prune_weights(parent.weights, plan, parent.shape)
+    if plan.vocabulary is not None:
+        weights = prune_rows(weights, plan.vocabulary, parent.family.one_vocabulary)
+        fingerprints = {} if vocabulary is None else vocabulary.fingerprints
+        old = {name: value for name, value in cfg["model"].items() if name not in FINGERPRINTS.values()}
+        cfg["model"] = old | fingerprints
+        if (cfg.get("bpe") or {}).get("sentencepiece_model"):  # no longer the parent's, but the file beside the child
+            cfg["bpe"]["sentencepiece_model"] = os.path.basename(cfg["bpe"]["sentencepiece_model"])
+    return checkpoint.untrained(parent.state, cfg, weights)
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
@@ -164,12 +183,14 @@ def provenance(parent: Parent, plan: Plan) -> dict:
         SHA-256 of their composition, see :func:`whole_plan`.
     """
     before = parent.cfg.get(checkpoint.PROVENANCE) or {}
+    dictionaries = {name: parent.options[name] for name in FINGERPRINTS.values() if parent.options.get(name)}
     ancestor = {
         "file": os.path.basename(str(parent.path or "")),
         "sha256": parent.sha256,
         "architecture": parent.architecture,
         **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
         "shape": asdict(parent.shape),
+        **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes, "dictionaries": dictionaries}),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}

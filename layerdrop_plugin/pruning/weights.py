@@ -6,12 +6,20 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from .. import checkpoint
 from ..anatomy import STACKS, SUBLAYERS
 from .plan import Plan, StackPlan
 from .shape import ModelShape, StackShape
+from .vocabulary import VocabularyPlan
 
 LAYER = re.compile(
     rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"
+)
+
+# Weights with a row for each symbol of a dictionary.
+SYMBOLS = re.compile(
+    r"^(?P<stack>encoder|decoder)\.(sentence_encoder\.)?"
+    r"(embed_tokens\.weight|lm_head\.(weight|bias)|output_projection\.(weight|bias)|embed_out)$"
 )
 
 
@@ -62,3 +70,29 @@ def _prune_weight(name: str, value: Tensor, plan: StackPlan, layer: int, shape: 
         return value
     index = (torch.tensor(kept)[:, None] * width + torch.arange(width)).flatten()
     return value.index_select(dimension, index.to(value.device))
+
+
+def tables_of(weights: Iterable[str], one_vocabulary: bool) -> dict[str, list[str]]:
+    """Side -> names of the *weights* that have a row for each of its symbols.
+
+    Args:
+        one_vocabulary: whether the model has one only, the source.
+    """
+    tables: dict[str, list[str]] = {}
+    for match in filter(None, map(SYMBOLS.match, weights)):
+        side = "source" if one_vocabulary or match["stack"] == "encoder" else "target"
+        tables.setdefault(side, []).append(match.string)
+    return tables
+
+
+def prune_rows(weights: dict[str, Tensor], plan: VocabularyPlan, one_vocabulary: bool) -> dict[str, Tensor]:
+    """The *weights* with the rows of embeddings and output layers that *plan* keeps; what was tied stays tied."""
+    child, cut = dict(weights), {}
+    tables = tables_of(weights, one_vocabulary)
+    for side, rows in plan.items():
+        for name in tables.get(side, []):
+            place = checkpoint.place_in_memory(weights[name])
+            if place not in cut:
+                cut[place] = weights[name].index_select(0, torch.tensor(rows, device=weights[name].device))
+            child[name] = cut[place]
+    return child

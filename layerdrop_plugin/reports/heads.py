@@ -1,7 +1,8 @@
 """The page at the end of recipes/head_importance.sh: python -m layerdrop_plugin.reports.heads FOLDER KIND...
 
 Each KIND is a folder in FOLDER with the files that `layerdrop ablate`, `pruning-curve` and `report` wrote. Their
-tables, findings and figures are put together in FOLDER/report.md; tables and findings are also printed.
+tables, findings and figures are put together in FOLDER/report.md, with the times in FOLDER/times.tsv, if it exists;
+tables and findings are also printed.
 """
 
 import sys
@@ -14,7 +15,7 @@ from ..errors import LayerdropError
 from ..evaluation import rounds
 from ..evaluation.metric_names import METRICS
 from ..results.record import read_json
-from . import ablation, pruning_curve
+from . import ablation, pruning_curve, times
 from .page import Table
 
 TITLE = "Which heads do the work, and models without the others"
@@ -82,6 +83,8 @@ def write(folder: Path, kinds: Sequence[str]) -> str:
         page += [f"![{caption}]({kind}/{picture})  " for picture, caption in _PICTURES.items()]
         page += ["", f"More: [{kind}/report.md]({kind}/report.md) and the pages beside the pictures.", ""]
         shown += [kind, table.plain(), *found, ""]
+    if (folder / "times.tsv").exists():
+        page += [times.load(folder / "times.tsv").section(), ""]
     checkpoint.write_text_atomic(folder / "report.md", "\n".join(page))
     return "\n".join(shown).rstrip()
 

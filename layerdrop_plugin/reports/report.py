@@ -12,6 +12,7 @@ from ..evaluation.latency import TYPE, Latency
 from ..provenance import made_with, provenance_lines
 from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
 from . import accuracy_table, against, translation_table
+from . import times as run_times
 from .figure import points_and_bars
 from .page import Page
 from .rows import table_rows
@@ -29,6 +30,7 @@ def page_of(
     latency: str | os.PathLike | None = None,
     title: str | None = None,
     command: str | None = None,
+    times: str | os.PathLike | None = None,
 ) -> Page:
     """The page that compares results.
 
@@ -37,6 +39,7 @@ def page_of(
         latency: path of a file that `layerdrop latency` wrote.
         title: title of the page; by default one that fits the kind of results.
         command: the command line.
+        times: path of a recipe's file of what its commands took.
 
     Raises:
         LayerdropError: a file has other contents, or the results were measured on different data.
@@ -45,25 +48,28 @@ def page_of(
     kind = kind_of_all(results)
     refuse_other_tests(results)
     refuse_twins(results)
-    times = load_latency(latency, kind) if latency else None
+    measured = load_latency(latency, kind) if latency else None
+    spent = run_times.load(times) if times else None
     layout, title, metric = _LAYOUTS[kind], title or _TITLES[kind], results[0]["metric"]["name"]
-    rows = table_rows(layout, results, times)
+    rows = table_rows(layout, results, measured)
     against.add_comparisons(rows, results, metric)
     return Page(
         name="report",
         title=title,
-        table=against.with_column(layout.table(rows, metric, times), rows, metric),
-        notes=[_WEIGHTS, *layout.notes(results, times, rows), *against.notes(rows)],
-        figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, times)),
+        table=against.with_column(layout.table(rows, metric, measured), rows, metric),
+        notes=[_WEIGHTS, *layout.notes(results, measured, rows), *against.notes(rows)],
+        figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, measured)),
         caption="accuracy and cost",
-        provenance=provenance_lines([*results, *([times] if times else [])], command),
+        more=[spent.section()] if spent else [],
+        provenance=provenance_lines([*results, *([measured] if measured else [])], command),
         record={
             "type": "layerdrop.report",
             "version": 1,
             "title": title,
             "rows": rows,
             "results": [without_answers(result) for result in results],
-            "latency": times,
+            "latency": measured,
+            "times": spent.record() if spent else None,
             **made_with(command),
         },
     )

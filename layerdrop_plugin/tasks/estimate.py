@@ -9,7 +9,8 @@ from fairseq.optim import AMPOptimizer, FairseqOptimizer
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ..criterions.head_importance import Estimating, unwrapped
+from ..base_criterion import unwrapped
+from ..criterions.head_importance import Estimating
 from ..errors import LayerdropError
 from ..importance.estimation import frozen
 from ..pruning.parent import Parent

@@ -21,12 +21,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from .. import checkpoint
 from ..anatomy import STACKS
 from ..errors import LayerdropError
-from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
+from ..models.dictionaries import check_vocabulary
 from ..models.options import changeable
 from ..pruning import surgery
 from ..pruning.families import OURS, Family, family_of, registered_model
 from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.parent import Parent
+from ..pruning.plan import Plan
 from ..pruning.prune import prune
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
@@ -99,7 +100,7 @@ class PruningTask:
         loaded = self._resumed_child(resumed) if resumed else self._pruned_parent()
         family = family_of(checkpoint.plain(cfg))
         self._check_family(cfg, family, loaded)
-        self._check_dictionaries(loaded)
+        check_vocabulary(loaded, self, "the parent")
         self._take_shape(cfg, loaded)
         model = super().build_model(cfg)
         if not resumed:
@@ -120,7 +121,13 @@ class PruningTask:
         path = self._options.prune_from
         if not path:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
-        child = prune(Parent.load(path), Rules.from_options(self._options, "prune_"))
+        rules = Rules.from_options(self._options, "prune_")
+        if rules.plan_file and Plan.load(rules.plan_file).vocabulary is not None:
+            raise LayerdropError(
+                f"the plan {rules.plan_file} prunes the vocabulary, and with it dictionary and tokenizer: do so with"
+                " layerdrop prune, binarise the data anew and give what it writes as --prune-from"
+            )
+        child = prune(Parent.load(path), rules)
         logger.info(f"pruned {path}: {', '.join(child.describe()) or 'nothing, everything is kept'}")
         return child
 
@@ -136,27 +143,16 @@ class PruningTask:
 
     def _check_family(self, cfg, wanted: Family, loaded: Parent) -> None:
         found = loaded.family
-        if not loaded.shape.uniform and not OURS.match(registered_model({"_name": cfg._name})):
-            raise LayerdropError(
-                f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
-            )
+        if not OURS.match(registered_model({"_name": cfg._name})):
+            used = [f"--{name.replace('_', '-')}" for name in found.ours if loaded.options.get(name)]
+            if used or not loaded.shape.uniform:
+                what = f"the parent has {used[0]}" if used else "the layers of the model differ"
+                raise LayerdropError(f"{what}, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}")
         if wanted.stacks != found.stacks:
             raise LayerdropError(
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
                 f" use --arch layerdrop_{found.stock} and a task for it"
             )
-
-    def _check_dictionaries(self, loaded: Parent) -> None:
-        for option, name in FINGERPRINTS.items():
-            dictionary = getattr(self, name, None)
-            if dictionary is None:
-                continue
-            expected, size = loaded.options.get(option), loaded.vocabulary_size(name.split("_")[0])
-            if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
-                raise LayerdropError(
-                    f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
-                    " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
-                )
 
     def _take_shape(self, cfg, loaded: Parent) -> None:
         """Set the options of the model, *cfg*, and of the task to those of the *loaded* checkpoint's model."""
@@ -189,11 +185,16 @@ class PruningTask:
 
 def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
     """Change the run's configuration *root*, which fairseq saves in checkpoints, to that of the child."""
-    plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
+    plain = {
+        "model": checkpoint.plain(cfg),
+        "task": checkpoint.plain(options),
+        "common": {},
+        "bpe": checkpoint.plain(root.bpe),
+    }
     stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
-        root.task = stock["task"]
+        root.task, root.bpe = stock["task"], stock["bpe"]
         root.common.user_dir = None
         root[checkpoint.PROVENANCE] = loaded.cfg.get(checkpoint.PROVENANCE) or {}
 
