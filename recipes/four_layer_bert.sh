@@ -17,7 +17,7 @@
 #   --limit N          use only N examples of each file
 #   --seeds N          repeat every fine-tuning with N seeds, one after the other [default: 1]
 #   --seed SEED        the first seed [default: 1]
-#   --preset NAME      bert (2 cores), base or large (GPUs) [default: bert]
+#   --preset NAME      tiny (2 cores), base or large (GPUs) [default: tiny]
 #   --downloads PATH   keeps what is fetched (default: DIR/downloads)
 #   --tiny-slice       as short as possible: shows that it runs, the numbers mean nothing
 #
@@ -26,6 +26,7 @@
 # also spread from the first layer to the last, distilled, and cut out before the fine-tuning), cut children without
 # training, evaluate all on the test split, time them, report. On 2 cores the full run takes 90 minutes a seed. Killed? Run
 # it again: what is finished is skipped, training resumes. Ends with a table, and report.md, report.json and report.png.
+# The numbers below can be set in the environment: BERT_DEPTHS="4 2" bash recipes/four_layer_bert.sh …
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -42,9 +43,17 @@ if has --fast; then
     : "${LIMIT:=1500}" "${BERT_CHILD_EPOCHS:=2}" "${BERT_DEPTHS:=4 3}"
 elif has --tiny-slice; then
     slice
-    LIMIT=${LIMIT:-120} LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes '1,8') BERT_DEPTHS=${BERT_DEPTHS:-2 1}
-    BERT_CHILD_EPOCHS=1
+    LIMIT=${LIMIT:-120} BERT_DEPTHS=${BERT_DEPTHS:-2 1} BERT_EPOCHS=1 BERT_CHILD_EPOCHS=1
+    LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes '1,8')
 fi
+: "${BERT_DEPTHS:=6 4 3 2}"       # layers of the children; those below the model's own count
+: "${BERT_EPOCHS:=2}"             # of the parent
+: "${BERT_CHILD_EPOCHS:=3}"
+: "${BERT_LR:=1e-4}"
+: "${BERT_IMPORTED_LR:=2e-4}"     # of children cut out of the model before its fine-tuning
+: "${BERT_LAYERDROP:=0.3}"        # of the parent whose children are cut without training
+: "${BERT_DISTILL_WEIGHT:=0.7}"
+: "${BERT_DISTILL_TEMPERATURE:=2}"
 preset "$PRESET"
 
 software $((6 + SEEDS)) report,interop matplotlib scipy tokenizers safetensors
@@ -94,7 +103,7 @@ for ROW in "${ROWS[@]}"; do TOTAL=$((TOTAL + SEEDS * ${ROW##*$'\t'})); done
 
 # train_row SEED NAME FOLDER START SPEC METHOD COST: a training or a cut; adds NAME=CHECKPOINT to TRAINED.
 train_row() {
-    local dir=$OUT/trained/$1/$3 from=$IMPORTED options=() epochs=$BERT_CHILD_EPOCHS lr=$FINETUNE_LR
+    local dir=$OUT/trained/$1/$3 from=$IMPORTED options=() epochs=$BERT_CHILD_EPOCHS lr=$BERT_LR
     if [[ $4 != imported ]]; then from=$OUT/trained/$1/$4/checkpoint_best.pt; fi
     if [[ $5 != all ]]; then options=(--layers "$5"); fi
     if [[ $6 == cut ]]; then
@@ -103,8 +112,8 @@ train_row() {
         return
     fi
     case $4-$5-$6 in
-        *-all-tuned) epochs=$FINETUNE_EPOCHS ;;
-        *-all-layerdrop) epochs=$FINETUNE_EPOCHS options+=(--layerdrop "$BERT_LAYERDROP") ;;
+        *-all-tuned) epochs=$BERT_EPOCHS ;;
+        *-all-layerdrop) epochs=$BERT_EPOCHS options+=(--layerdrop "$BERT_LAYERDROP") ;;
         imported-*) lr=$BERT_IMPORTED_LR ;;
         *-distilled)
             options+=(--criterion pruning_distillation --base-criterion sentence_prediction --teacher "$from"

@@ -32,7 +32,7 @@ def patch_hub_tokenizer() -> None:
     @replaces(RobertaHubInterface, "__init__")
     def __init__(original, self, cfg, task, model):
         original(self, cfg, task, model)
-        data = getattr(cfg.task, "data", None) if self.bpe is None else None
+        data = getattr(getattr(cfg, "task", None), "data", None) if self.bpe is None else None
         folder = split_paths(data)[0] if data else None
         if folder and os.path.isfile(os.path.join(folder, "tokenizer.json")):
             from ..interop.bpe import TokenizerJson, TokenizerJsonConfig

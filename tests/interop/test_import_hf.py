@@ -177,7 +177,8 @@ def test_an_import_is_pruned_and_fine_tuned_with_its_head(imported, stock, tmp_p
         *("--prune-encoder-layers", "keep:1", "--bpe", "tokenizer_json", "--max-update", "1", "--lr", "1e-9"),
     )
     child = load(data, str(run / "checkpoint_last.pt"))
-    assert child.model.args._name == ("roberta" if stock else "layerdrop_roberta")
+    saved = checkpoint.read(run / "checkpoint_last.pt")["cfg"]["model"]["_name"]
+    assert saved == ("roberta" if stock else "layerdrop_roberta")
     assert child.cfg.bpe._name == (None if stock else "tokenizer_json")
     head, parent = "classification_heads.sentence_classification_head.dense.weight", load(folder).model.state_dict()
     np.testing.assert_allclose(child.model.state_dict()[head], parent[head], atol=1e-6)
