@@ -44,17 +44,17 @@ else
     SHAPE=(--task sentence_prediction --arch layerdrop_roberta "${SHAPE[@]}")
 fi
 words SCHEDULE data/data_folder.py finetuning "$DATA" "$FINETUNE_BATCH" "$FINETUNE_EPOCHS" "$REGRESSION"
-words FORMAT data/data_folder.py inputs "$DATA" # the last two are --bpe
+words FORMAT data/data_folder.py inputs "$DATA" # the first two are --bpe
 share --batch-size "$FINETUNE_BATCH" "$FINETUNE_BATCH" "$FINETUNE_PRECISION"
 
 train "$DATA" "$OUT" \
     "${SHAPE[@]}" --criterion sentence_prediction "${SCHEDULE[@]}" \
     --encoder-layerdrop "${LAYERDROP:-$FINETUNE_LAYERDROP}" \
-    "${FORMAT[@]::${#FORMAT[@]}-2}" --shorten-method truncate \
+    "${FORMAT[@]:2}" --shorten-method truncate \
     --dropout "$FINETUNE_DROPOUT" --attention-dropout "$FINETUNE_DROPOUT" --weight-decay 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \
     --lr-scheduler polynomial_decay --lr "$FINETUNE_LR" \
-    --required-batch-size-multiple 1 --no-epoch-checkpoints "${FORMAT[@]: -2}" --seed "$SEED" --num-workers "$NUM_WORKERS" \
+    --required-batch-size-multiple 1 --no-epoch-checkpoints "${FORMAT[@]::2}" --seed "$SEED" --num-workers "$NUM_WORKERS" \
     --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
 say "fine-tuned: $OUT/checkpoint_best.pt"
