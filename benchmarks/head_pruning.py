@@ -27,7 +27,7 @@ from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
 
 TRANSFORMERS = "transformers"
-UNPACKED = "whole, not packed"
+THREE_PRODUCTS = "whole, three products"
 TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
 OPTIONS = {
     "layers": (12, "layers"),
@@ -71,7 +71,7 @@ CONTESTANTS = {
     "stock": Contestant(roberta.STOCK),
     TRANSFORMERS: Contestant(TRANSFORMERS),
     "whole": Contestant(roberta.OURS, goals=goals_of(0.85, 0.60)),
-    UNPACKED: Contestant(roberta.OURS, packed=False),
+    THREE_PRODUCTS: Contestant(roberta.OURS, packed=False),
     "half the heads": Contestant(roberta.OURS, ("heads",), goals=goals_of(0.70, 0.50)),
     "half the heads and units": Contestant(roberta.OURS, ("heads", "units"), goals=goals_of(0.45, 0.33)),
     "half the layers": Contestant(roberta.OURS, ("layers",), goals=goals_of(0.43, 0.32)),
@@ -206,7 +206,7 @@ def speed(name, workload, seconds):
         dict: `ms`: milliseconds of a pass, the median; `over`: contestant -> the time over that one's, as
         :func:`side_by_side.ratio`; `goals`: contestant -> maximum of that ratio; `seconds`.
     """
-    beside = [other for other in ("stock", TRANSFORMERS, UNPACKED) if other in seconds]
+    beside = [other for other in ("stock", TRANSFORMERS, THREE_PRODUCTS) if other in seconds]
     goals = CONTESTANTS[name].goals.get(workload, {})
     return {
         "ms": 1000 * statistics.median(seconds[name]),

@@ -15,9 +15,7 @@ def section() -> list[str]:
     parts = [
         "[benchmarks/](../benchmarks/README.md) says how they run. Random weights and words; everything that is"
         " compared runs in one process and in turn. A figure is the median of the ratios within each round, in brackets"
-        " the least and the greatest. **Bold** misses its goal. The results kept here are older than the latest"
-        " changes to gates, losses and the recorder of importance; those of generate.py and training.py are older than"
-        " attention on scaled_dot_product_attention, too. Run the benchmarks again before you rely on them."
+        " the least and the greatest. **Bold** misses its goal."
     ]
     for kind, write in KINDS.items():
         records = {file: record for file, record in found.items() if record["type"] == f"layerdrop.benchmark.{kind}"}
@@ -136,13 +134,13 @@ def _packing(records: dict[str, dict], places: dict[str, str]) -> list[str]:
     """What it brings to compute queries, keys and values as one matrix product, where that was measured."""
     found = []
     for label, record in records.items():
-        ratios = {place: record["models"]["whole"][place]["over"].get("whole, not packed") for place in places}
+        ratios = {place: record["models"]["whole"][place]["over"].get("whole, three products") for place in places}
         found += [f"{median(ratio)} ({label}: {places[place]})" for place, ratio in ratios.items() if ratio]
     if not found:
         return []
     return [
         "Packed projections: time of *whole*, which computes queries, keys and values as one matrix product, over"
-        f" *whole, not packed*, which takes three: {'; '.join(found)}."
+        f" *whole, three products*, which takes three: {'; '.join(found)}."
     ]
 
 
