@@ -1,5 +1,7 @@
 """``--criterion pruning_distillation`` within one process: its loss, what it leaves alone and what it refuses."""
 
+import sys
+
 import checkpoints
 import pytest
 import samples
@@ -215,7 +217,7 @@ def test_the_teacher_follows_the_models_precision(dtype, data, teachers):
 
 
 @pytest.mark.parametrize("kind", ["masked_lm", "translation"])
-def test_data_parallelism_and_activation_checkpointing_change_nothing(kind, data, teachers, tmp_path):
+def test_data_parallelism_and_activation_checkpointing_change_nothing(kind, data, teachers, tmp_path, monkeypatch):
     """Loss and gradients with torch's DistributedDataParallel, as fairseq wraps it, around recomputed layers."""
     more = [*pruned(teachers[kind], kind), "--teacher", teachers[kind], *weights()]
     _, task, model, criterion = start(data, kind, more)
@@ -224,6 +226,7 @@ def test_data_parallelism_and_activation_checkpointing_change_nothing(kind, data
     expected.backward()
     recomputed = ["--checkpoint-activations"] if kind == "translation" else []  # RoBERTa has no such option
     _, _, again, criterion = start(data, kind, [*more, *recomputed])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which torch replaces
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         wrapped = ModuleProxyWrapper(DistributedDataParallel(again.eval()))
