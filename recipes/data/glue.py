@@ -8,13 +8,12 @@ Quotation marks are text. Left out, and counted, are lines without all columns (
 without a label that the annotators agreed on ("-").
 """
 
-import math
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from textfile import fail, read_lines, tidy, write_splits
+from textfile import fail, is_number, read_lines, tidy, write_splits
 
 
 class Task(NamedTuple):
@@ -87,11 +86,7 @@ def check_label(path, number, label, task):
         if label not in task.labels:
             fail(f"{path}, line {number}: the label '{label}' is not one of {', '.join(task.labels)}")
         return
-    try:
-        good = math.isfinite(float(label))
-    except ValueError:
-        good = False
-    if not good:
+    if not is_number(label):
         fail(f"{path}, line {number}: the score '{label}' is not a number")
 
 

@@ -4,9 +4,8 @@ Either one file a split (--train, --valid, --test), or one file that is split by
 """
 
 import argparse
-import math
 
-from textfile import SPLITS, chosen, fail, fraction, read_lines, split_of, tidy, write_splits
+from textfile import SPLITS, chosen, fail, fraction, is_number, read_lines, split_of, tidy, write_splits
 
 # The names that GLUE's own files use, first match wins.
 TEXTS = [
@@ -82,11 +81,7 @@ def check_labels(tables, paths, regression):
     if regression:
         for split, rows in tables.items():
             for number, _, label in rows:
-                try:
-                    good = math.isfinite(float(label))
-                except ValueError:
-                    good = False
-                if not good:
+                if not is_number(label):
                     fail(f"{paths[split]}, line {number}: '{label}' is not a number, as --regression needs")
         return []
     known = {label for _, _, label in tables["train"]}
