@@ -122,7 +122,7 @@ train_row() {
     esac
     if [[ -e $dir/done ]]; then TOTAL=$((TOTAL - $7)); else DONE=$((DONE + $7)); fi
     FINETUNE_EPOCHS=$epochs FINETUNE_LR=$lr recipe finetune_nlu.sh --from "$from" --data "$DATA" --out "$dir" --seed "$1" \
-        "${options[@]}"
+        --group-by-length "${options[@]}"
     TRAINED+=("$2=$dir/checkpoint_best.pt")
 }
 

@@ -18,6 +18,7 @@ from .vocabulary import FINGERPRINTS, PrunedVocabulary
 from .weights import prune_rows, prune_weights
 
 TOKENIZER_JSON = "tokenizer_json"  # name in --bpe of the tokenizer of an imported model
+_TASK_OPTIONS = ("prune_", "importance_", "group_by_length")  # beginnings of the options that our tasks add
 _PRUNING = "pruning_"  # prefix of the names of our tasks, before that of the stock task
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
 _OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
@@ -50,7 +51,7 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     model = {
         k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
     }
-    task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
+    task = {k: v for k, v in cfg["task"].items() if not k.startswith(_TASK_OPTIONS)}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
     for stack, of in shape.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 from fairseq import utils
+from fairseq.data import SortDataset
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
@@ -213,10 +214,29 @@ class PruningMaskedLMTask(EstimateOnly, PruningTask, MaskedLMTask):
 class PruningSentencePredictionConfig(PruningEncoderOptions, SentencePredictionConfig):
     """Options of ``--task pruning_sentence_prediction``."""
 
+    group_by_length: bool = field(
+        default=False,
+        metadata={
+            "help": "put sentences of about the same length into a batch, which leaves less padding to compute: on CPUs"
+            " training takes half the time where lengths differ much"
+        },
+    )
+
 
 @register_task("pruning_sentence_prediction", dataclass=PruningSentencePredictionConfig)
 class PruningSentencePredictionTask(EstimateOnly, PruningTask, SentencePredictionTask):
     """fairseq's sentence_prediction (classification or regression) on a pruned parent."""
+
+    def load_dataset(self, split: str, combine: bool = False, **kwargs) -> SortDataset:
+        """As fairseq's; with ``--group-by-length`` in the order of length, at random where it is the same.
+
+        Batches are cut from that order, and their own order is still shuffled in each epoch.
+        """
+        dataset = super().load_dataset(split, combine=combine, **kwargs)
+        if self._options.group_by_length:
+            order = dataset.sort_order if isinstance(dataset, SortDataset) else []
+            self.datasets[split] = dataset = SortDataset(dataset, [*order, *dataset.sizes])
+        return dataset
 
 
 @dataclass

@@ -217,3 +217,29 @@ def test_a_hostile_checkpoint_is_refused_by_fairseq_validate(data, parent, tmp_p
     assert result.returncode == 1
     assert "system, which is not plain data" in result.stdout.strip().splitlines()[-1]
     assert not (tmp_path / "executed").exists()
+
+
+def test_batches_of_one_length_have_the_same_sentences_and_less_padding(data, parent, tmp_path):
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.options import get_training_parser, parse_args_and_arch
+    from fairseq.tasks import setup_task
+
+    import layerdrop_plugin
+
+    layerdrop_plugin.register()
+
+    def batches(*more):
+        words = [str(data / "nlu"), "--save-dir", str(tmp_path), "--prune-from", str(parent), *builders.FINETUNE, *more]
+        cfg = convert_namespace_to_omegaconf(parse_args_and_arch(get_training_parser(), words))
+        task = setup_task(cfg.task)
+        dataset = task.load_dataset("train")
+        order = dataset.ordered_indices()
+        rows = [dataset.collater([dataset[i] for i in order[at : at + 8]]) for at in range(0, len(order), 8)]
+        ids = sorted(i for row in rows for i in row["id"].tolist())
+        return ids, sum(row["net_input"]["src_tokens"].numel() for row in rows), list(order)
+
+    ids, padded, order = batches()
+    ids_grouped, padded_grouped, order_grouped = batches("--group-by-length")
+    assert ids == ids_grouped and order != order_grouped
+    assert padded_grouped < padded
+    assert batches("--group-by-length", "--no-shuffle")[1] == padded_grouped
