@@ -8,44 +8,51 @@ and the elements. The pickles say how long the storages are. Source: torch/seria
 import os
 import pickle
 import tarfile
+from collections.abc import Callable
 
-# As in torch/serialization.py and torch/storage.py, which take seconds to import.
+from .safe_reading.pickled import Reader
+
+# As in torch/serialization.py, which takes seconds to import.
 MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
-BYTES_PER_ELEMENT = {
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "ShortStorage": 2,
-    "IntStorage": 4,
-    "LongStorage": 8,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "FloatStorage": 4,
-    "DoubleStorage": 8,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-    "QInt8Storage": 1,
-    "QUInt8Storage": 1,
-    "QInt32Storage": 4,
-    "QUInt4x2Storage": 1,
-    "QUInt2x4Storage": 1,
-}
+
+
+def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = None) -> None:
+    """Raise unless *path* is a complete file of that format. Cheap, and nothing in it is executed.
+
+    Args:
+        allowed: whether a class (module, name) that is no plain data may be in it; none may by default.
+
+    Raises:
+        Exception: as :meth:`Reader.load`, or the file ends too early.
+    """
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER:
+            raise ValueError("no magic number")
+        for _ in ("protocol version", "machine"):
+            Reader(file).load()
+        reader = Reader(file, allowed)
+        reader.load()
+        keys = Reader(file).load()
+        if not isinstance(keys, list) or sorted(keys) != sorted(reader.bytes_of):
+            raise ValueError("other storages than its pickle says")
+        begin = file.tell()
+        for key in keys:
+            file.seek(begin)
+            elements = int.from_bytes(file.read(8), "little")
+            if reader.bytes_of[key] != elements * reader.itemsize_of[key]:
+                raise ValueError(f"storage {key} is not as long as its pickle says")
+            begin += 8 + reader.bytes_of[key]
+        if os.fstat(file.fileno()).st_size < begin:
+            raise ValueError("it ends too early")
 
 
 def is_whole(path: str | os.PathLike) -> bool:
-    """Whether *path* is a complete file of that format. Cheap, and nothing in it is executed."""
+    """Whether *path* is a complete file of that format (:func:`check`), whatever classes it names."""
     try:
-        with open(path, "rb") as file:
-            if file.read(len(MAGIC_NUMBER)) != MAGIC_NUMBER:
-                return False
-            for _ in ("protocol version", "machine"):
-                _Reader(file).load()
-            reader = _Reader(file)
-            reader.load()
-            keys = _Reader(file).load()
-            return os.fstat(file.fileno()).st_size >= file.tell() + sum(8 + reader.bytes_of[key] for key in keys)
+        check(path, lambda module, name: True)
     except Exception:  # pickles that were cut or damaged raise whatever they hit upon
         return False
+    return True
 
 
 def is_tar(path: str | os.PathLike) -> bool:
@@ -55,45 +62,3 @@ def is_tar(path: str | os.PathLike) -> bool:
             return "storages" in archive.getnames()
     except (OSError, tarfile.TarError):
         return False
-
-
-class _Inert:
-    """Stands for every class and function that a pickle names; calling it does nothing, whatever the arguments."""
-
-    def __new__(cls, *args, **kwargs):
-        return super().__new__(cls)
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-    def __setitem__(self, key, value):
-        pass
-
-    def extend(self, items):
-        pass
-
-
-class _Reader(pickle.Unpickler):
-    """Reads a pickle without the classes that it names.
-
-    Attributes:
-        bytes_of: by key, the length of each storage that the pickle refers to.
-    """
-
-    def __init__(self, file):
-        super().__init__(file, encoding="utf-8", errors="replace")  # strings of Python 2
-        self.bytes_of: dict = {}
-
-    def find_class(self, module, name):
-        """The bytes of an element for the storages of torch, :class:`_Inert` for all else."""
-        return BYTES_PER_ELEMENT.get(name, _Inert)
-
-    def persistent_load(self, saved):
-        """Note a storage: ``("storage", type, key, device, number of elements, view)``; else a class is meant."""
-        if saved[0] == "storage":
-            _, itemsize, key, _, elements, _ = saved
-            self.bytes_of[key] = itemsize * elements
-        return _Inert

@@ -17,7 +17,7 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 
 import layerdrop_plugin
 from layerdrop_plugin import fairseq_patches
-from layerdrop_plugin.fairseq_patches import checkpoints, data_and_search, interpreter
+from layerdrop_plugin.fairseq_patches import checkpoints, data_and_search, interpreter, options_as_data
 
 ONE_UPDATE = ("--max-update", "1", "--no-epoch-checkpoints")
 EVALUATE = ("--cpu", "--no-progress-bar", "--user-dir", builders.USER_DIR, "--required-batch-size-multiple", "1")
@@ -38,7 +38,7 @@ REPLACED = (  # what the patches put functions in the place of, and how many do
 
 
 def test_every_patch_is_in_the_list_once_and_says_when_it_can_go():
-    rooms = (checkpoints, data_and_search, interpreter)
+    rooms = (checkpoints, data_and_search, interpreter, options_as_data)
     functions = {name for room in rooms for name in vars(room) if name.startswith("patch_")}
     assert sorted(patch.__name__ for patch in fairseq_patches.PATCHES) == sorted(functions)
     assert all("can go" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)

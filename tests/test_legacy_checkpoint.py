@@ -10,6 +10,7 @@ from test_checkpoint import Hostile, small_state
 
 from layerdrop_plugin import checkpoint, legacy_checkpoint
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.safe_reading import pickled
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_magic_number_and_lengths_are_those_of_torch():
     assert pickle.loads(legacy_checkpoint.MAGIC_NUMBER) == serialization.MAGIC_NUMBER
     assert pickle.dumps(serialization.MAGIC_NUMBER, serialization.DEFAULT_PROTOCOL) == legacy_checkpoint.MAGIC_NUMBER
     types = torch.storage._dtype_to_storage_type_map()
-    assert {name: dtype.itemsize for dtype, name in types.items()} == legacy_checkpoint.BYTES_PER_ELEMENT
+    assert {name: dtype.itemsize for dtype, name in types.items()} == pickled.BYTES_PER_ELEMENT
 
 
 def test_a_checkpoint_in_the_format_before_2020_is_whole_and_loads(whole):

@@ -15,10 +15,8 @@ methods
 import argparse
 import shlex
 import sys
-from pathlib import Path
 
 from .. import checkpoint
-from ..errors import LayerdropError
 from ..importance import METHOD_NAMES
 from ..pruning.scores import Importance
 from .arguments import add_session_arguments, load_session
@@ -46,9 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from ..importance.estimation import estimate
 
     checkpoint.refuse_same_file(args.path, args.out)
-    folder = Path(args.out).parent
-    if not folder.is_dir():  # before the work, not after it
-        raise LayerdropError(f"cannot write {args.out}: the folder {folder} does not exist, make it first")
+    checkpoint.check_target(args.out)  # before the work, not after it
     found = estimate(
         load_session(args),
         args.subset,

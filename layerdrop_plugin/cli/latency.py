@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 
+    checkpoint.check_target(args.out)
     found = latency.measure(
         dict(zip(_names(args), args.path, strict=True)),
         args.data,

@@ -50,16 +50,14 @@ def run(args: argparse.Namespace) -> None:
             " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
         )
     checkpoint.refuse_same_file(args.parent, args.child)
+    if not args.dry_run:
+        checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     child = prune(parent, rules)
-    print(_printable(child.plan))
-    print("\n".join(child.describe()))
-    print(f"parameters: {child.parameters:,} of {parent.parameters:,}")
-    if args.dry_run:
-        print("dry run: nothing written")
-        return
-    checkpoint.write(child.state, args.child)
-    print(f"wrote {args.child}")
+    said = [_printable(child.plan), *child.describe(), f"parameters: {child.parameters:,} of {parent.parameters:,}"]
+    if not args.dry_run:
+        checkpoint.write(child.state, args.child)
+    print("\n".join([*said, "dry run: nothing written" if args.dry_run else f"wrote {args.child}"]))
 
 
 def _printable(plan: Plan) -> str:

@@ -14,6 +14,7 @@ from .checkpoints import (
     patch_ensemble_loading,
     patch_iterator_position,
     patch_safe_classes,
+    patch_trainer_loading,
 )
 from .data_and_search import (
     patch_attention_in_search,
@@ -28,6 +29,7 @@ from .interpreter import (
     patch_speech_log,
     patch_user_dir,
 )
+from .options_as_data import patch_eval
 
 PATCHES: tuple[Callable[[], None], ...] = (
     patch_second_name,
@@ -35,8 +37,10 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_speech_log,
     patch_user_dir,
     patch_safe_classes,
+    patch_eval,
     patch_checkpoint_loading,
     patch_ensemble_loading,
+    patch_trainer_loading,
     patch_child_classes,
     patch_dictionary_check,
     patch_iterator_position,

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 
-from ..errors import LayerdropError
+from ..errors import LayerdropError, first_line
 from .replace import replaces
 
 logger = logging.getLogger(__name__)
@@ -35,16 +35,36 @@ def patch_checkpoint_loading() -> None:
     from fairseq import checkpoint_utils
 
     from ..checkpoint import loading_errors
+    from ..pruning.option_values import check_state
+
+    checkpoint_utils.torch = _Torch(checkpoint_utils.torch)
 
     @replaces(checkpoint_utils, "load_checkpoint_to_cpu")
     def load_checkpoint_to_cpu(original, path, *args, **kwargs):
         with loading_errors(path), _weights_only():
             state = original(path, *args, **kwargs)
+            check_state(state)
         position = (state.get("extra_state") or {}).get("train_iterator")
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
             position[WORKERS] = training.get("distributed_world_size") or 1
         return state
+
+
+class _Torch:
+    """torch, whose ``load`` is :func:`layerdrop_plugin.checkpoint.load`."""
+
+    def __init__(self, torch):
+        self._torch = torch
+
+    def __getattr__(self, name):
+        return getattr(self._torch, name)
+
+    def load(self, file, *args, **kwargs):
+        """What *file*, an open one, holds."""
+        from ..checkpoint import load
+
+        return load(file.name)
 
 
 @contextlib.contextmanager
@@ -81,9 +101,35 @@ def patch_ensemble_loading() -> None:
                         f"{filename} was trained with a vocabulary of another size than the data's: binarise the data"
                         " with the model's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
                     ) from None
-                raise
+                raise _unloadable(filename, error) from error
+            except Exception as error:  # fairseq raises whatever a configuration makes it hit upon
+                raise _unloadable(filename, error) from error
             ensemble.extend(loaded)
         return ensemble, cfg, task
+
+
+def _unloadable(filename: str, error: Exception) -> LayerdropError:
+    """What to say of the file *filename*, of which fairseq could not make a model."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[1] if len(lines) > 1 and "state_dict" in lines[0] else first_line(error)  # of its list the first
+    return LayerdropError(f"cannot load {filename}: {reason[:300]} ({type(error).__name__})")
+
+
+def patch_trainer_loading() -> None:
+    """Let ``Trainer.load_checkpoint`` say in one line that a checkpoint's weights or its progress cannot be used.
+
+    It can go when fairseq has errors of its own for files that do not go with a run.
+    """
+    from fairseq.trainer import Trainer
+
+    @replaces(Trainer, "load_checkpoint")
+    def load_checkpoint(original, self, filename, *args, **kwargs):
+        try:
+            return original(self, filename, *args, **kwargs)
+        except (LayerdropError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise _unloadable(filename, error) from error
 
 
 def patch_child_classes() -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from ..errors import LayerdropError, find_layerdrop_error
+from ..errors import LayerdropError, debugging, find_layerdrop_error, one_line
 from .replace import replaces
 
 PACKAGE = __package__.partition(".")[0]
@@ -30,7 +30,7 @@ def patch_second_name() -> None:
 def patch_excepthook() -> None:
     """Let fairseq's commands end with this plugin's one-line errors instead of a traceback (``sys.excepthook``).
 
-    The exit status is 1 either way. It can go when fairseq's commands have errors of their own for users.
+    With LAYERDROP_DEBUG=1 the traceback stands before them. The exit status is 1 either way. It can go when fairseq's commands have errors of their own for users.
     """
 
     @replaces(sys, "excepthook")
@@ -39,7 +39,9 @@ def patch_excepthook() -> None:
         if ours is None:
             original(kind, error, traceback)
         else:
-            print(f"layerdrop_plugin: error: {ours}", file=sys.stderr)
+            if debugging():
+                original(kind, error, traceback)
+            print(f"layerdrop_plugin: error: {one_line(ours)}", file=sys.stderr)
 
 
 def patch_speech_log() -> None:

@@ -128,7 +128,7 @@ def architecture_of(cfg_model: dict) -> str | None:
     return cfg_model.get("_name") or cfg_model.get("arch")
 
 
-def _model_named(arch: str) -> str | None:
+def model_named(arch: str) -> str | None:
     """The model of an architecture whose name says it without fairseq's registry: a model's own, or one of ours."""
     if arch in FAMILIES:
         return arch
@@ -139,7 +139,7 @@ def _model_named(arch: str) -> str | None:
 def registered_model(cfg_model: dict) -> str:
     """The registered model that a checkpoint's ``cfg.model`` belongs to, whatever its architecture's name."""
     arch = str(architecture_of(cfg_model))
-    model = _model_named(arch)
+    model = model_named(arch)
     if model is not None:
         return model
 

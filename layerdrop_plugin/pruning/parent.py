@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import checkpoint
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
-from .families import Family, architecture_of, family_of
+from .families import FAMILIES, Family, architecture_of, family_of, registered_model
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
 from .weights import LAYER
@@ -37,13 +37,30 @@ class Parent:
         self.options: dict = state["cfg"]["model"]
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Parent":
-        """Read the file *path*.
+    def load(cls, path: str | os.PathLike, build: bool = True) -> "Parent":
+        """Read the file *path*, whose weights must be those that its configuration declares.
+
+        Args:
+            build: compare names and shapes of all weights with those of a model that fairseq builds; without it only
+                what is known without fairseq is compared.
 
         Raises:
-            LayerdropError: it is no readable fairseq checkpoint.
+            LayerdropError: it is no readable fairseq checkpoint, or the two do not agree.
         """
-        return cls(checkpoint.read(path), path)
+        parent = cls(checkpoint.read(path), path)
+        with checkpoint.loading_errors(path):
+            parent.check(build)
+        return parent
+
+    def check(self, build: bool = True) -> None:
+        """Raise LayerdropError where configuration and weights of a known family do not agree."""
+        from . import declared, option_values
+
+        option_values.check_state(self.state)
+        if registered_model(self.options).removeprefix("layerdrop_") in FAMILIES:
+            self.shape  # noqa: B018 (which says what of it cannot be)
+            if build:
+                declared.check(self)
 
     @property
     def architecture(self) -> str | None:

@@ -3,17 +3,21 @@
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ..anatomy import KINDS, STACKS, SUBLAYERS, Part, kinds_of_part
 from ..errors import LayerdropError
-from .ranges import format_ranges, parse_ranges
+from ..safe_reading.json_file import read_json
+from .ranges import count_ranges, format_ranges, parse_ranges
 from .shape import ModelShape, PerStack, StackShape
 
 VERSION = 1
 LISTED = 16  # heads or units of a sublayer that the file lists one by one; more are written as ranges
+
+MOST_PARTS = 1 << 23  # heads and units together
+_LAYER = re.compile(r"0|[1-9][0-9]{0,5}")
 
 Kept = dict[int, tuple[int, ...] | None]  # layer -> what it keeps; None: the sublayer is absent
 
@@ -167,11 +171,12 @@ class Plan(PerStack[StackPlan]):
         Raises:
             LayerdropError: *data* is not a plan of this version; says which part.
         """
-        if not isinstance(data, dict) or data.get("version") != VERSION:
+        if not isinstance(data, dict) or type(data.get("version")) is not int or data["version"] != VERSION:
             raise LayerdropError(f'a plan is a JSON object with "version": {VERSION}, such as {EXAMPLE}')
         unknown = [key for key in data if key not in ("version", *STACKS)]
         if unknown:
             raise LayerdropError(f"the plan has an unknown part {unknown[0]!r}: it may name {' and '.join(STACKS)}")
+        _check_length(data)
         return cls(**{stack: _stack_from_dict(data[stack], stack) for stack in STACKS if data.get(stack) is not None})
 
     @classmethod
@@ -182,15 +187,9 @@ class Plan(PerStack[StackPlan]):
             LayerdropError: no such file, no JSON, or no plan.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise LayerdropError(f"cannot read the plan {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise LayerdropError(f"the plan {path} is not JSON ({error}): it looks like {EXAMPLE}") from None
-        try:
-            return cls.from_dict(data)
+            return cls.from_dict(read_json(path, "the plan"))
         except LayerdropError as error:
-            raise LayerdropError(f"{path}: {error}") from None
+            raise error if str(path) in str(error) else LayerdropError(f"{path}: {error}") from None
 
 
 EXAMPLE = Plan(encoder=StackPlan((1, 3, 5))).to_json()
@@ -208,13 +207,22 @@ def _stack_from_dict(data, stack: str) -> StackPlan:
 
 def _kept_from_dict(data, kind: str, stack: str) -> Kept:
     part = SUBLAYERS[kind].part.one
-    if not isinstance(data, dict) or not all(str(layer).isdecimal() for layer in data):
+    if not isinstance(data, dict) or not all(_LAYER.fullmatch(str(layer)) for layer in data):
         raise LayerdropError(
             f"the plan's {kind} of the {stack} must say for layers what they keep,"
             f' such as {{"0": [0, 2], "1": []}} ({part}s), or null for a sublayer that goes'
         )
     place = f"{kind} of {stack} layer"
     return {int(layer): _parts(kept, f"{part}s in {place} {layer}") for layer, kept in data.items()}
+
+
+def _check_length(data: dict) -> None:
+    """Raise LayerdropError if the ranges of a plan's *data* name more parts than any model has: they are written out."""
+    lists = [of for stack in data.values() if isinstance(stack, dict) for of in stack.values() if isinstance(of, dict)]
+    texts = [text for of in lists for text in of.values() if isinstance(text, str)]
+    named = sum(count_ranges(text) for text in texts)
+    if named > MOST_PARTS:
+        raise LayerdropError(f"the plan names {named:,} parts, which is more than {MOST_PARTS:,}")
 
 
 def _parts(kept, what: str) -> tuple[int, ...] | None:

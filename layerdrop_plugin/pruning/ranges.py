@@ -19,6 +19,12 @@ def format_ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def count_ranges(text: str) -> int:
+    """How many numbers *text* names, whether or not they ascend; parts that are no ranges name none."""
+    matches = map(_RANGE.fullmatch, map(str.strip, text.split(",")))
+    return sum(max(0, int(match[2] or match[1]) - int(match[1]) + 1) for match in matches if match)
+
+
 def parse_ranges(text: str, what: str) -> tuple[int, ...]:
     """The reverse of :func:`format_ranges`; *what* names the numbers in an error.
 

@@ -1,5 +1,6 @@
 """From scores to a plan: the heads or FFN units with the lowest normalised scores go (Michel et al. 2019, sec. 4)."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -24,6 +25,8 @@ def share(text: str | float | Fraction) -> Fraction:
         LayerdropError: no number from 0 to 1.
     """
     try:
+        if len(str(text)) > 40 or re.search(r"e[+-]?[0-9]{4}", str(text), re.IGNORECASE):
+            raise ValueError("digits without end")
         value = Fraction(str(text)).limit_denominator(10**6)  # a third written with many digits is a third
     except (ValueError, ZeroDivisionError):
         value = Fraction(-1)

@@ -11,7 +11,7 @@ from .plan import Plan, StackPlan
 from .shape import ModelShape, StackShape
 
 LAYER = re.compile(
-    rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"
+    rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>[0-9]{{1,5}})\.(?P<rest>.*)$"
 )
 
 

@@ -34,6 +34,7 @@ from typing import Any, TypedDict
 from ..data_folder import Split
 from ..errors import LayerdropError
 from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
+from ..safe_reading import json_file
 
 TYPE = "layerdrop.result"
 EVALUATION = "layerdrop.evaluation"  # a file of several results, see evaluation.py
@@ -170,10 +171,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         LayerdropError: it is no JSON.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LayerdropError(f"cannot read {path}: {error}") from error
+    content = json_file.read_json(path, "the result")
     return content if isinstance(content, dict) else {}
 
 

@@ -10,13 +10,15 @@ shape() {
 
 # keep_beside DATA DIR: the tokenizer and dictionaries that from_pretrained(DIR) looks for.
 keep_beside() {
-    local file to
+    local file to partial
     for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model; do
         [[ -f $file ]] || continue
         to=$2/${file#"$1"/}
         mkdir -p -- "$(dirname -- "$to")"
-        cp -- "$file" "$to.partial"
-        mv -- "$to.partial" "$to"
+        partial=$(mktemp -- "$to.XXXXXXXX.partial")
+        cp -- "$file" "$partial"
+        chmod "$(printf %o $((0666 & ~$(umask))))" -- "$partial"
+        mv -- "$partial" "$to"
     done
 }
 

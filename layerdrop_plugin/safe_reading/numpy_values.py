@@ -1,0 +1,77 @@
+"""numpy's arrays, dtypes and scalars in a checkpoint, made from checked arguments.
+
+numpy's own functions take what a pickle gives them: an array of objects makes pointers of the file's bytes. These stand
+in their place while a file is loaded; :func:`made` turns what they leave into numpy's values.
+"""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+_CODE = re.compile(r"(?:[biufc](?:1|2|4|8|16)|[SU][0-9]{1,6}|\?|b1)")
+_MOST = 1 << 28  # bytes of an array beside the weights
+
+
+class Dtype:
+    """``numpy.dtype``: a code of a number, a boolean or a string; its state says the byte order."""
+
+    def __init__(self, code: Any = None, *flags: Any):
+        if not isinstance(code, str) or not _CODE.fullmatch(code):
+            raise ValueError(f"a numpy dtype {str(code)[:20]!r}, which is no number, boolean or string")
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1] if isinstance(state, tuple) and 8 <= len(state) <= 9 else None
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
+            raise ValueError("a numpy dtype that is no plain number, boolean or string")
+        if self.value.kind in "SU":
+            if not (type(state[5]) is int and 0 <= state[5] <= _MOST):
+                raise ValueError("a numpy string of no length")
+            self.value = np.dtype((self.value.type, state[5] // (4 if self.value.kind == "U" else 1)))
+        if order in "<>":
+            self.value = self.value.newbyteorder(order)
+
+
+class Array(np.ndarray):
+    """``numpy.ndarray``, as :func:`reconstruct` begins it."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, content = state
+        if not (isinstance(dtype, Dtype) and type(content) is bytes and type(shape) is tuple):
+            raise ValueError("a numpy array that is none of plain numbers, booleans or strings")
+        if len(shape) > 32 or not all(type(size) is int and 0 <= size <= _MOST for size in shape):
+            raise ValueError("a numpy array of no shape")
+        if math.prod(shape) * dtype.value.itemsize != len(content) or not dtype.value.itemsize:
+            raise ValueError("a numpy array of another size than its content's")
+        super().__setstate__((1, shape, dtype.value, bool(fortran), content))
+
+
+def reconstruct(kind: Any, shape: Any, code: Any) -> Array:
+    """``numpy._core.multiarray._reconstruct``: the beginning of every array."""
+    if kind is not Array:
+        raise ValueError("an object of numpy's that is no array")
+    return np.empty(0, np.int8).view(Array)
+
+
+def scalar(dtype: Any, content: Any = None) -> np.generic:
+    """``numpy._core.multiarray.scalar``."""
+    if not isinstance(dtype, Dtype) or not isinstance(content, bytes) or dtype.value.itemsize != len(content):
+        raise ValueError("a numpy scalar that is no plain number, boolean or string")
+    return np.frombuffer(content, dtype.value)[0]
+
+
+def made(value: Any) -> Any:
+    """*value*, or the value of numpy's that it stands for."""
+    if isinstance(value, Array):
+        return value.view(np.ndarray)
+    return value.value if isinstance(value, Dtype) else value
+
+
+STAND_INS = [
+    (Array, "numpy.ndarray"),
+    (Dtype, "numpy.dtype"),
+    *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
