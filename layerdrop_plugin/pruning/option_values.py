@@ -12,7 +12,7 @@ from ..anatomy import STACKS, kinds_of_stack
 from ..errors import LayerdropError
 from ..safe_reading.literals import literal
 from .families import FAMILIES, OURS, architecture_of, model_named
-from .weights import layers_of
+from .weights import LAYER, layers_of
 
 _LARGEST = 1 << 24
 _LONGEST_INPUT = 1 << 22
@@ -150,6 +150,9 @@ def check_state(state: Any) -> None:
     options = vars(model) if hasattr(model, "__dict__") and not hasattr(model, "items") else dict(model.items())
     name = model_named(str(architecture_of(options))) or _registered(str(architecture_of(options)))
     if OURS.sub("", name) in FAMILIES:
+        whole = next((key for key, value in state["model"].items() if LAYER.match(key) and not value.is_floating_point()), None)
+        if whole is not None:
+            raise LayerdropError(f"its weight {whole} has numbers of the type {state['model'][whole].dtype}, not floating")
         check_options(options)
         check_depth(options, state["model"])
 

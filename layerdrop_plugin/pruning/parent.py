@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import checkpoint
 from ..anatomy import kinds_of_stack
-from ..errors import LayerdropError
+from ..errors import LayerdropError, first_line
 from .families import FAMILIES, Family, architecture_of, family_of, registered_model
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
@@ -59,6 +59,7 @@ class Parent:
         option_values.check_state(self.state)
         if registered_model(self.options).removeprefix("layerdrop_") in FAMILIES:
             self.shape  # noqa: B018 (which says what of it cannot be)
+            _check_provenance(self.cfg)
             if build:
                 declared.check(self)
 
@@ -162,6 +163,22 @@ class Parent:
         begins = {"source": self.family.source, "target": self.family.target}[side]
         tables = re.compile(re.escape(begins) + r"(weight|embeddings\.\d+\.0\.weight)")  # whole, or adaptive in parts
         return sum(value.shape[0] for key, value in self.weights.items() if tables.fullmatch(key))
+
+
+def _check_provenance(cfg: dict) -> None:
+    """Raise unless what a child says of its ancestors is what :func:`surgery.provenance` writes."""
+    from .surgery import origin_of, shape_before
+
+    try:
+        found = origin_of(cfg)
+        if found:
+            shape_before(found)
+            for ancestor in found["ancestors"]:
+                f"{ancestor['file']:s}"
+    except LayerdropError:
+        raise
+    except Exception as error:  # whatever a wrong type makes Python hit upon
+        raise LayerdropError(f"what it says of its ancestors cannot be read: {first_line(error)}") from error
 
 
 def _stack_shape(weights: dict[tuple[int, str], Tensor], options: dict, stack: str, family: Family) -> StackShape:

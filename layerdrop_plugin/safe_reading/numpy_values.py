@@ -37,6 +37,10 @@ class Dtype:
 class Array(np.ndarray):
     """``numpy.ndarray``, as :func:`reconstruct` begins it."""
 
+    def __new__(cls, *args: Any) -> "Array":
+        """Refuse: numpy's own takes memory, types and strides as they come."""
+        raise ValueError("a numpy array that no checkpoint has")
+
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, content = state
         if not (isinstance(dtype, Dtype) and type(content) is bytes and type(shape) is tuple):

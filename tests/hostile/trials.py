@@ -1,0 +1,100 @@
+"""The whole of the trials: ``python tests/hostile/trials.py [--cases N] [--seed N] [--out FILE]``.
+
+Prints how each kind of damaged or hostile file ended, and writes the table as JSON.
+"""
+
+import argparse
+import json
+import logging
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+import builders
+import checkpoints
+import harness
+import mutations
+import torch
+
+OUT = Path(__file__).parent.parent.parent / "docs" / "hostile" / "hostile.json"
+
+
+def bases(data: Path, folder: Path) -> list[mutations.Base]:
+    """A good checkpoint of each kind of model, for the data folder *data*; they are written into *folder*."""
+    return [
+        mutations.Base(checkpoints.save(folder / f"{kind}.pt", data, kind), kind, data, where)
+        for kind, (where, _) in checkpoints.KINDS.items()
+    ]
+
+
+def cases(models: list[mutations.Base], share: float, seed: int) -> Iterator[harness.Case]:
+    """The *share* of the whole, each generator's with a seed of its own."""
+    for generator, count in mutations.WHOLE.items():
+        rng = random.Random(f"{seed} {generator.__name__}")
+        yield from generator(models, rng, max(1, round(count * share)))
+
+
+def trials(data: Path, folder: Path, share: float, seed: int) -> list[harness.Found]:
+    """Run that share of the cases, in the folder *folder*."""
+    import fairseq_cli.eval_lm
+    import fairseq_cli.generate
+    import fairseq_cli.train
+    import fairseq_cli.validate  # noqa: F401 (once, before all forks)
+
+    import layerdrop_plugin.averaging  # noqa: F401
+    from layerdrop_plugin.cli.main import build_parser
+    from layerdrop_plugin.pruning.parent import Parent
+    from layerdrop_plugin.pruning.plan import Plan
+    from layerdrop_plugin.pruning.prune import prune
+
+    torch.set_num_threads(1)
+    logging.disable(logging.INFO)
+    try:
+        (folder / "bases").mkdir()
+        models = bases(data, folder / "bases")
+        build_parser()
+        for base in models:  # torch imports much when a meta tensor is first used
+            prune(Parent.load(base.path), Plan())
+        found = []
+        for number, case in enumerate(cases(models, share, seed)):
+            found.append(harness.run(case, folder / f"case{number}"))
+            if found[-1].column in harness.BAD:
+                print(f"{found[-1].column}: {case.kind}: {case.name!r}: {case.command[:2]}\n{found[-1].output[-600:]}")
+        return found
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def main() -> None:
+    """Run the trials that the command line asks for; status 1 if one of them ended as none may."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=sum(mutations.WHOLE.values()), metavar="N", help="how many")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="JSON file to write")
+    args = parser.parse_args()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "data").mkdir()
+        builders.write_data(folder / "data")
+        found = trials(folder / "data", folder, args.cases / sum(mutations.WHOLE.values()), args.seed)
+    rows = harness.table(found)
+    rows["together"] = {column: sum(row[column] for row in rows.values()) for column in harness.COLUMNS}
+    print(f"{'':28}" + "".join(f"{column:>17}" for column in harness.COLUMNS))
+    for kind, row in rows.items():
+        print(f"{kind:28}" + "".join(f"{row[column]:17,}" for column in harness.COLUMNS))
+    record = {"type": "layerdrop.hostile", "version": 1, "seed": args.seed, "rows": rows}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(record, indent=2) + os.linesep, encoding="utf-8")
+    print(f"{time.monotonic() - begin:.0f} s; wrote {args.out}")
+    sys.exit(any(rows["together"][column] for column in harness.BAD))
+
+
+if __name__ == "__main__":
+    main()
