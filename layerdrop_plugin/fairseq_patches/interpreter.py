@@ -30,7 +30,8 @@ def patch_second_name() -> None:
 def patch_excepthook() -> None:
     """Let fairseq's commands end with this plugin's one-line errors instead of a traceback (``sys.excepthook``).
 
-    With LAYERDROP_DEBUG=1 the traceback stands before them. The exit status is 1 either way. It can go when fairseq's commands have errors of their own for users.
+    With LAYERDROP_DEBUG=1 the traceback stands before them. The exit status is 1 either way. It
+    can go when fairseq's commands have errors of their own for users.
     """
 
     @replaces(sys, "excepthook")

@@ -91,38 +91,78 @@ _OF_STACK: dict[str, tuple[str, Check]] = {
     "layers_to_keep": ("a list of whole numbers", _numbers),
     "xformers_att_config": ("settings by name, a dictionary", _settings),
     "ffndrop_chunks": ("a whole number", _whole),
-    **{rate: ("a rate from 0 to 1", _rate) for rate in ("layerdrop", "headdrop", "ffndrop", "sublayerdrop")},
+    **dict.fromkeys(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"), ("a rate from 0 to 1", _rate)),
 }
 _COMMON: dict[str, tuple[str, Check]] = {
     "activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
     "pooler_activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
-    **{name: ("a SHA-256", _fingerprint) for name in ("dictionary_sha256", "target_dictionary_sha256")},
-    **{
-        name: ("a length from 1", _length)
-        for name in ("max_positions", "max_source_positions", "max_target_positions", "tokens_per_sample")
-    },
-    **{name: ("a list of whole numbers", _numbers) for name in ("adaptive_input_cutoff", "adaptive_softmax_cutoff")},
+    **dict.fromkeys(("dictionary_sha256", "target_dictionary_sha256"), ("a SHA-256", _fingerprint)),
+    **dict.fromkeys(
+        (
+            "max_positions",
+            "max_source_positions",
+            "max_target_positions",
+            "tokens_per_sample",
+        ),
+        ("a length from 1", _length),
+    ),
+    **dict.fromkeys(("adaptive_input_cutoff", "adaptive_softmax_cutoff"), ("a list of whole numbers", _numbers)),
     "character_filters": ("a list of pairs of whole numbers", _filters),
-    **{
-        name: ("a whole number", _whole)
-        for name in ("character_embedding_dim", "char_embedder_highway_layers", "alignment_layer", "alignment_heads")
-        + ("quant_noise_pq_block_size", "layerdrop_warmup_updates", "base_layers")
-    },
-    **{name: ("a number", _number) for name in ("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps")},
-    **{
-        name: ("a rate from 0 to 1", _rate)
-        for name in ("dropout", "attention_dropout", "activation_dropout", "relu_dropout", "pooler_dropout")
-        + ("adaptive_softmax_dropout", "quant_noise_pq", "quant_noise_scalar")
-    },
-    **{
-        name: ("true or false", _flag)
-        for name in ("layernorm_embedding", "no_scale_embedding", "no_token_positional_embeddings", "adaptive_input")
-        + ("share_decoder_input_output_embed", "no_decoder_final_norm", "tie_adaptive_weights", "tie_adaptive_proj")
-        + ("scale_fc", "scale_attn", "scale_heads", "scale_resids", "share_all_embeddings", "merge_src_tgt_embed")
-        + ("cross_self_attention", "no_cross_attention", "untie_weights_roberta", "full_context_alignment")
-        + ("spectral_norm_classification_head", "character_embeddings", "checkpoint_activations", "char_inputs")
-        + ("offload_activations", "load_checkpoint_heads")
-    },
+    **dict.fromkeys(
+        (
+            "character_embedding_dim",
+            "char_embedder_highway_layers",
+            "alignment_layer",
+            "alignment_heads",
+            "quant_noise_pq_block_size",
+            "layerdrop_warmup_updates",
+            "base_layers",
+        ),
+        ("a whole number", _whole),
+    ),
+    **dict.fromkeys(("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps"), ("a number", _number)),
+    **dict.fromkeys(
+        (
+            "dropout",
+            "attention_dropout",
+            "activation_dropout",
+            "relu_dropout",
+            "pooler_dropout",
+            "adaptive_softmax_dropout",
+            "quant_noise_pq",
+            "quant_noise_scalar",
+        ),
+        ("a rate from 0 to 1", _rate),
+    ),
+    **dict.fromkeys(
+        (
+            "layernorm_embedding",
+            "no_scale_embedding",
+            "no_token_positional_embeddings",
+            "adaptive_input",
+            "share_decoder_input_output_embed",
+            "no_decoder_final_norm",
+            "tie_adaptive_weights",
+            "tie_adaptive_proj",
+            "scale_fc",
+            "scale_attn",
+            "scale_heads",
+            "scale_resids",
+            "share_all_embeddings",
+            "merge_src_tgt_embed",
+            "cross_self_attention",
+            "no_cross_attention",
+            "untie_weights_roberta",
+            "full_context_alignment",
+            "spectral_norm_classification_head",
+            "character_embeddings",
+            "checkpoint_activations",
+            "char_inputs",
+            "offload_activations",
+            "load_checkpoint_heads",
+        ),
+        ("true or false", _flag),
+    ),
 }
 KNOWN: dict[str, tuple[str, Check]] = _COMMON | {
     f"{stack}_{name}": check for stack in STACKS for name, check in _OF_STACK.items()
@@ -150,9 +190,13 @@ def check_state(state: Any) -> None:
     options = vars(model) if hasattr(model, "__dict__") and not hasattr(model, "items") else dict(model.items())
     name = model_named(str(architecture_of(options))) or _registered(str(architecture_of(options)))
     if OURS.sub("", name) in FAMILIES:
-        whole = next((key for key, value in state["model"].items() if LAYER.match(key) and not value.is_floating_point()), None)
+        whole = next(
+            (key for key, value in state["model"].items() if LAYER.match(key) and not value.is_floating_point()), None
+        )
         if whole is not None:
-            raise LayerdropError(f"its weight {whole} has numbers of the type {state['model'][whole].dtype}, not floating")
+            raise LayerdropError(
+                f"its weight {whole} has numbers of the type {state['model'][whole].dtype}, not floating"
+            )
         check_options(options)
         check_depth(options, state["model"])
 
@@ -170,8 +214,7 @@ def check_options(options: Mapping) -> None:
         if name not in KNOWN or value is None:
             continue
         what, check = KNOWN[name]
-        value = list(value) if type(value).__name__ == "ListConfig" else value
-        if not check(value):
+        if not check(list(value) if type(value).__name__ == "ListConfig" else value):
             raise LayerdropError(f"its option {name} is {str(value)[:60]!r}: it must be {what}")
     for stack in STACKS:
         _check_table(options, stack)

@@ -217,7 +217,7 @@ def _kept_from_dict(data, kind: str, stack: str) -> Kept:
 
 
 def _check_length(data: dict) -> None:
-    """Raise LayerdropError if the ranges of a plan's *data* name more parts than any model has: they are written out."""
+    """Raise LayerdropError if the ranges of a plan's *data* name more parts than any model has."""
     lists = [of for stack in data.values() if isinstance(stack, dict) for of in stack.values() if isinstance(of, dict)]
     texts = [text for of in lists for text in of.values() if isinstance(text, str)]
     named = sum(count_ranges(text) for text in texts)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds once it is read: bounded containers of plain values, and weights that can be computed with."""
+"""What a checkpoint holds once it is read: bounded containers of plain values, and usable weights."""
 
 import argparse
 import collections

@@ -3,6 +3,7 @@
 A case is tried, and ends in one of the columns of COLUMNS; none may end in one of BAD.
 """
 
+# ruff: noqa: SIM115
 import contextlib
 import os
 import resource
@@ -92,7 +93,10 @@ def _main(command: list[str], folder: Path, size: int) -> None:
     with open(folder.with_suffix(".out"), "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout, sys.stderr = (
+        open(1, "w", encoding="utf-8", closefd=False),
+        open(2, "w", encoding="utf-8", closefd=False),
+    )
     os.chdir(folder)
     os.environ["MY_TOKEN"] = TOKEN
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -128,7 +132,9 @@ def _column(case: Case, folder: Path, status: int, output: str) -> str:
     status = os.waitstatus_to_exitcode(status)
     if status:
         errors = [line for line in output.splitlines() if line.startswith(ERRORS) or ": error: " in line]
-        plain = "Traceback" not in output and "error: unexpected " not in output and len(errors) == 1 and status in (1, 2)
+        plain = (
+            "Traceback" not in output and "error: unexpected " not in output and len(errors) == 1 and status in (1, 2)
+        )
         return "refused" if plain and not (folder / "child.pt").exists() else "traceback"
     if "Traceback" in output:
         return "traceback"

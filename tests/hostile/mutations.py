@@ -1,5 +1,6 @@
-"""Generators of damaged and hostile files: what is changed is drawn with a seed, so that each case can be made again."""
+"""Generators of damaged and hostile files: what is changed is drawn with a seed, so that cases can be repeated."""
 
+# ruff: noqa: B023, PLW0108, SIM115
 import copy
 import io
 import json
@@ -66,7 +67,9 @@ class Base:
         """Whether the child in *folder* has the weights and options of the one of the unchanged parent."""
         child = torch.load(folder / "child.pt", weights_only=True)["model"]
         before = {
-            name: value for name, value in self.state["model"].items() if not re.match(rf"{self.stack}\..*layers\.0\.", name)
+            name: value
+            for name, value in self.state["model"].items()
+            if not re.match(rf"{self.stack}\..*layers\.0\.", name)
         }
         before = {re.sub(rf"^({self.stack}\..*layers)\.1\.", r"\1.0.", name): value for name, value in before.items()}
         return child.keys() == before.keys() and all(torch.equal(child[name], before[name]) for name in child)
@@ -162,12 +165,16 @@ def archives(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case
         entries = _entries(base.bytes)
         top, number = entries[0][0].split("/")[0], rng.randrange(len(entries))
         name, content = entries[number]
-        how = rng.choice(("deflate", "bzip", "foreign", "twice", "gone", "short", "long", "renamed", "torchscript", "bomb"))
+        how = rng.choice(
+            ("deflate", "bzip", "foreign", "twice", "gone", "short", "long", "renamed", "torchscript", "bomb")
+        )
         method, wanted = zipfile.ZIP_STORED, "refuse"
         if how in ("deflate", "bzip"):
             method = zipfile.ZIP_DEFLATED if how == "deflate" else zipfile.ZIP_BZIP2
         elif how == "foreign":
-            entries.append((rng.choice((f"{top}/code/x.py", "../../x", "/etc/x", f"{top}/data/x", "other/data/0")), b"x"))
+            entries.append(
+                (rng.choice((f"{top}/code/x.py", "../../x", "/etc/x", f"{top}/data/x", "other/data/0")), b"x")
+            )
         elif how == "twice":
             entries.append(entries[number])
         elif how == "gone":
@@ -186,7 +193,9 @@ def archives(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case
         else:
             entries.append((f"{top}/data/999", bytes(1 << 24)))
             method = zipfile.ZIP_DEFLATED
-        yield Case("entries of an archive", f"{how} {name}", _written(archived(entries, method)), base.commands(rng), wanted)
+        yield Case(
+            "entries of an archive", f"{how} {name}", _written(archived(entries, method)), base.commands(rng), wanted
+        )
 
 
 def pickles(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
@@ -204,7 +213,9 @@ def pickles(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]
             elif how == 1:
                 content[place : place + 4] = struct.pack("<I", rng.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 24)))
             elif how == 2:
-                content[place:place] = rng.choice((b"r\xff\xff\xff\x7f", b"\x8a\xff" + b"\x7f" * 255, b"(" * 500, b"]" * 3))
+                content[place:place] = rng.choice(
+                    (b"r\xff\xff\xff\x7f", b"\x8a\xff" + b"\x7f" * 255, b"(" * 500, b"]" * 3)
+                )
             elif how == 3:
                 del content[place : place + rng.randint(1, 9)]
             else:
@@ -315,7 +326,12 @@ def _shared(depth: int) -> list:
 
 def options(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
     """Configurations of models, tasks and criterions with values that run, resolve or do not fit."""
-    more = ("encoder_xformers_att_config", "decoder_xformers_att_config", "adaptive_softmax_cutoff", "character_filters")
+    more = (
+        "encoder_xformers_att_config",
+        "decoder_xformers_att_config",
+        "adaptive_softmax_cutoff",
+        "character_filters",
+    )
     for _ in range(count):
         base = rng.choice(bases)
         group = rng.choice(("model", "model", "model", "task", "criterion", "common", "layerdrop"))
@@ -325,7 +341,13 @@ def options(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]
         value = rng.choice((*HOSTILE_VALUES, _shared(25)))
         cfg = base.state["cfg"] | {group: dict(own) | {name: value}}
         wanted = "refuse" if isinstance(value, str) and "${" in value else "any"
-        yield Case("options", f"{group}.{name} = {str(value)[:40]}", _saved(base.state | {"cfg": cfg}), base.commands(rng), wanted)
+        yield Case(
+            "options",
+            f"{group}.{name} = {str(value)[:40]}",
+            _saved(base.state | {"cfg": cfg}),
+            base.commands(rng),
+            wanted,
+        )
 
 
 def weights(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
@@ -333,11 +355,26 @@ def weights(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]
     for _ in range(count):
         base = rng.choice(bases)
         model = dict(base.state["model"])
-        names = [n for n, v in model.items() if v.is_floating_point() and v.dim() and ".layers." in n or "embed_tokens" in n]
+        names = [
+            n for n, v in model.items() if v.is_floating_point() and v.dim() and ".layers." in n or "embed_tokens" in n
+        ]
         name = rng.choice(names)
         value = model[name]
         how = rng.choice(
-            ("missing", "unknown", "renamed", "wider", "flat", "int", "nan", "inf", "meta", "sparse", "quantised", "complex")
+            (
+                "missing",
+                "unknown",
+                "renamed",
+                "wider",
+                "flat",
+                "int",
+                "nan",
+                "inf",
+                "meta",
+                "sparse",
+                "quantised",
+                "complex",
+            )
             + ("expanded", "no tensor")
         )
         if how == "missing":
@@ -361,20 +398,44 @@ def weights(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]
                 "expanded": lambda: value.flatten()[:1].expand(10**7),
                 "no tensor": lambda: rng.choice(HOSTILE_VALUES),
             }[how]()
-        command = rng.choice([base.prune, ["load", "parent.pt"], ["layerdrop", "average", "parent.pt", "--out", "child.pt"]])
+        command = rng.choice(
+            [base.prune, ["load", "parent.pt"], ["layerdrop", "average", "parent.pt", "--out", "child.pt"]]
+        )
         yield Case("weights", f"{how} {name}", _saved(base.state | {"model": model}), command, "refuse")
 
 
-GOOD_PLAN = {"version": 1, "encoder": {"layers": [0, 1], "self_attn": {"0": [0], "1": []}, "ffn": {"0": "0-3,5", "1": None}}}
-JSON_TEXTS = ("", "[" * 10**5, "{}", "null", "[]", '{"version": 1e400}', '{"version": true}', '{"a":1,"a":2}', "\ufeff{}", "NaN")
+GOOD_PLAN = {
+    "version": 1,
+    "encoder": {"layers": [0, 1], "self_attn": {"0": [0], "1": []}, "ffn": {"0": "0-3,5", "1": None}},
+}
+JSON_TEXTS = (
+    "",
+    "[" * 10**5,
+    "{}",
+    "null",
+    "[]",
+    '{"version": 1e400}',
+    '{"version": true}',
+    '{"a":1,"a":2}',
+    "\ufeff{}",
+    "NaN",
+)
 
 
 def json_files(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
     """Plans and files of scores."""
     base = next(base for base in bases if base.kind == "masked_lm")
     rows = {"encoder.self_attn": [[0.5, 0.1]] * 2, "encoder.ffn": [[float(n) for n in range(12)]] * 2}
-    scores = {"version": 1, "method": "importance", "model": None, "data": None, "examples": 3, "loss": 1.0, "per": "example"}
-    scores |= {name: rows for name in ("scores", "normalized", "standard_error")} | {"signature": {}}
+    scores = {
+        "version": 1,
+        "method": "importance",
+        "model": None,
+        "data": None,
+        "examples": 3,
+        "loss": 1.0,
+        "per": "example",
+    }
+    scores |= dict.fromkeys(("scores", "normalized", "standard_error"), rows) | {"signature": {}}
     for _ in range(count):
         good = copy.deepcopy(rng.choice((GOOD_PLAN, scores)))
         how = rng.randrange(4)
@@ -399,12 +460,28 @@ def json_files(bases: list[Base], rng: random.Random, count: int) -> Iterator[Ca
             (folder / "file.json").write_bytes(content)
             (folder / "parent.pt").write_bytes(base.bytes)
 
-        yield Case("plans and scores", f"{how}: {text[:60]}", write, ["layerdrop", "prune", "parent.pt", "child.pt", *rules])
+        yield Case(
+            "plans and scores", f"{how}: {text[:60]}", write, ["layerdrop", "prune", "parent.pt", "child.pt", *rules]
+        )
 
 
 def arguments(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
     """Command lines with paths and numbers that cannot be."""
-    paths = ("", "\0", "a\nb", "/dev/null", "/dev/zero", "pipe", ".", "/", "nowhere/x", "link", "x" * 5000, "/proc/self/mem", "-")
+    paths = (
+        "",
+        "\0",
+        "a\nb",
+        "/dev/null",
+        "/dev/zero",
+        "pipe",
+        ".",
+        "/",
+        "nowhere/x",
+        "link",
+        "x" * 5000,
+        "/proc/self/mem",
+        "-",
+    )
     numbers = ("0", "-1", "1", "1e9", "9" * 500, "", "nan", "\u0663", "0x10")
     base = bases[0]
     for _ in range(count):
@@ -414,7 +491,13 @@ def arguments(bases: list[Base], rng: random.Random, count: int) -> Iterator[Cas
             [
                 ["prune", path, "child2.pt", "--encoder-layers", "keep:0"],
                 ["prune", "parent.pt", path, "--encoder-layers", "keep:0"],
-                ["prune", "parent.pt", "child2.pt", "--encoder-layers", rng.choice((number, f"keep:{number}", f"even:{number}"))],
+                [
+                    "prune",
+                    "parent.pt",
+                    "child2.pt",
+                    "--encoder-layers",
+                    rng.choice((number, f"keep:{number}", f"even:{number}")),
+                ],
                 ["prune", "parent.pt", "child2.pt", "--plan", path],
                 ["prune", "parent.pt", "child2.pt", "--heads", f"{path}:{number}"],
                 ["inspect", path],
@@ -424,7 +507,16 @@ def arguments(bases: list[Base], rng: random.Random, count: int) -> Iterator[Cas
                 ["importance", base.data, "--path", "parent.pt", "--out", other, "--method", "magnitude"],
                 ["importance", base.data, "--path", "parent.pt", "--out", "i.json", "--max-tokens", number],
                 ["importance", path, "--path", "parent.pt", "--out", "i.json"],
-                ["importance", base.data, "--path", "parent.pt", "--out", "i.json", "--base-criterion", rng.choice(("wav2vec", "ctc", number))],
+                [
+                    "importance",
+                    base.data,
+                    "--path",
+                    "parent.pt",
+                    "--out",
+                    "i.json",
+                    "--base-criterion",
+                    rng.choice(("wav2vec", "ctc", number)),
+                ],
             ]
         )
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness  # noqa: E402
 import trials  # noqa: E402
 
-SHARE = 0.012
+SHARE = 0.004
 
 
 def test_no_file_of_a_small_share_runs_hangs_or_is_half_believed(data, tmp_path, capfd):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import builders
-import checkpoints
-import harness
-import mutations
-import torch
+import builders  # noqa: E402
+import checkpoints  # noqa: E402
+import harness  # noqa: E402
+import mutations  # noqa: E402
+import torch  # noqa: E402
 
 OUT = Path(__file__).parent.parent.parent / "docs" / "hostile" / "hostile.json"
 
