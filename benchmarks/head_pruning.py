@@ -1,8 +1,9 @@
 """Time of an encoder without half of its heads, or half of its heads and FFN units, compared with other encoders.
 
 These take turns on the same tokens: stock fairseq's roberta; transformers' RobertaModel, its attention on
-scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, and with half the
-heads, half the heads and FFN units, half the layers, as `layerdrop prune` makes them. A pass gives features, without
+scaled_dot_product_attention, where transformers is installed; this plugin's layerdrop_roberta whole, whole with
+queries, keys and values computed by three matrix products in place of one, and with half the heads, half the heads and
+FFN units, half the layers, as `layerdrop prune` makes them. A pass gives features, without
 the language model's head. Ends with status 1 if features are not stock fairseq's: those of a pruned model, stock
 fairseq's of a whole model in which the weights that read pruned parts are 0.
 """
@@ -25,6 +26,7 @@ from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
 
 TRANSFORMERS = "transformers"
+UNPACKED = "whole, not packed"
 TOLERANCE = 1e-4  # of a feature, absolute; a LayerNorm has made features about 1
 OPTIONS = {
     "layers": (12, "layers"),
@@ -49,21 +51,24 @@ class Contestant:
     Attributes:
         arch: fairseq's architecture, or TRANSFORMERS.
         halved: kinds of parts of which it keeps every other one: `layers`, `heads`, `units`.
+        packed: whether its attention computes queries, keys and values as one matrix product.
         goals: workload -> other contestant -> maximum of its time divided by the other's.
     """
 
     arch: str
     halved: tuple[str, ...] = ()
+    packed: bool = True
     goals: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 CONTESTANTS = {
     "stock": Contestant(roberta.STOCK),
     TRANSFORMERS: Contestant(TRANSFORMERS),
-    "whole": Contestant(roberta.OURS, (), {"batch": {"stock": 0.95, TRANSFORMERS: 1.0}, "single": {"stock": 0.92}}),
-    "half the heads": Contestant(roberta.OURS, ("heads",), {"batch": {"stock": 0.83}, "single": {"stock": 0.76}}),
+    "whole": Contestant(roberta.OURS, goals={"batch": {"stock": 0.95, TRANSFORMERS: 1.0}, "single": {"stock": 0.92}}),
+    UNPACKED: Contestant(roberta.OURS, packed=False),
+    "half the heads": Contestant(roberta.OURS, ("heads",), goals={"batch": {"stock": 0.83}, "single": {"stock": 0.76}}),
     "half the heads and units": Contestant(
-        roberta.OURS, ("heads", "units"), {"batch": {"stock": 0.52}, "single": {"stock": 0.53}}
+        roberta.OURS, ("heads", "units"), goals={"batch": {"stock": 0.52}, "single": {"stock": 0.53}}
     ),
     "half the layers": Contestant(roberta.OURS, ("layers",)),
 }
@@ -147,7 +152,7 @@ def build(name, parent, task, workloads, args):
     if contestant.arch == TRANSFORMERS:
         features = roberta.features_of_transformers(parent, args, args.device)
     else:
-        features = roberta.features_of(contestant.arch, child, task, args.device)
+        features = roberta.features_of(contestant.arch, child, task, args.device, contestant.packed)
     reference = roberta.features_of(roberta.STOCK, prune_by_zeros(parent, plan, args), task, args.device)
     distance = difference(features, reference, workloads, task.source_dictionary.pad())
     return features, {
@@ -197,7 +202,7 @@ def speed(name, workload, seconds):
         dict: `ms`: milliseconds of a pass, the median; `over`: contestant -> the time over that one's, as
         :func:`side_by_side.ratio`; `goals`: contestant -> maximum of that ratio; `seconds`.
     """
-    beside = [other for other in ("stock", TRANSFORMERS) if other in seconds]
+    beside = [other for other in ("stock", TRANSFORMERS, UNPACKED) if other in seconds]
     goals = CONTESTANTS[name].goals.get(workload, {})
     return {
         "ms": 1000 * statistics.median(seconds[name]),

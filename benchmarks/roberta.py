@@ -3,6 +3,8 @@
 import torch
 import translation
 
+from layerdrop_plugin.modules.attention import PrunableAttention
+
 STOCK, OURS = "roberta", "layerdrop_roberta"
 # fairseq's names of weights -> transformers', where they differ
 NAMES = {
@@ -41,14 +43,28 @@ def make_parent(args, task, positions):
     return {"cfg": cfg, "model": weights}
 
 
-def features_of(arch, child, task, device):
+def features_of(arch, child, task, device, packed=True):
     """Build fairseq's or this plugin's model with a checkpoint's shape and weights, in evaluation mode.
+
+    Args:
+        packed (bool): keep the projections of this plugin's attention packed (modules/packed_linear.py).
 
     Returns:
         Callable: tokens (sentences, length) -> features (sentences, length, width).
     """
     model = translation.build(arch, child["cfg"]["model"], task, child["model"]).to(device).eval()
+    if not packed:
+        unpack(model)
     return lambda tokens: model(tokens, features_only=True)[0]
+
+
+def unpack(model):
+    """Give each projection of attention memory of its own, so that it is computed as a product of its own."""
+    for module in model.modules():
+        if isinstance(module, PrunableAttention):
+            for projection in (module.q_proj, module.k_proj, module.v_proj):
+                for weight in projection.parameters():
+                    weight.data = weight.data.clone()
 
 
 def features_of_transformers(parent, args, device):

@@ -39,7 +39,7 @@ fi
 preset "$PRESET"
 
 software 4 report matplotlib scipy sacrebleu
-device
+gpus
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 if [[ $GPUS -gt 0 ]]; then
     JOBS=${JOBS:-1}
@@ -63,7 +63,8 @@ tell() { printf '    %6s  %s: %s\n' "$(elapsed)" "$WHAT" "$1" >&3; }
 job() {
     local task=$1 p=$2 seed=$3 model
     WHAT="$task, p = $p, seed $seed"
-    NAME=$task-p$p-seed$seed
+    NAME=$task-p$p-seed$seed SUFFIX=.json
+    if [[ $task == masked-lm ]]; then SUFFIX=/evaluate.json; fi
     model=$OUT/trained/$NAME
     tell "training"
     train_"${task//-/_}" "$p" "$seed" "$model"
@@ -104,22 +105,20 @@ score_child() {
         model=$child/child.pt
     fi
     point=$(printf '{"task": "%s", "train": "p = %s", "seed": %d, "kept": %d, "side": "%s"}' "$1" "$2" "$3" "$6" "$5")
-    score_"${1//-/_}" "$model" "$(result "$5" "$6")" --name "p = $2, $5 $6" --seed "$3" --point "$point"
+    score_"${1//-/_}" "$model" "$(result "$5" "$6")" "p = $2, $5 $6" "$3" "$point"
     rm -rf -- "$child"
 }
 
-result() { printf '%s/results/%s-%s-%d.json' "$OUT" "$NAME" "$1" "$2"; }
+result() { printf '%s/evaluated/%s-%s-%d%s' "$OUT" "$NAME" "$1" "$2" "$SUFFIX"; }
 
 score_translation() {
-    recipe evaluate_nmt.sh --model "$1" --data "$VERSES" --split test --out "$2" "${@:3}"
+    recipe evaluate_nmt.sh --model "$1" --data "$VERSES" --split test --out "$2" --name "$3" --seed "$4" --point "$5"
 }
 
 # The masks are drawn with the same seed for all models.
 score_masked_lm() {
-    run_logged "${2%.json}.log" fairseq-validate "$SPEECHES" "${DEVICE[@]}" --path "$1" \
-        --task masked_lm --criterion masked_lm --valid-subset valid --seed 1 --batch-size 32 --required-batch-size-multiple 1 \
-        --num-workers "$NUM_WORKERS" --log-format json
-    run layerdrop score --log "${2%.json}.log" --checkpoint "$1" --split valid --data "$SPEECHES" --out "$2" "${@:3}"
+    run layerdrop evaluate "$SPEECHES" --path "$1" --subset valid --seed 1 --name "$3" --train-seed "$4" --point "$5" \
+        --out "$(dirname -- "$2")"
 }
 
 # ---------------------------------------------------------------- all jobs
@@ -157,5 +156,5 @@ done
 [[ ${#FAILED[@]} -eq 0 ]] || die "${#FAILED[@]} of ${#NAMES[@]} jobs failed, the first being ${FAILED[0]}"
 
 step "curves"
-run layerdrop depth-curve --results "$OUT/results" --out "$OUT"
+run layerdrop depth-curve --results "$OUT/evaluated" --out "$OUT"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT"

@@ -52,11 +52,11 @@ preset "$PRESET"
 
 # study KIND CHECKPOINT DATA: everything about the heads of one model, in OUT/KIND.
 study() {
-    local kind=$1 model=$2 data=$3 out=$OUT/$1 scores bleu=() curve_bleu=() evaluate finetune timing
+    local kind=$1 model=$2 data=$3 out=$OUT/$1 scores bleu=() curve_bleu=() finetune timing
     if [[ $kind == classifier ]]; then
-        evaluate=evaluate_nlu.sh finetune=finetune_nlu.sh timing=("${TIMING_NLU[@]}")
+        finetune=finetune_nlu.sh timing=("${TIMING_NLU[@]}")
     else
-        evaluate=evaluate_nmt.sh finetune=finetune_nmt.sh timing=(--beam "$NMT_BEAM" "${TIMING_NMT[@]}")
+        finetune=finetune_nmt.sh timing=(--beam "$NMT_BEAM" "${TIMING_NMT[@]}")
         bleu=(--bleu extremes --bleu-examples "$ABLATE_BLEU_EXAMPLES" --beam 1) curve_bleu=(--bleu-examples "$CURVE_BLEU_EXAMPLES")
     fi
     scores=$out/importance.json
@@ -89,16 +89,21 @@ study() {
     step "$kind: evaluate and time"
     local names=(parent "without $HEADS_RATE of the heads" "without $HEADS_RATE of the heads and $FFN_RATE of the FFN")
     names+=("${names[2]}, fine-tuned")
-    local models=("$model" "$out"/{half-heads/child.pt,half-both/child.pt,finetuned/checkpoint_best.pt}) timed=() i
-    for i in "${!models[@]}"; do
-        timed+=("${names[i]}=${models[i]}")
-        recipe "$evaluate" --model "${models[i]}" --data "$data" --split test --name "${names[i]}" --seed "$SEED" \
-            --out "$out/results/$i.json"
-    done
-    time_models "$out/latency.json" "$data" "${timed[@]}" -- "${timing[@]}"
+    local trained=("$model" "$out"/{half-heads/child.pt,half-both/child.pt,finetuned/checkpoint_best.pt}) i
+    for i in "${!trained[@]}"; do trained[i]=${names[i]}=${trained[i]}; done
+    models "${trained[@]}"
+    if [[ $kind == classifier ]]; then
+        evaluate_models "$out/evaluated" "$data" test "$SEED"
+    else
+        for i in "${!CHECKPOINTS[@]}"; do
+            recipe evaluate_nmt.sh --model "${CHECKPOINTS[i]}" --data "$data" --split test --name "${names[i]}" --seed "$SEED" \
+                --out "$out/evaluated/$i.json"
+        done
+    fi
+    time_models "$out/latency.json" "$data" "${timing[@]}"
 
     step "$kind: report"
-    run layerdrop report --results "$out/results" --latency "$out/latency.json" --out "$out" --title "A $kind with fewer heads"
+    run layerdrop report --results "$out/evaluated" --latency "$out/latency.json" --out "$out" --title "A $kind with fewer heads"
     KINDS+=("$kind")
     PICTURES+=("$out/report.png" "$out"/{each,all-but-one}/ablation.png "$out"/curve-{heads,ffn}/curve.png)
 }

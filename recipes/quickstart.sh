@@ -21,7 +21,7 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 OUT=${OUT:-$ROOT/quickstart}
-DOWNLOADS=${DOWNLOADS:-$OUT/downloads} SPEECHES=$OUT/data/speeches REVIEWS=$OUT/data/reviews RESULTS=$OUT/results
+DOWNLOADS=${DOWNLOADS:-$OUT/downloads} SPEECHES=$OUT/data/speeches REVIEWS=$OUT/data/reviews
 LIMIT_TEXT=() LIMIT_NLU=() LIMIT_TIME=() NAMES=(parent child child-from-1 scratch)
 if has --tiny-slice; then
     slice
@@ -60,18 +60,16 @@ for ((S = SEED; S < SEED + SEEDS; S++)); do
 done
 
 step "evaluate on the test split"
-for ((S = SEED; S < SEED + SEEDS; S++)); do
-    for NAME in "${NAMES[@]}"; do
-        recipe evaluate_nlu.sh --model "$OUT/finetuned/$NAME-$S/checkpoint_best.pt" --data "$REVIEWS" --split test \
-            --name "$NAME" --seed "$S" --out "$RESULTS/$NAME-$S.json"
-    done
+for ((S = SEED + SEEDS - 1; S >= SEED; S--)); do # those of the first seed are timed below
+    TRAINED=()
+    for NAME in "${NAMES[@]}"; do TRAINED+=("$NAME=$OUT/finetuned/$NAME-$S/checkpoint_best.pt"); done
+    models "${TRAINED[@]}"
+    evaluate_models "$OUT/evaluated/$S" "$REVIEWS" test "$S"
 done
 
 step "time the models, in turn in one process"
-MODELS=("${NAMES[@]/%/-$SEED/checkpoint_best.pt}")
-for I in "${!NAMES[@]}"; do MODELS[I]="${NAMES[I]}=$OUT/finetuned/${MODELS[I]}"; done
-time_models "$OUT/latency.json" "$REVIEWS" "${MODELS[@]}" -- "${LIMIT_TIME[@]}"
+time_models "$OUT/latency.json" "$REVIEWS" "${LIMIT_TIME[@]}"
 
 step "report"
-run layerdrop report --results "$RESULTS" --latency "$OUT/latency.json" --out "$OUT"
+run layerdrop report --results "$OUT/evaluated" --latency "$OUT/latency.json" --out "$OUT"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"

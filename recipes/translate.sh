@@ -77,33 +77,34 @@ EARLY=$("$PYTHON" "$RECIPES/lib/training_checkpoints.py" first "$OUT/parent")
 if has --parent-only; then exit; fi
 
 step "prune: layers of the decoder, of the encoder, of both"
-NAMES=(parent) MODELS=("$PARENT")
+NAMES=(parent) TRAINED=("$PARENT")
 for CHILD in $NMT_CHILDREN; do
     child "$CHILD"
     recipe prune.sh --from "$PARENT" "${KEEP[@]}" --out "$OUT/pruned/$NAME"
-    NAMES+=("$NAME") MODELS+=("$OUT/pruned/$NAME/child.pt")
+    NAMES+=("$NAME") TRAINED+=("$OUT/pruned/$NAME/child.pt")
 done
 
 step "fine-tune $NAME"
-recipe finetune_nmt.sh "${GIVEN[@]}" --from "${MODELS[-1]}" --out "$OUT/finetuned/$NAME"
-NAMES+=("$NAME, fine-tuned") MODELS+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
+recipe finetune_nmt.sh "${GIVEN[@]}" --from "${TRAINED[-1]}" --out "$OUT/finetuned/$NAME"
+NAMES+=("$NAME, fine-tuned") TRAINED+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
 
 step "evaluate on the test split"
-for I in "${!MODELS[@]}"; do TIMED[I]=${NAMES[I]}=${MODELS[I]}; done
+for I in "${!TRAINED[@]}"; do TIMED[I]=${NAMES[I]}=${TRAINED[I]}; done
 if [[ -n $EARLY ]]; then
     UPDATES=${EARLY##*_}
-    NAMES+=("parent at ${UPDATES%.pt} updates") MODELS+=("$EARLY")
+    NAMES+=("parent at ${UPDATES%.pt} updates") TRAINED+=("$EARLY")
 fi
-for I in "${!MODELS[@]}"; do
-    recipe evaluate_nmt.sh --model "${MODELS[I]}" --data "$DATA" --split test --name "${NAMES[I]}" --seed "$SEED" \
+for I in "${!TRAINED[@]}"; do
+    recipe evaluate_nmt.sh --model "${TRAINED[I]}" --data "$DATA" --split test --name "${NAMES[I]}" --seed "$SEED" \
         --out "$OUT/results/$I.json"
 done
 if [[ -f $DATA/test.$SRC_LANG ]]; then
-    run layerdrop score --copy-source --name "copy of the source" --split test --data "$DATA" --out "$OUT/results/copy.json"
+    run layerdrop score "$DATA" --copy-source --name "copy of the source" --subset test --out "$OUT/results/copy.json"
 fi
 
 step "time the models, in turn in one process"
-time_models "$OUT/latency.json" "$DATA" "${TIMED[@]}" -- --beam "$NMT_BEAM" "${TIMING[@]}"
+models "${TIMED[@]}"
+time_models "$OUT/latency.json" "$DATA" --beam "$NMT_BEAM" "${TIMING[@]}"
 
 step "report"
 run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --out "$OUT" --title "Translation with fewer layers"

@@ -166,7 +166,7 @@ def run(*command, cwd=None, check=True, env=None) -> subprocess.CompletedProcess
     command = [str(part) for part in command]
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     env = {"PATH": path, "OMP_NUM_THREADS": "1"} | (env or {})
-    result = (fresh.run if command[0] in fresh.COMMANDS else _subprocess)(command, cwd, env)
+    result = (fresh.run if command[0] in (*fresh.COMMANDS, "python") else _subprocess)(command, cwd, env)
     if check and result.returncode:
         raise AssertionError(f"{' '.join(command)}: exit {result.returncode}\n{result.stdout[-4000:]}")
     return result

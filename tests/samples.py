@@ -5,7 +5,7 @@ import json
 import torch
 
 from layerdrop_plugin.evaluation import rounds
-from layerdrop_plugin.results import classification
+from layerdrop_plugin.evaluation.metrics import interval
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}
@@ -125,7 +125,7 @@ def accuracy_result(name, seed, accuracy, layers=6, **changes):
         "metric": {"name": "accuracy", "value": accuracy},
         "metrics": {"accuracy": accuracy},
         "correct": correct,
-        "interval": classification.interval("accuracy", accuracy, 1000, correct),
+        "interval": interval("accuracy", accuracy, 1000, correct),
         "loss": 0.5,
     }
     command = f"fairseq-validate data --path {name}{seed}.pt"

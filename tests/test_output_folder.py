@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.output_folder import held
 
@@ -100,3 +101,13 @@ def test_the_removal_of_the_lock_lets_no_two_in(tmp_path):
     assert [process.exitcode for process in processes] == [0] * 4
     assert sum(count.value for count in counts) > 0
     assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.parametrize("command", ["importance", "latency"])
+def test_two_commands_do_not_write_one_file(tmp_path, command):
+    """`--out FILE` is held like a folder, before the checkpoint is read."""
+    arguments = [command, tmp_path, "--path", tmp_path / "none.pt", "--out", tmp_path / "found.json"]
+    with held(tmp_path, "found.json"), pytest.raises(SystemExit, match=r"another process is writing found\.json"):
+        main([str(argument) for argument in arguments])
+    with pytest.raises(SystemExit, match=r"none\.pt"):
+        main([str(argument) for argument in arguments])

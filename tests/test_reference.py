@@ -15,7 +15,7 @@ from fairseq.tasks import TASK_REGISTRY
 from layerdrop_plugin.cli.main import COMMANDS, build_parser
 from layerdrop_plugin.pruning.layer_rules import RULES
 from layerdrop_plugin.pruning.plan import Plan
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference.md"
@@ -79,7 +79,7 @@ def test_the_files_are_as_described(page):
     assert [Plan.from_dict(plan).to_dict() for plan in plans] == plans
     assert len(plans) == 2
     described = page.split("### importance.json")[1].split("###")[0]
-    assert {field.name for field in fields(Importance)} <= set(re.findall(r"`(\w+)`", described))
+    assert {field.name for field in fields(Scores)} <= set(re.findall(r"`(\w+)`", described))
 
 
 def test_every_recipe_is_there(page):

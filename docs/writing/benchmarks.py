@@ -125,6 +125,21 @@ def head_pruning(records: dict[str, dict]) -> list[str]:
         f" {first['heads']} heads. *whole* is `layerdrop_roberta` with the same weights.",
         table(["model", *columns], rows),
         *([why] if missed else []),
+        *_packing(records, places),
+    ]
+
+
+def _packing(records: dict[str, dict], places: dict[str, str]) -> list[str]:
+    """What it brings to compute queries, keys and values as one matrix product, where that was measured."""
+    found = []
+    for label, record in records.items():
+        ratios = {place: record["models"]["whole"][place]["over"].get("whole, not packed") for place in places}
+        found += [f"{median(ratio)} ({label}: {places[place]})" for place, ratio in ratios.items() if ratio]
+    if not found:
+        return []
+    return [
+        "Packed projections: time of *whole*, which computes queries, keys and values as one matrix product, over"
+        f" *whole, not packed*, which takes three: {'; '.join(found)}."
     ]
 
 

@@ -27,7 +27,7 @@ def section() -> list[str]:
         *(f"The {kind} curve of {PARTS[part]} is in [curve.md](heads/{kind}/curve-{part}/curve.md): its JSON was"
           " not kept." for kind in each for part in PARTS if (kind, part) not in curves),
         "**What the heads do.** Significant: p < 0.05 after Holm's correction over all tests of a metric. Tests: paired"
-        " t-test of losses, McNemar's exact test of answers, sacrebleu's paired bootstrap of BLEU.",
+        " t-test of losses, McNemar's exact test of answers, a paired bootstrap of BLEU.",
         table(["", *each], _findings(each, curves)),
         provenance(
             f"seed {some['seed']}",

@@ -1,7 +1,7 @@
 """Measure the change of loss, accuracy and BLEU without one attention head, or with one head of an attention only.
 
 Heads are removed by gates; no weight is changed. Losses are compared example by example (paired t-test), answers of
-classifiers by McNemar's exact test, BLEU by sacrebleu's paired bootstrap; p-values are corrected by Holm's method.
+classifiers by McNemar's exact test, BLEU by a paired bootstrap; p-values are corrected by Holm's method.
 Heads that are chosen by their loss, to measure BLEU of or as the best of their layer, are chosen on one half of the
 examples, drawn with --seed, and tested on others.
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=int,
         metavar="N",
-        help="the seed of each checkpoint's training, for tables (default: as the checkpoints say)",
+        help="the seed of each checkpoint's training, or of all, for tables (default: as the checkpoints say)",
     )
     parser.add_argument(
         "--metric",
@@ -77,11 +77,12 @@ def _evaluate(args, names: list[str]) -> None:
 
     significance.stats()  # what is not installed is better known before the work
     points = [parse_point(text) for text in args.point or []] or [None] * len(names)
+    seeds = args.train_seed and args.train_seed * (len(names) if len(args.train_seed) == 1 else 1)
     command = args.typed or command_line()
     evaluated, found = [], []
     for number, path in enumerate(args.path):
         session = load_session(args, path)
-        seed = args.train_seed[number] if args.train_seed else (session.cfg.get("common") or {}).get("seed")
+        seed = seeds[number] if seeds else (session.cfg.get("common") or {}).get("seed")
         refuse_twins([*found, {"name": names[number], "seed": seed}])
         if evaluated:
             evaluate.refuse_other_model(session, evaluated[0], args.path[0])
@@ -126,7 +127,8 @@ def _names(args) -> list[str]:
         LayerdropError: a checkpoint is missing or there twice, or names, seeds or points are not one for each of them.
     """
     for option, values in (("--name", args.name), ("--train-seed", args.train_seed), ("--point", args.point)):
-        if values and len(values) != len(args.path):
+        of_all = option == "--train-seed" and values and len(values) == 1
+        if values and len(values) != len(args.path) and not of_all:
             raise LayerdropError(
                 f"{option} has {len(values)} values for {len(args.path)} checkpoints: give one for each"
             )

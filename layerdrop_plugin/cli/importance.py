@@ -13,15 +13,15 @@ methods
 """
 
 import argparse
-import shlex
-import sys
+from pathlib import Path
 
 from .. import checkpoint
 from ..importance import METHOD_NAMES
-from ..pruning.scores import Importance
-from .arguments import add_session_arguments, load_session
+from ..output_folder import held
+from ..pruning.scores import Scores
+from .arguments import add_session_arguments, command_line, load_session
 
-HELP = "score heads, FFN units and layers by what the loss owes them"
+HELP = "score heads, FFN units and layers by their influence on the loss"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,22 +45,23 @@ def run(args: argparse.Namespace) -> None:
 
     checkpoint.refuse_same_file(args.path, args.out)
     checkpoint.check_target(args.out)  # before the work, not after it
-    found = estimate(
-        load_session(args),
-        args.subset,
-        method=args.method,
-        per=args.per,
-        max_examples=args.max_examples,
-        criterion=args.base_criterion,
-        criterion_args=args.base_criterion_args,
-        command=shlex.join(["layerdrop", *sys.argv[1:]]),
-    )
-    found.save(args.out)
+    with held(Path(args.out).parent, Path(args.out).name):
+        found = estimate(
+            load_session(args),
+            args.subset,
+            method=args.method,
+            per=args.per,
+            max_examples=args.max_examples,
+            criterion=args.base_criterion,
+            criterion_args=args.base_criterion_args,
+            command=command_line(),
+        )
+        found.save(args.out)
     print(describe(found))
     print(f"wrote {args.out}")
 
 
-def describe(found: Importance) -> str:
+def describe(found: Scores) -> str:
     """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
     from tabulate import tabulate
 

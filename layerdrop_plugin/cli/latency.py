@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from ..output_folder import held
 from .arguments import DATA_HELP, OldName, command_line, positive
 
 HELP = "time classifiers or translation models against each other on real sentences"
@@ -68,20 +69,22 @@ def run(args: argparse.Namespace) -> None:
     """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 
-    checkpoint.check_target(args.out)
-    found = latency.measure(
-        dict(zip(_names(args), args.path, strict=True)),
-        args.data,
-        args.subset,
-        args.batch_sizes,
-        args.threads,
-        args.repeats,
-        args.max_sentences,
-        args.seed,
-        args.beam,
-        command_line(),
-    )
-    checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
+    names = _names(args)
+    checkpoint.check_target(args.out)  # before the work, not after it
+    with held(Path(args.out).parent, Path(args.out).name):
+        found = latency.measure(
+            dict(zip(names, args.path, strict=True)),
+            args.data,
+            args.subset,
+            args.batch_sizes,
+            args.threads,
+            args.repeats,
+            args.max_sentences,
+            args.seed,
+            args.beam,
+            command_line(),
+        )
+        checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
         print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}")
     for line in rounds.doubts(found):

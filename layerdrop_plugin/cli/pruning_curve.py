@@ -92,13 +92,13 @@ def _draw(args) -> None:
 def _files(args, session) -> dict:
     """The given files of scores by their methods, checked against the session's model."""
     from ..pruning.gates import model_shape
-    from ..pruning.scores import Importance
+    from ..pruning.scores import Scores
 
     if args.importance and args.re_estimate:
         raise LayerdropError("--re-estimate makes scores anew after each step: leave out --importance FILE")
     files = {}
     for path in args.importance:
-        scores = Importance.load(path)
+        scores = Scores.load(path)
         scores.check(model_shape(session.model), session.fingerprint, path)
         if scores.method in files:
             raise LayerdropError(f"{path} is a second file of scores by {scores.method}: give one of each method")

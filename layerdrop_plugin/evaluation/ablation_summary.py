@@ -91,7 +91,7 @@ def add_bleu(
         head = _head(entry)
         with ablated(session.model, head, record["mode"]):
             systems[str(head)] = translate()
-    scores, signature = translations.paired_bootstrap(systems, examples.references)
+    scores, signature = translations.compare_with_first(systems, examples.references)
     for entry, name in zip(chosen, list(systems)[1:], strict=True):
         score, p_value = scores[name]
         entry["bleu"] = {"change": score - scores["whole"][0], "p": p_value}

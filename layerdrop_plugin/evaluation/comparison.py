@@ -17,7 +17,7 @@ import numpy as np
 
 from . import metrics
 from .metrics import Columns
-from .significance import TESTS, bootstrap_test, mcnemar_test, paired_t_test
+from .significance import RESAMPLES, TESTS, bootstrap_test, mcnemar_test, paired_t_test
 
 # metric -> what it is the mean of, up to a factor
 PER_EXAMPLE: dict[str, Callable[[Columns], np.ndarray]] = {
@@ -35,8 +35,12 @@ class Comparison(NamedTuple):
     test: str
 
 
-def compare(metric: str, pairs: Sequence[tuple[Columns, Columns]]) -> Comparison:
-    """Compare the second of each of *pairs* (one a seed) with the first, which answered the same examples."""
+def compare(metric: str, pairs: Sequence[tuple[Columns, Columns]], resamples: int = RESAMPLES) -> Comparison:
+    """Compare the second of each of *pairs* (one a seed) with the first, which answered the same examples.
+
+    Args:
+        resamples: of a bootstrap.
+    """
     value = metrics.VALUES[metric]
     difference = float(np.mean([value(other) - value(base) for base, other in pairs]))
     if metric not in PER_EXAMPLE:
@@ -46,7 +50,7 @@ def compare(metric: str, pairs: Sequence[tuple[Columns, Columns]]) -> Comparison
             return float(np.mean([value(other) - value(base) for base, other in drawn]))
 
         examples = len(next(iter(pairs[0][0].values())))
-        return Comparison(difference, bootstrap_test(resampled, examples), TESTS["bootstrap"])
+        return Comparison(difference, bootstrap_test(resampled, examples, resamples), TESTS["bootstrap"])
     base, other = ([PER_EXAMPLE[metric](side) for side in sides] for sides in zip(*pairs, strict=True))
     if metric == "accuracy" and len(pairs) == 1:
         return Comparison(difference, mcnemar_test(base[0], other[0]), TESTS["accuracy"])

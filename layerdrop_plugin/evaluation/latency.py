@@ -118,7 +118,8 @@ def measure(
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
     described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
-    data_hash = find_split(data, split).sha256()
+    languages = next(iter(described.values()))["languages"]  # of folders with several pairs
+    data_hash = find_split(data, split, languages and tuple(languages)).sha256()
     loaded = {name: _load(path, data) for name, path in models.items()}
     workload = choose_workload(described, loaded, beam)
     batch_sizes = batch_sizes or workload.batch_sizes

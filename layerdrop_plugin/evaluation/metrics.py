@@ -18,6 +18,7 @@ latter two.
 import json
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def accuracy(answers: Columns) -> float:
 
 
 def f1(answers: Columns) -> float:
-    """F1 of the class POSITIVE against the other one, from counts."""
+    """F1 of the class POSITIVE against the other one, from counts: a bootstrap asks thousands of times, and a call of
+    scikit-learn takes 2 ms."""
     told, found = answers["label"] == 1, answers["prediction"] == 1
     either = int(told.sum() + found.sum())
     return 100 * 2 * int((told & found).sum()) / either if either else 0.0
@@ -78,13 +80,12 @@ def mcc(answers: Columns) -> float:
 
 def pearson(answers: Columns) -> float:
     """Pearson's correlation of predictions and targets."""
-    return 100 * _correlation(answers["prediction"].ravel(), answers["target"].ravel())
+    return 100 * _correlation(stats().pearsonr, answers)
 
 
 def spearman(answers: Columns) -> float:
-    """Spearman's correlation: Pearson's of the ranks, equal values at their mean rank."""
-    rank = stats().rankdata
-    return 100 * _correlation(rank(answers["prediction"].ravel()), rank(answers["target"].ravel()))
+    """Spearman's correlation, equal values at their mean rank."""
+    return 100 * _correlation(stats().spearmanr, answers)
 
 
 def mse(answers: Columns) -> float:
@@ -117,7 +118,7 @@ def bleu(answers: Columns) -> float:
     lengths, matches = np.split(answers["bleu"].sum(0), [2])
     counts, totals = np.split(matches, 2)
     made, wanted = map(int, lengths)
-    return float(_sacrebleu().BLEU.compute_bleu(counts.tolist(), totals.tolist(), made, wanted, "exp").score)
+    return float(sacrebleu_metrics().BLEU.compute_bleu(counts.tolist(), totals.tolist(), made, wanted, "exp").score)
 
 
 def acc_and_f1(answers: Columns) -> float:
@@ -185,7 +186,7 @@ def bleu_and_chrf(hypotheses: list[str], references: list[str]) -> tuple[dict, d
         has none (at a score of 0); sacrebleu's signature.
     """
     values, intervals, signatures = {}, {}, {}
-    for name, metric in (("bleu", _sacrebleu().BLEU()), ("chrf", _sacrebleu().CHRF())):
+    for name, metric in (("bleu", sacrebleu_metrics().BLEU()), ("chrf", sacrebleu_metrics().CHRF())):
         found = metric.corpus_score(hypotheses, [references], n_bootstrap=RESAMPLES)
         signatures[name] = str(metric.get_signature())
         told = json.loads(found.format(width=6, is_json=True, signature=signatures[name]))
@@ -199,19 +200,26 @@ def bleu_and_chrf(hypotheses: list[str], references: list[str]) -> tuple[dict, d
 
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """What BLEU sums over sentences, (sentences, 10): both lengths, n-grams that match and n-grams, n from 1 to 4."""
-    scorer = _sacrebleu().BLEU(effective_order=True)  # which changes no count, and is asked for by single sentences
+    scorer = sacrebleu_metrics().BLEU(
+        effective_order=True
+    )  # which changes no count, and is asked for by single sentences
     found = [scorer.sentence_score(made, [wanted]) for made, wanted in zip(hypotheses, references, strict=True)]
     return np.array([[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in found])
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+def _correlation(correlate: Callable, answers: Columns) -> float:
+    first, second = (answers[side].ravel() for side in ("prediction", "target"))
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    first, second = first - first.mean(), second - second.mean()
-    return float(np.clip(first @ second / math.sqrt((first @ first) * (second @ second)), -1.0, 1.0))
+    return float(correlate(first, second).statistic)
 
 
-def _sacrebleu():
+def sacrebleu_metrics() -> ModuleType:
+    """sacrebleu.metrics.
+
+    Raises:
+        LayerdropError: sacrebleu is not installed.
+    """
     try:
         from sacrebleu import metrics
     except ImportError as error:

@@ -24,7 +24,7 @@ from ..importance import methods
 from ..pruning.gates import gated, model_shape
 from ..pruning.plan import Plan
 from ..pruning.ranking import prune_by_importance
-from ..pruning.scores import Importance
+from ..pruning.scores import Scores
 from ..pruning.shape import ModelShape
 from .losses import measure_all
 from .metric_names import METRICS
@@ -32,7 +32,7 @@ from .points import Points
 from .session import Session
 
 TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # acceptable worsening: points, points, nats
-Scorer = Callable[[str, int | None], Importance]  # (method, seed) -> scores of the model with its current gates
+Scorer = Callable[[str, int | None], Scores]  # (method, seed) -> scores of the model with its current gates
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Sweep:
             raise LayerdropError("a step of 0 removes nothing: use one such as 0.1")
         return [self.step * number for number in range(1, int(1 / self.step) + 1)]
 
-    def plan(self, shape: ModelShape, before: Plan, scores: Importance, rate: Fraction) -> Plan:
+    def plan(self, shape: ModelShape, before: Plan, scores: Scores, rate: Fraction) -> Plan:
         """A plan that removes the share *rate* of all parts, including those that the plan *before* removed."""
         scores = _rank_removed_first(scores, before)
         return prune_by_importance(Plan(), shape, scores, PARTS[self.part_type], rate, self.ranking)
@@ -164,14 +164,14 @@ def means(points: list[dict], method: str, metric: str) -> list[tuple[float, flo
     return [(share, sum(values) / len(values), min(values), max(values)) for share, values in sorted(steps.items())]
 
 
-def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: str, seed: int | None) -> Importance:
+def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: str, seed: int | None) -> Scores:
     if not sweep.re_estimate or method not in methods.GRADIENTS:
         return scorer(method, seed)
     with gated(session.model, plan):
         return scorer(method, seed)
 
 
-def _rank_removed_first(scores: Importance, before: Plan) -> Importance:
+def _rank_removed_first(scores: Scores, before: Plan) -> Scores:
     """*scores* in which the parts that *before* removed are the lowest, so that they are removed first."""
     normalized = dict(scores.normalized)
     for key, rows in scores.normalized.items():

@@ -10,11 +10,12 @@ from ..errors import LayerdropError
 LEVEL = 0.05
 LEAST = 5  # minimum number of examples to select on, and to test on
 RESAMPLES = 1000
+BOOTSTRAP_SEED = 12345  # sacrebleu's
 TESTS = {
     "loss": "paired t-test of the examples' losses",
     "accuracy": "McNemar's exact test",
     "accuracies": "paired t-test of the examples' accuracies, means over seeds",
-    "bleu": "sacrebleu's paired bootstrap over sentences",
+    "bleu": "paired bootstrap over sentences",
     "bootstrap": f"paired bootstrap over examples, {RESAMPLES:,} resamples",
 }
 
@@ -43,7 +44,7 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
     return float(stats().binomtest(broken, broken + mended).pvalue)
 
 
-def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int) -> float:
+def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int, resamples: int = RESAMPLES) -> float:
     """Two-sided p-value of the hypothesis that a *difference* is 0, by resampling examples with replacement.
 
     As sacrebleu's paired bootstrap: the share of resamples whose difference is further from their mean than the
@@ -52,13 +53,14 @@ def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int) -> 
     Args:
         difference: computes the difference on the examples with these indices, which may repeat.
         examples: number of examples.
+        resamples: their number; no p-value is smaller than 1 / (resamples + 1).
     """
     observed = abs(difference(np.arange(examples)))
     if observed == 0:
         return 1.0
-    generator = np.random.default_rng(12345)  # sacrebleu's own seed
-    resampled = np.array([difference(generator.integers(examples, size=examples)) for _ in range(RESAMPLES)])
-    return float((np.abs(resampled - resampled.mean()) > observed).sum() + 1) / (RESAMPLES + 1)
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    resampled = np.array([difference(generator.integers(examples, size=examples)) for _ in range(resamples)])
+    return float((np.abs(resampled - resampled.mean()) > observed).sum() + 1) / (resamples + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

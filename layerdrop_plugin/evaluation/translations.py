@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import LayerdropError
-from ..provenance import quiet
 from ..results.translation import read_sentences
 from .batches import Batches
+from .comparison import compare
+from .metrics import bleu as bleu_of
+from .metrics import columns, sacrebleu_metrics
 from .session import Session
-from .significance import RESAMPLES
+from .significance import BOOTSTRAP_SEED, RESAMPLES
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary
@@ -79,29 +80,25 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
 
 def bleu(hypotheses: list[str], references: list[str]) -> float:
     """sacrebleu's BLEU, from 0 to 100."""
-    return float(_sacrebleu().BLEU().corpus_score(hypotheses, [references]).score)
+    return float(sacrebleu_metrics().BLEU().corpus_score(hypotheses, [references]).score)
 
 
-def paired_bootstrap(systems: dict[str, list[str]], references: list[str]) -> tuple[dict[str, tuple], str]:
-    """Compare *systems* (name -> hypotheses) with the first of them, by sacrebleu's paired bootstrap.
+def compare_with_first(systems: dict[str, list[str]], references: list[str]) -> tuple[dict[str, tuple], str]:
+    """Compare *systems* (name -> hypotheses) with the first of them, by a paired bootstrap over the sentences.
 
     Returns:
-        name -> (BLEU, p-value; None for the first), and sacrebleu's signature.
+        name -> (BLEU, p-value; None for the first), and sacrebleu's signature with the number of resamples.
     """
-    metrics = _sacrebleu()
-    from sacrebleu.significance import PairedTest
-
+    answered = [columns({"hypothesis": lines, "reference": references}) for lines in systems.values()]
     # The smallest p-value is about 1 / resamples: it must stay significant after correction for so many tests.
     resamples = max(RESAMPLES, 100 * len(systems))
-    with quiet():
-        test = PairedTest(list(systems.items()), {"BLEU": metrics.BLEU()}, [references], "bs", resamples)
-        signatures, scores = test()
-    baseline, compared = float(scores["BLEU"][0].score), {}
-    for name, result in zip(scores["System"], scores["BLEU"], strict=True):
-        # for equal translations sacrebleu gives its smallest p-value
-        p_value = 1.0 if result.p_value is not None and float(result.score) == baseline else result.p_value
-        compared[name] = (float(result.score), p_value)
-    return compared, str(signatures["BLEU"])
+    tests = [compare("bleu", [(answered[0], other)], resamples).p for other in answered[1:]]
+    metric = sacrebleu_metrics().BLEU()
+    metric.corpus_score(references, [references])  # or it does not know the number of references
+    signature = metric.get_signature()
+    signature.update("bs", resamples)
+    signature.update("seed", BOOTSTRAP_SEED)
+    return dict(zip(systems, zip(map(bleu_of, answered), [None, *tests], strict=True), strict=True)), str(signature)
 
 
 def post_process(dictionary: "Dictionary") -> str | None:
@@ -109,11 +106,3 @@ def post_process(dictionary: "Dictionary") -> str | None:
     if any(symbol.startswith("\u2581") for symbol in dictionary.symbols):
         return "sentencepiece"
     return "subword_nmt" if any(symbol.endswith("@@") for symbol in dictionary.symbols) else None
-
-
-def _sacrebleu():
-    try:
-        from sacrebleu import metrics
-    except ImportError as error:
-        raise LayerdropError("BLEU needs sacrebleu: pip install 'layerdrop_plugin[report]'") from error
-    return metrics

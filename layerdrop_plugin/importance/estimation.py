@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..errors import LayerdropError
 from ..pruning.gates import of_open_parts
-from ..pruning.scores import Importance
+from ..pruning.scores import Scores
 from .additivity import check_additivity
 from .base_criterion import BaseCriterion, base_criterion, saved_criterion
 from .methods import GRADIENTS, METHODS
@@ -88,7 +88,7 @@ def estimate(
     criterion: str | None = None,
     criterion_args: str | None = None,
     command: str | None = None,
-) -> Importance:
+) -> Scores:
     """Score the parts of the session's model with its current gates; closed parts get zero.
 
     Args:
@@ -108,7 +108,7 @@ def estimate(
     if method not in GRADIENTS:
         scores, errors = METHODS[method](session.model, None, session.seed)
         no_data = {"data": None, "examples": 0, "loss": None, "per": None}
-        return Importance.of(scores, errors, method=method, model=session.fingerprint, **no_data, signature=signature)
+        return Scores.of(scores, errors, method=method, model=session.fingerprint, **no_data, signature=signature)
     base = criterion_of_session(session, criterion, criterion_args)
     built = base.build(session.task).to(session.device).eval()
 
@@ -121,7 +121,7 @@ def estimate(
     scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     source = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
     signature |= {"criterion": base.plain(), "left_out": samples.left_out}
-    return Importance.of(scores, errors, method=method, **source, loss=sums.loss, per=per, signature=signature)
+    return Scores.of(scores, errors, method=method, **source, loss=sums.loss, per=per, signature=signature)
 
 
 def criterion_of_session(session: "Session", name: str | None = None, arguments: str | None = None) -> BaseCriterion:

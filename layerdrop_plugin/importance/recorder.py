@@ -81,7 +81,7 @@ class GradientSums:
         return self._values[len(COUNTS) :].view(len(POWERS), -1)[POWERS.index(power)] / self.counts
 
     def rows(self, values: Tensor) -> dict[str, list]:
-        """*values* (parts,) in the shape of :class:`~layerdrop_plugin.pruning.scores.Importance`: a row for each layer.
+        """*values* (parts,) in the shape of :class:`~layerdrop_plugin.pruning.scores.Scores`: a row for each layer.
 
         ``*.layers`` has a number for each layer instead.
         """

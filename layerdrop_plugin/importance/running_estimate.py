@@ -10,7 +10,7 @@ from fairseq.distributed import utils as distributed
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
-from ..pruning.scores import Importance
+from ..pruning.scores import Scores
 from .methods import METHODS
 from .recorder import GradientSums, Recorder
 
@@ -53,7 +53,7 @@ class RunningEstimate:
             changes.
         method: one of ``methods.GRADIENTS``.
         per: ``example`` or ``token``.
-        model, data, signature: as in :class:`Importance`.
+        model, data, signature: as in :class:`Scores`.
         resumes: whether the run resumes from a checkpoint and continues its sums.
 
     Attributes:
@@ -126,7 +126,7 @@ class RunningEstimate:
         scores, errors = METHODS[self.method](None, self.sums)
         estimated = {"examples": self.sums.examples, "loss": self.sums.loss, "per": self.per, "method": self.method}
         signature = self.described["signature"] | {"updates": self.updates, "since_update": self.since_update}
-        Importance.of(scores, errors, **estimated, **self.described | {"signature": signature}).save(self.file)
+        Scores.of(scores, errors, **estimated, **self.described | {"signature": signature}).save(self.file)
 
     def state_dict(self) -> dict:
         """State for a checkpoint: plain containers and tensors; empty before the first update."""

@@ -7,12 +7,14 @@ from fairseq.models import register_model, register_model_architecture
 from fairseq.models.roberta import RobertaEncoder, RobertaModel
 from fairseq.models.roberta.model import base_architecture as stock_base_architecture
 from fairseq.models.roberta.model import roberta_large_architecture as stock_large_architecture
+from fairseq.models.transformer import TransformerEncoder
 from fairseq.modules.transformer_sentence_encoder import init_bert_params
 from fairseq.tasks import FairseqTask
 from fairseq.utils import safe_getattr, safe_hasattr
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from ..modules.convert import layerdrop_encoder
 from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
@@ -28,7 +30,7 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
         self, args: Args, dictionary: Dictionary, embed_tokens: nn.Embedding
     ) -> LayerDropTransformerEncoder:
         """fairseq's hook: build the Transformer encoder, with BERT's initialisation."""
-        encoder = LayerDropTransformerEncoder(args, dictionary, embed_tokens)
+        encoder = layerdrop_encoder(TransformerEncoder(args, dictionary, embed_tokens), args)
         encoder.apply(init_bert_params)
         return encoder
 

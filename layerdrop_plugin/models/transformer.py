@@ -4,13 +4,14 @@ from argparse import ArgumentParser, Namespace
 
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, register_model, register_model_architecture
-from fairseq.models.transformer import TransformerModel
+from fairseq.models.transformer import TransformerDecoder, TransformerEncoder, TransformerModel
 from fairseq.tasks import FairseqTask
 from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf
 from torch import nn
 
 from ..anatomy import STACKS
+from ..modules.convert import layerdrop_decoder, layerdrop_encoder
 from ..modules.transformer_decoder import LayerDropTransformerDecoder
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from .dictionaries import remember_dictionaries
@@ -54,12 +55,13 @@ class LayerDropTransformerModel(LayersToKeep, TransformerModel):
     @classmethod
     def build_encoder(cls, args: Args, src_dict: Dictionary, embed_tokens: nn.Embedding) -> LayerDropTransformerEncoder:
         """fairseq's hook: build this plugin's encoder."""
-        return LayerDropTransformerEncoder(args, src_dict, embed_tokens)
+        return layerdrop_encoder(TransformerEncoder(args, src_dict, embed_tokens), args)
 
     @classmethod
     def build_decoder(cls, args: Args, tgt_dict: Dictionary, embed_tokens: nn.Embedding) -> LayerDropTransformerDecoder:
         """fairseq's hook: build this plugin's decoder."""
-        return LayerDropTransformerDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
+        decoder = TransformerDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
+        return layerdrop_decoder(decoder, args)
 
     def set_beam_size(self, beam: int) -> None:
         """fairseq's hook before a beam search: let the *beam* hypotheses of a sentence share its encoder output.

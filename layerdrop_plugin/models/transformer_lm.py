@@ -17,9 +17,9 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import Tensor
 
+from ..modules.convert import layerdrop_decoder
 from ..modules.drop_rates import SCHEDULES
 from ..modules.structured_dropout import CHUNKS
-from ..modules.transformer_decoder import LayerDropTransformerDecoder
 from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
@@ -83,7 +83,7 @@ class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
             layers_to_keep = cls.take_layers_to_keep(args, ["decoder"])
             remember_dictionaries(args, task, ["dictionary_sha256"])
             model = super().build_model(args, task)
-        model.decoder = LayerDropTransformerDecoder.of(model.decoder, args)
+        model.decoder = layerdrop_decoder(model.decoder, args)
         model.layers_to_keep = layers_to_keep
         return model
 

@@ -1,9 +1,11 @@
-"""The only place where fairseq's objects change their class: its layers and attentions become ours in place.
+"""The only place where fairseq's objects change their class: encoders, decoders, layers and attentions become ours.
 
-No second model is built, and no random number is drawn for what stays whole. One exception: a decoder that fairseq has
-built changes its class in ``LayerDropTransformerDecoder.of``, as the stack of layers imports this module.
+No second model is built, and no random number is drawn for what stays whole.
 """
 
+from argparse import Namespace
+
+from fairseq.models.transformer import TransformerDecoder, TransformerEncoder
 from fairseq.modules import MultiheadAttention
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper, unwrap_checkpoint
 from fairseq.modules.transformer_layer import (
@@ -12,16 +14,23 @@ from fairseq.modules.transformer_layer import (
     TransformerEncoderLayer,
     TransformerEncoderLayerBase,
 )
+from omegaconf import DictConfig
 from torch import nn
 
 from ..anatomy import HEADS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention
 from .decoder_layer import PrunableDecoderLayer
+from .drop_rates import layer_rates
 from .encoder_layer import PrunableEncoderLayer
 from .gate import HEADS as HEAD_LAYOUT
 from .gate import LAYER, UNITS, Gate
+from .layer_sizes import layer_sizes
+from .layer_stack import LayerStack
+from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
+from .transformer_decoder import LayerDropTransformerDecoder
+from .transformer_encoder import LayerDropTransformerEncoder
 
 CLASSES = {
     TransformerEncoderLayerBase: PrunableEncoderLayer,
@@ -29,6 +38,50 @@ CLASSES = {
     TransformerDecoderLayerBase: PrunableDecoderLayer,
     TransformerDecoderLayer: PrunableDecoderLayer,
 }
+
+
+def layerdrop_encoder(encoder: TransformerEncoder, args: Namespace | DictConfig) -> LayerDropTransformerEncoder:
+    """Convert fairseq's *encoder* in place, with the layer sizes and drop rates in *args*.
+
+    Args:
+        args: besides fairseq's options ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
+            ``layerdrop_warmup_updates`` and ``seed``; see also ``layer_sizes`` and ``StructuredDropout.from_args``.
+
+    Raises:
+        LayerdropError: an invalid drop rate, schedule or layer size, or a rate with nothing to drop.
+    """
+    encoder.layers = _layer_stack(encoder.layers, args, "encoder")
+    encoder.__class__ = LayerDropTransformerEncoder
+    return encoder
+
+
+def layerdrop_decoder(decoder: TransformerDecoder, args: Namespace | DictConfig) -> LayerDropTransformerDecoder:
+    """Convert fairseq's *decoder* in place, as :func:`layerdrop_encoder` does with the options of the decoder."""
+    decoder.layers = _layer_stack(decoder.layers, args, "decoder")
+    decoder.__class__ = LayerDropTransformerDecoder
+    return decoder
+
+
+def _layer_stack(layers: nn.ModuleList, args: Namespace | DictConfig, stack: str) -> LayerStack:
+    """A stack of fairseq's *layers*, converted in place to the sizes in *args*, with the drop rates in *args*."""
+    modules = list(nn.ModuleList.__iter__(layers))  # LayerDropModuleList.__iter__ would drop layers
+    sizes = layer_sizes(args, stack, len(modules))
+    modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
+    rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
+    if rate and not modules:
+        raise LayerdropError(f"--{stack}-layerdrop {rate:g} finds no layers to drop in the {stack}: leave it out")
+    structured_dropout = StructuredDropout.from_args(args, stack)
+    result = LayerStack(
+        modules,
+        layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
+        seed=getattr(args, "seed", 1),
+        stack=stack,
+        warmup_updates=args.layerdrop_warmup_updates,
+        structured_dropout=structured_dropout,
+    )
+    if structured_dropout is not None:
+        structured_dropout.check(modules, stack)
+    return result
 
 
 def prunable_layer(layer: nn.Module, sizes: dict[str, int | None]) -> nn.Module:

@@ -4,17 +4,12 @@ Source: Fan, Grave, Joulin 2019, "Reducing Transformer Depth on Demand with Stru
 """
 
 import contextlib
-from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 
-from omegaconf import DictConfig
 from torch import nn
 
-from ..errors import LayerdropError
-from .convert import prunable_layer
-from .drop_rates import layer_rates, warmup_factor
+from .drop_rates import warmup_factor
 from .drop_seed import DropSeed
-from .layer_sizes import layer_sizes
 from .scriptable import Scriptable, refuse_to_script
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
@@ -37,6 +32,7 @@ class LayerStack(Scriptable, nn.ModuleList):
         seed: fairseq's ``--seed``.
         stack: ``encoder`` or ``decoder``.
         warmup_updates: number of updates over which the rates rise from 0.
+        structured_dropout: of the parts within layers; None to drop none of them.
 
     Attributes:
         active_layers: layers that a plan's gates keep, or None for all; set by ``pruning.gates``.
@@ -52,39 +48,15 @@ class LayerStack(Scriptable, nn.ModuleList):
         seed: int = 1,
         stack: str = "encoder",
         warmup_updates: int = 0,
+        structured_dropout: StructuredDropout | None = None,
     ):
         super().__init__(layers)
         self.rates = list(rates)
         self.seed, self.stack, self.warmup_updates = seed, stack, warmup_updates
-        self.structured_dropout: StructuredDropout | None = None
+        self.structured_dropout = structured_dropout
         self.num_updates, self.micro_batch = 0, 0
         self.active_layers: tuple[int, ...] | None = None
         self._kept: tuple[int, ...] | None = None  # the layers that run, within forward_pass
-
-    @classmethod
-    def from_args(cls, layers: nn.ModuleList, args: Namespace | DictConfig, stack: str) -> "LayerStack":
-        """Build the stack from fairseq's *layers*, converted in place to the sizes and drop rates in *args*.
-
-        Raises:
-            LayerdropError: an invalid drop rate, schedule or layer size, or a rate with nothing to drop.
-        """
-        modules = list(nn.ModuleList.__iter__(layers))  # LayerDropModuleList.__iter__ would drop layers
-        sizes = layer_sizes(args, stack, len(modules))
-        modules = [prunable_layer(layer, size) for layer, size in zip(modules, sizes, strict=True)]
-        rate, schedule = getattr(args, f"{stack}_layerdrop"), getattr(args, f"{stack}_layerdrop_schedule")
-        if rate and not modules:
-            raise LayerdropError(f"--{stack}-layerdrop {rate:g} finds no layers to drop in the {stack}: leave it out")
-        result = cls(
-            modules,
-            layer_rates(rate, len(modules), schedule, f"--{stack}-layerdrop"),
-            seed=getattr(args, "seed", 1),
-            stack=stack,
-            warmup_updates=args.layerdrop_warmup_updates,
-        )
-        result.structured_dropout = StructuredDropout.from_args(args, stack)
-        if result.structured_dropout is not None:
-            result.structured_dropout.check(modules, stack)
-        return result
 
     def stock_attributes(self) -> dict:
         """As :meth:`Scriptable.stock_attributes`: raise LayerdropError if a plan's gates skip layers."""

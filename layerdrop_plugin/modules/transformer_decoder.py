@@ -1,15 +1,11 @@
 """fairseq's Transformer decoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
 import contextlib
-from argparse import Namespace
 from collections.abc import Iterator
 
-from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerDecoder
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from .layer_stack import LayerStack
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
@@ -17,37 +13,11 @@ from .zero_gradients import with_zero_gradients
 class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
     """fairseq's decoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
 
-    Reads from *args*, in addition to fairseq's options: ``decoder_layerdrop``, ``decoder_layerdrop_schedule``,
-    ``layerdrop_warmup_updates`` and ``seed``.
+    Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
-    def __init__(
-        self,
-        args: Namespace | DictConfig,
-        dictionary: Dictionary,
-        embed_tokens: nn.Embedding,
-        no_encoder_attn: bool = False,
-        output_projection: nn.Module | None = None,
-    ):
-        super().__init__(args, dictionary, embed_tokens, no_encoder_attn, output_projection)
-        self.dropout_module.module_name = TransformerDecoder.__name__  # the name that --retain-dropout-modules compares
-        self._on_layer_stack(args)
-
-    @classmethod
-    def of(cls, decoder: TransformerDecoder, args: Namespace | DictConfig) -> "LayerDropTransformerDecoder":
-        """Convert a stock *decoder* in place.
-
-        For models whose ``build_model`` names fairseq's class: building a second decoder would take twice the time and
-        draw other random numbers.
-        """
-        decoder.__class__ = cls
-        decoder._on_layer_stack(args)
-        return decoder
-
-    def _on_layer_stack(self, args) -> None:
-        self.layers = LayerStack.from_args(self.layers, args, "decoder")
-        self._beams = 1
-        self._need_attention = True
+    _beams = 1  # hypotheses that share a sentence's encoder output in the current search
+    _need_attention = True  # whether the current search needs attention weights
 
     def make_generation_fast_(self, need_attn: bool = False, **kwargs) -> None:
         """fairseq's hook before beam search; *need_attn*: the search needs attention weights (to print alignments)."""

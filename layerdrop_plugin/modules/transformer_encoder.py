@@ -1,13 +1,8 @@
 """fairseq's Transformer encoder on a :class:`~layerdrop_plugin.modules.layer_stack.LayerStack`."""
 
-from argparse import Namespace
-
-from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerEncoder
-from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
-from .layer_stack import LayerStack
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
@@ -17,18 +12,10 @@ BEAMS = "beams"  # key in the encoder's output: how many hypotheses share one co
 class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
     """fairseq's encoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
 
-    Reads from *args*, in addition to fairseq's options: ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
-    ``layerdrop_warmup_updates`` and ``seed``.
+    Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
     beam_size = 1  # of the next search; set by the model's set_beam_size()
-
-    def __init__(
-        self, args: Namespace | DictConfig, dictionary: Dictionary, embed_tokens: nn.Embedding, return_fc: bool = False
-    ):
-        super().__init__(args, dictionary, embed_tokens, return_fc=return_fc)
-        self.dropout_module.module_name = TransformerEncoder.__name__  # the name that --retain-dropout-modules compares
-        self.layers = LayerStack.from_args(self.layers, args, "encoder")
 
     def forward_scriptable(self, *args, **kwargs) -> dict[str, list[Tensor]]:
         """As fairseq's (same arguments and result), running only the layers that this forward keeps."""

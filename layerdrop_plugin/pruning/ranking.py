@@ -8,7 +8,7 @@ from fractions import Fraction
 from ..anatomy import HEADS, KEYS, Part
 from ..errors import LayerdropError
 from .plan import Plan, StackPlan
-from .scores import Importance
+from .scores import Scores
 from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
@@ -38,7 +38,7 @@ def share(text: str | float | Fraction) -> Fraction:
 def prune_by_importance(
     plan: Plan,
     shape: ModelShape,
-    importance: Importance,
+    scores: Scores,
     part: Part,
     rate: str | float | Fraction,
     ranking: str = "global",
@@ -52,7 +52,7 @@ def prune_by_importance(
     Args:
         plan: what is kept so far of the parent; layers that it does not keep do not count.
         shape: the parent's.
-        importance: the parent's scores.
+        scores: the parent's scores.
         part: what goes, heads or FFN units.
         rate: share to remove, from 0 to 1: a number or a string.
         ranking: one of RANKINGS.
@@ -69,9 +69,9 @@ def prune_by_importance(
     if min_heads < 0:
         raise LayerdropError(f"a minimum of {min_heads} heads: want 0 or more")
     rate = share(rate)
-    importance.check(shape, None, "the file")
+    scores.check(shape, None, "the file")
     check_any_left(plan, shape, part)
-    sublayers = _sublayers(plan, shape, importance, part)
+    sublayers = _sublayers(plan, shape, scores, part)
     minimum = min_heads if part is HEADS else 0
     for place, group in _groups(sublayers, ranking).items():
         _remove(group, rate, minimum, f"{part.many}{place}")
@@ -111,17 +111,17 @@ def _kept(plan: Plan, shape: ModelShape, part: Part) -> Iterator[tuple[str, str,
             yield stack, kind, layer, kept.get(layer, tuple(range(found[key][layer] or 0))) or ()
 
 
-def _sublayers(plan: Plan, shape: ModelShape, importance: Importance, part: Part) -> list[_Sublayer]:
+def _sublayers(plan: Plan, shape: ModelShape, scores: Scores, part: Part) -> list[_Sublayer]:
     found = []
     for stack, kind, layer, parts in _kept(plan, shape, part):
-        if parts and f"{stack}.{kind}" not in importance.normalized:
+        if parts and f"{stack}.{kind}" not in scores.normalized:
             raise LayerdropError(f"there are no scores of {stack}.{kind}")
-        scores = importance.normalized[f"{stack}.{kind}"][layer] if parts else []
-        if parts and not scores:
+        row = scores.normalized[f"{stack}.{kind}"][layer] if parts else []
+        if parts and not row:
             raise LayerdropError(
                 f"there are no scores of {kind} in {stack} layer {layer}: it cannot be gated or pruned"
             )
-        found.append(_Sublayer(stack, kind, layer, parts, scores))
+        found.append(_Sublayer(stack, kind, layer, parts, row))
     return found
 
 

@@ -8,7 +8,7 @@ from ..errors import LayerdropError
 from .layer_rules import stack_plan
 from .plan import Plan
 from .ranking import RANKINGS, check_any_left, prune_by_importance, share
-from .scores import Importance
+from .scores import Scores
 from .shape import ModelShape
 
 PART_HELP = "FILE:RATE, such as importance.json:0.4: the share of them that goes, lowest scores first"
@@ -106,7 +106,7 @@ class Rules:
         check_any_left(plan, shape, part)
         try:
             rate = share(rate)  # before a large file is read
-            importance = Importance.load(file)
+            importance = Scores.load(file)
             importance.check(shape, model, "the file")
             return prune_by_importance(plan, shape, importance, part, rate, self.ranking, self.min_heads)
         except LayerdropError as error:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = 1
-Scores = dict[str, list]  # key -> rows, one per layer, of numbers; of *.layers one number per layer
+Rows = dict[str, list]  # key -> rows, one per layer, of numbers; of *.layers one number per layer
 
 
 @dataclass(frozen=True)
-class Importance:
+class Scores:
     """Scores of one model's parts; parts with low scores are those to remove first.
 
     Attributes:
@@ -49,9 +49,9 @@ class Importance:
     examples: int
     loss: float | None
     per: str | None
-    scores: Scores
-    normalized: Scores
-    standard_error: Scores
+    scores: Rows
+    normalized: Rows
+    standard_error: Rows
     signature: dict
 
     def __post_init__(self):
@@ -77,7 +77,7 @@ class Importance:
         loss: float | None,
         per: str | None,
         signature: dict,
-    ) -> "Importance":
+    ) -> "Scores":
         """Scores just computed; rows may be tensors.
 
         Raises:
@@ -106,7 +106,7 @@ class Importance:
         checkpoint.write_text_atomic(path, json.dumps({"version": VERSION} | vars(self), allow_nan=False) + "\n")
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Importance":
+    def load(cls, path: str | os.PathLike) -> "Scores":
         """Read a file of scores.
 
         Raises:
@@ -192,7 +192,7 @@ def _known(data) -> dict:
     """The fields in a file's *data*."""
     if not isinstance(data, dict) or type(data.get("version")) is not int or data["version"] != VERSION:
         raise LayerdropError(f'it is no JSON object with "version": {VERSION}')
-    names = [entry.name for entry in fields(Importance)]
+    names = [entry.name for entry in fields(Scores)]
     missing = [name for name in names if name not in data]
     if missing:
         raise LayerdropError(f"it has no {missing[0]!r}")
@@ -233,7 +233,7 @@ def _all_numbers(row: list) -> bool:
     return {int, float}.issuperset(map(type, row))
 
 
-def _lengths(scores: Scores) -> dict:
+def _lengths(scores: Rows) -> dict:
     return {
         key: len(rows) if key.endswith(f".{LAYERS}") else [len(row) for row in rows] for key, rows in scores.items()
     }

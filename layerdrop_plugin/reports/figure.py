@@ -129,7 +129,7 @@ def _across(axes, rows, colours):
 
 
 def _labels(axes, places, values, colours):
-    """Name the points on their right, pushed upwards where two names would lie on each other."""
+    """Name the points on their right, pushed upwards off other names, in front of other points' bars."""
     bottom, top = axes.get_ylim()
     right = axes.get_xlim()[1]
     step, reach, gap = 0.08 * (top - bottom), 0.3 * right, 0.03 * right
@@ -142,7 +142,8 @@ def _labels(axes, places, values, colours):
         placed.append((x, y))
         axes.annotate(
             name, (x, values[name]), (x + gap, y), va="center", color=colours[name],
-            arrowprops={"arrowstyle": "-", "color": colours[name], "alpha": 0.4},
+            arrowprops={"arrowstyle": "-", "color": colours[name], "alpha": 0.4}, zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )  # fmt: skip
 
 

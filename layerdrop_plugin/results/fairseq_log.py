@@ -8,8 +8,6 @@ import re
 from ..errors import LayerdropError
 
 _FLAT_JSON = re.compile(r"\{[^{}]*\}")
-# sentence_prediction and masked_lm say how many examples they loaded; language_modeling and translation do not.
-_LOADED = (re.compile(r"Loaded (\S+) with #samples: (\d+)"), re.compile(r"loaded (\d+) blocks from: (?:.*/)?([^/]+)$"))
 _MODEL = re.compile(r"loading model\(s\) from (.+)$")
 
 
@@ -35,16 +33,6 @@ class FairseqLog:
             known = os.path.exists(evaluated) and os.path.exists(checkpoint)
             if known and not os.path.samefile(evaluated, checkpoint):
                 raise LayerdropError(f"{self.path} evaluated {evaluated}, not {checkpoint}")
-
-    def loaded(self, split: str) -> int | None:
-        """Number of examples that the run says it loaded of *split*, or None if it does not say."""
-        samples, blocks = _LOADED
-        for line in self.lines:
-            if (match := samples.search(line)) and match.group(1) == split:
-                return int(match.group(2))
-            if (match := blocks.search(line)) and match.group(2) == split:
-                return int(match.group(1))
-        return None
 
     def results(self, split: str) -> dict[str, str]:
         """The results line of *split* (the last one, if there are several): names without the split -> text.
@@ -73,13 +61,9 @@ class FairseqLog:
         fairseq calls the number of examples evaluated `bsz`: in the results, all batches are one.
 
         Raises:
-            LayerdropError: examples were left out, or others were loaded.
+            LayerdropError: examples were left out.
         """
-        found, loaded = self.results(split), self.loaded(split)
-        if loaded is not None and loaded != examples:
-            raise LayerdropError(
-                f"{self.path} evaluated {loaded} examples of '{split}', but the data folder has {examples}"
-            )
+        found = self.results(split)
         if found["bsz"] != f"{examples:g}":  # as fairseq prints it
             raise LayerdropError(
                 f"{self.path} has results for {found['bsz']} of the {examples} examples of '{split}': "

@@ -6,7 +6,7 @@ A *result*, which `layerdrop evaluate` and `score` write, and `layerdrop report`
     name, seed       the model's name in the tables, and the seed of its training (null where there is none)
     split, examples  the split's name and its number of examples
     metric           {"name": …, "value": …}; the headline: one of metrics.METRICS (evaluation/), "bleu" or "nll_loss"
-    metrics          every metric measured, see classification.py, translation.py and loss.py for names and units
+    metrics          every metric measured, see evaluation/metrics.py and loss.py for names and units
     interval         95 % interval [low, high] of the headline in its unit, or null where none is known
     loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
     checkpoint       see provenance.CheckpointRecord; null where no model is evaluated

@@ -69,7 +69,7 @@ def score(
     if log:
         log = FairseqLog(log)
         log.refuse_other_checkpoint(subject.checkpoint)
-        _, measured["tokens"], measured["loss"], metrics = read_loss(log, split)
+        measured["tokens"], measured["loss"], metrics = read_loss(log, split)
         measured["metrics"] |= metrics
     return record.build(subject, measured)
 

@@ -31,14 +31,20 @@ slice() {
     set +a
 }
 
-# time_models FILE DATA NAME=CHECKPOINT... [-- OPTION...]: layerdrop latency on the test split, unless FILE is of these models.
+# models NAME=CHECKPOINT...: sets MODELS to the options that name them, and CHECKPOINTS to their files.
+models() {
+    CHECKPOINTS=("${@#*=}")
+    MODELS=(--path "${CHECKPOINTS[@]}" --name "${@%%=*}")
+}
+
+# evaluate_models DIR DATA SPLIT SEED [OPTION...]: layerdrop evaluate of the `models` whose training had that SEED, unless
+# DIR has it of the same files.
+evaluate_models() {
+    once "$1/evaluate.json" "${CHECKPOINTS[@]}" "$2/input0/$3.bin" -- \
+        run layerdrop evaluate "$2" "${MODELS[@]}" --subset "$3" --train-seed "$4" --out "$1" "${@:5}"
+}
+
+# time_models FILE DATA [OPTION...]: layerdrop latency of the `models` on the test split, unless FILE is of the same ones.
 time_models() {
-    local file=$1 folder=$2 models=()
-    shift 2
-    while [[ $# -gt 0 && $1 != -- ]]; do
-        models+=("$1")
-        shift
-    done
-    once "$file" "${models[@]#*=}" -- \
-        run layerdrop latency "${models[@]/#/--model=}" --data "$folder" --split test --out "$file" "${@:2}"
+    once "$1" "${CHECKPOINTS[@]}" -- run layerdrop latency "$2" "${MODELS[@]}" --subset test --out "$1" "${@:3}"
 }

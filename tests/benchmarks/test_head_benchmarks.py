@@ -34,7 +34,7 @@ def test_head_pruning(benchmark, tmp_path, capsys):
     assert_complete(found, "head_pruning")
     models = found["models"]
     pruned = ["half the heads", "half the heads and units", "half the layers"]
-    assert list(models) == ["stock", *(["transformers"] if TRANSFORMERS else []), "whole", *pruned]
+    assert list(models) == ["stock", *(["transformers"] if TRANSFORMERS else []), "whole", "whole, not packed", *pruned]
     assert bool(found["transformers"]) == TRANSFORMERS
     for model in models.values():
         assert model["same_features"]

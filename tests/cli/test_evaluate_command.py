@@ -109,7 +109,7 @@ def test_evaluate_and_fairseq_generate_agree(models, evaluate, layerdrop, tmp_pa
 
 def test_several_checkpoints_are_compared_with_the_first(models, evaluate, layerdrop, tmp_path):
     data, paths = models["classification"]
-    printed, record = evaluate(data, paths, "--name", "parent", "child", "--train-seed", 1, 1)
+    printed, record = evaluate(data, paths, "--name", "parent", "child", "--train-seed", 1)  # of both
     assert "against parent, seed 1 (p)" in printed.splitlines()[0]
     (compared,) = record["comparisons"]
     first, second = record["results"]

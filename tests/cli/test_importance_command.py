@@ -5,7 +5,7 @@ import checkpoints
 import pytest
 
 from layerdrop_plugin.cli.main import main
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def importance(capsys, data, parent, tmp_path):
         except SystemExit as stop:
             error = stop.code
         file = tmp_path / out
-        return capsys.readouterr().out, error, Importance.load(file) if file.is_file() and not error else None
+        return capsys.readouterr().out, error, Scores.load(file) if file.is_file() and not error else None
 
     return call
 
@@ -115,7 +115,7 @@ def test_examples_that_are_too_long_end_nothing_and_are_counted(data, tmp_path, 
     words = [data / "nlu", "--path", path, "--subset", "test", "--cpu", "--out"]
     main([*map(str, ["importance", *words, tmp_path / "found.json"])])
     assert "examples were too long and are left out" in capsys.readouterr().out
-    left_out = Importance.load(tmp_path / "found.json").signature["left_out"]
+    left_out = Scores.load(tmp_path / "found.json").signature["left_out"]
     assert 0 < left_out < 21
     for command, more in (("ablate", []), ("curve", ["--step", "1", "--importance-examples", "9"])):
         out = tmp_path / command

@@ -12,7 +12,7 @@ from layerdrop_plugin.pruning import surgery
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 ARCHITECTURES = ["layerdrop_roberta", "layerdrop_transformer", "layerdrop_transformer_lm"]
 
@@ -39,7 +39,7 @@ def write_scores(file, path, **changes) -> None:
             scores[f"{stack}.{kind}"] = [[math.sin(next(numbers)) ** 2 for _ in range(size or 0)] for size in sizes]
     about = {"method": "importance", "data": "0", "examples": 1, "loss": 1.0, "per": "example", "signature": {}}
     about |= {"model": Parent(state).fingerprint} | changes
-    Importance.of(scores, scores, **about).save(path)
+    Scores.of(scores, scores, **about).save(path)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -12,7 +12,7 @@ from layerdrop_plugin.cli import pruning_curve as command
 from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.evaluation import pruning_curve, session
 from layerdrop_plugin.importance import estimation
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_ffn_units_by_given_scores(data, classifier, tmp_path):
     assert [point["removed"] for point in record["points"]] == [0, 8, 16, 24, 8, 16, 24]
     assert list(record["within"]["loss"]) == ["importance", "random"]
 
-    scores = Importance.load(file)
+    scores = Scores.load(file)
     other = checkpoints.save(tmp_path / "other.pt", data, "classification", seed=1)
     with pytest.raises(SystemExit, match="other weights"):
         run(data / "nlu", "--path", other, "--out", tmp_path / "no", "--importance", file)

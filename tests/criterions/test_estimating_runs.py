@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layerdrop_plugin import checkpoint
-from layerdrop_plugin.pruning.scores import Importance, fingerprint
+from layerdrop_plugin.pruning.scores import Scores, fingerprint
 
 TRANSLATE = (*builders.NMT, "--adam-eps", "1e-4", "--log-interval", "2")
 WRAPPED = ("--criterion", "head_importance", "--base-criterion", "label_smoothed_cross_entropy")
@@ -77,7 +77,7 @@ def scores(data, translator):
     """What ``layerdrop importance`` says of the translation model."""
     file = translator.parent / "command.json"
     builders.run("layerdrop", "importance", data / "nmt", "--path", translator, "--out", file)
-    return Importance.load(file)
+    return Scores.load(file)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_training_goes_on_as_without_it(data, tmp_path):
     output = builders.run(*estimating, "--max-update", "5").stdout
     assert "Loaded checkpoint" in output
     assert_same_weights(weights(tmp_path / "estimating"), weights(tmp_path / "plain"))
-    found = Importance.load(tmp_path / "estimating" / "importance.json")
+    found = Scores.load(tmp_path / "estimating" / "importance.json")
     assert found.model is None
     assert 0 < found.examples <= 16  # of the last run
 
@@ -116,7 +116,7 @@ def test_several_workers_estimate_what_one_does(data, tmp_path):
     train = ("fairseq-train", data / "nmt", *options, "--save-dir")
     by_two(*train, tmp_path / "two")
     builders.run(*train, tmp_path / "one", "--update-freq", "2")
-    found, expected = (Importance.load(tmp_path / name / "importance.json") for name in ("two", "one"))
+    found, expected = (Scores.load(tmp_path / name / "importance.json") for name in ("two", "one"))
     assert found.examples == 120
     assert_same_scores(found, expected)
     for name, value in weights(tmp_path / "one").items():
@@ -136,7 +136,7 @@ def test_estimate_only_of_a_translator(data, translator, scores, tmp_path):
     by_two(*train, tmp_path / "two", "--batch-size", "8")
     for name in ("one", "two"):
         assert_same_weights(weights(tmp_path / name), weights(translator.parent))
-        found = Importance.load(tmp_path / name / "importance.json")
+        found = Scores.load(tmp_path / name / "importance.json")
         assert found.examples == 120
         assert_same_scores(found, scores)
         assert (found.model, found.data, found.loss) == (scores.model, scores.data, pytest.approx(scores.loss))
@@ -147,9 +147,9 @@ def interrupted(train, folder, *, after, run=builders.run):
     """Run the command *train* into ``whole``, and into ``parts`` stopped *after* some updates; its scores in each."""
     run(*train, "--save-dir", folder / "whole")
     run(*train, "--save-dir", folder / "parts", "--max-update", after)
-    partial = Importance.load(folder / "parts" / "importance.json")
+    partial = Scores.load(folder / "parts" / "importance.json")
     run(*train, "--save-dir", folder / "parts")
-    whole, parts = (Importance.load(folder / name / "importance.json") for name in ("whole", "parts"))
+    whole, parts = (Scores.load(folder / name / "importance.json") for name in ("whole", "parts"))
     assert partial.examples < whole.examples
     assert_same_scores(parts, whole, 1e-9)
     assert (parts.loss, parts.model, parts.data) == (pytest.approx(whole.loss, rel=1e-12), whole.model, whole.data)
@@ -174,7 +174,7 @@ def test_estimate_only_of_a_classifier(data, classifier, tmp_path):
     builders.run("fairseq-validate", data / "nlu", *path, *builders.VALIDATE)  # without this plugin
     (parts / "importance.json").unlink()  # killed between the last checkpoint and the file
     builders.run(*train, "--save-dir", parts)
-    assert_same_scores(Importance.load(parts / "importance.json"), found, 0)
+    assert_same_scores(Scores.load(parts / "importance.json"), found, 0)
 
 
 def test_an_interrupted_training_estimates_like_an_uninterrupted_one(data, tmp_path):
@@ -187,7 +187,7 @@ def test_an_interrupted_training_estimates_like_an_uninterrupted_one(data, tmp_p
     again = ("fairseq-train", data / "nmt", "--save-dir", tmp_path / "parts", *wrapped(TRANSLATE), "--max-update")
     output = builders.run(*again, "20").stdout
     assert "the checkpoint has no sums of importance: the estimate begins anew after 18 updates" in output
-    lost = Importance.load(tmp_path / "parts" / "importance.json")
+    lost = Scores.load(tmp_path / "parts" / "importance.json")
     assert 0 < lost.examples <= 32
     assert (lost.signature["updates"], lost.signature["since_update"]) == (2, 18)
 
@@ -205,7 +205,7 @@ def test_half_precision(data, translator, scores, tmp_path):
     task = ("--task", "pruning_translation", "--arch", "layerdrop_transformer", "--prune-from", translator)
     options = without(TRANSLATE, "--criterion", "--label-smoothing", "--task", "--arch")
     builders.run("fairseq-train", data / "nmt", *options, *task, *ESTIMATE, *precision, "--save-dir", tmp_path)
-    found = Importance.load(tmp_path / "importance.json")
+    found = Scores.load(tmp_path / "importance.json")
     assert (found.examples, found.model) == (scores.examples, scores.model)
     for key, rows in scores.scores.items():
         mine, theirs = torch.tensor(found.scores[key]), torch.tensor(rows)

@@ -8,13 +8,14 @@ import pytest
 import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sacrebleu.metrics import BLEU
+from sacrebleu.significance import PairedTest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from layerdrop_plugin.evaluation import metrics
 from layerdrop_plugin.evaluation.comparison import compare
 from layerdrop_plugin.evaluation.significance import TESTS, mcnemar_test, paired_t_test
-from layerdrop_plugin.evaluation.translations import paired_bootstrap
 
 
 def answered(names):
@@ -65,6 +66,17 @@ def test_answers_all_alike_are_no_correlation():
     assert metrics.pearson(flat) == metrics.spearman(flat) == 0
 
 
+def test_intervals_are_wilsons_and_fishers():
+    p, z, n = 29 / 40, stats.norm.ppf(0.975), 40
+    middle, reach = (p + z * z / 2 / n), z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
+    expected = [100 * (middle - reach) / (1 + z * z / n), 100 * (middle + reach) / (1 + z * z / n)]
+    assert metrics.interval("accuracy", 72.5, 40, 29) == pytest.approx(expected)
+    low, high = metrics.interval("pearson", 80.0, 40)
+    assert low < 80 < high
+    assert math.atanh(high / 100) - math.atanh(low / 100) == pytest.approx(2 * z / math.sqrt(37))
+    assert metrics.interval("f1", 71.2, 40) is None
+
+
 def test_losses_per_token():
     columns = metrics.columns({"loss": [3.0, 1.0], "tokens": [3, 1]})
     assert metrics.nll_loss_nats(columns) == 1 and metrics.nll_loss(columns) == pytest.approx(1 / math.log(2))
@@ -109,10 +121,11 @@ def test_differences_of_bleu_are_tested_as_sacrebleu_does():
     references, systems = sentences(0)
     pair = [metrics.columns({"hypothesis": lines, "reference": references}) for lines in systems]
     found = compare("bleu", [tuple(pair)])
-    scores, _ = paired_bootstrap(dict(zip("ab", systems, strict=True)), references)
-    assert found.difference == pytest.approx(scores["b"][0] - scores["a"][0])
-    assert 0.01 < scores["b"][1] < 0.99  # or it would say little
-    assert found.p == pytest.approx(scores["b"][1], abs=0.05) and found.test == TESTS["bootstrap"]
+    test = PairedTest([*zip("ab", systems, strict=True)], {"BLEU": BLEU()}, [references], "bs", 1000)
+    first, second = test()[1]["BLEU"]
+    assert found.difference == pytest.approx(second.score - first.score)
+    assert 0.01 < second.p_value < 0.99  # or it would say little
+    assert found.p == pytest.approx(second.p_value, abs=0.05) and found.test == TESTS["bootstrap"]
 
 
 def classified(seed, right, examples=200):

@@ -17,7 +17,7 @@ from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.pruning.gates import gated, model_shape
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 
@@ -26,7 +26,7 @@ def scores_of(values):
     rows = [list(values[layer * 4 : layer * 4 + 4]) for layer in range(3)]
     zeros = [[0.0] * 4 for _ in range(3)]
     made = {"model": None, "data": None, "examples": 1, "loss": None, "per": None, "signature": {}}
-    return Importance.of({"encoder.self_attn": rows}, {"encoder.self_attn": zeros}, method="taylor", **made)
+    return Scores.of({"encoder.self_attn": rows}, {"encoder.self_attn": zeros}, method="taylor", **made)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_a_step_takes_time_in_proportion_to_the_units():
     shape = ModelShape(StackShape(1, heads=1, ffn=units, embed_dim=4))
     about = {"model": None, "data": None, "examples": 1, "loss": None, "per": None, "signature": {}}
     rows = {"encoder.ffn": [list(range(units))]}
-    scores = Importance.of(rows, rows, method="taylor", **about)
+    scores = Scores.of(rows, rows, method="taylor", **about)
     before = Plan(StackPlan((0,), ffn={0: tuple(range(0, units, 2))}))
     plan = Sweep("ffn").plan(shape, before, scores, Fraction(3, 5))
     assert plan.encoder.ffn[0] == tuple(range(units // 5, units, 2))

@@ -1,4 +1,4 @@
-"""Translations of a session's model, their references, and sacrebleu's paired bootstrap."""
+"""Translations of a session's model, their references, and the paired bootstrap of BLEU."""
 
 import shutil
 
@@ -62,15 +62,15 @@ def test_translations_come_in_order_and_leave_the_model_as_it_was(sessions):
     assert len(found) == 21 and not any("</s>" in line or "<pad>" in line for line in found)
 
 
-def test_paired_bootstrap_of_translations():
+def test_translations_are_compared_with_the_first():
     references = [f"the cat number {number} sat on the mat and slept well" for number in range(30)]
     worse = [line.replace("sat on the mat", "stood by a rug") if number % 2 else line
              for number, line in enumerate(references)]  # fmt: skip
-    found, signature = translations.paired_bootstrap(
+    found, signature = translations.compare_with_first(
         {"whole": references, "same": list(references), "worse": worse}, references
     )
     assert found["whole"][0] == pytest.approx(100.0) and found["whole"][1] is None
-    assert found["same"] == (pytest.approx(100.0), 1.0)  # sacrebleu itself says 0.001
+    assert found["same"] == (pytest.approx(100.0), 1.0)
     assert found["worse"][1] < 0.01
     expected = sacrebleu.corpus_bleu(worse, [references]).score
     assert found["worse"][0] == pytest.approx(expected) == translations.bleu(worse, references)

@@ -6,7 +6,7 @@ import torch
 
 from layerdrop_plugin.importance import methods
 from layerdrop_plugin.importance.recorder import GradientSums
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 SIZES = {"encoder.self_attn": [2, 0], "encoder.layers": [1, 1]}
 GRADIENTS = torch.tensor([[1.0, -2.0, 0.5, 0.0], [3.0, 2.0, -0.5, 0.0], [-1.0, 3.0, 0.5, 0.0]], dtype=torch.float64)
@@ -96,4 +96,4 @@ def test_parts_that_are_gone(method):
     assert [len(row) for row in scores["encoder.ffn"]] == [24, 3, 0, 0]
     assert len(scores["encoder.layers"]) == 4
     about = {"model": None, "data": None, "examples": 0, "loss": None, "per": None, "signature": {}}
-    assert Importance.of(scores, errors, method=method, **about).method == method
+    assert Scores.of(scores, errors, method=method, **about).method == method

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from layerdrop_plugin.anatomy import STACKS
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 KINDS = {"encoder": ("self_attn", "ffn"), "decoder": ("self_attn", "encoder_attn", "ffn")}
@@ -97,7 +97,7 @@ def sizes_of(parts: dict[str, list[dict]]) -> dict[str, tuple]:
     }
 
 
-def importance_of(shape: ModelShape, score) -> Importance:
+def importance_of(shape: ModelShape, score) -> Scores:
     """Scores of a model of *shape*; *score* is called for each number."""
     scores = {}
     for stack in STACKS:
@@ -107,4 +107,4 @@ def importance_of(shape: ModelShape, score) -> Importance:
                 scores[f"{stack}.{kind}"] = [[score() for _ in range(size or 0)] for size in sizes]
             scores[f"{stack}.layers"] = [score() for _ in range(of.layers)]
     about = {"method": "random", "model": None, "data": None, "examples": 1, "loss": None, "per": None}
-    return Importance.of(scores, scores, **about, signature={})
+    return Scores.of(scores, scores, **about, signature={})

@@ -18,7 +18,7 @@ from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
 from layerdrop_plugin.pruning.rules import Rules
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_rules_make_the_plan_that_a_child_keeps(parent, tmp_path):
 
 def test_scores_of_other_weights_are_refused(parent, tmp_path):
     scores = vars(importance_of(parent.shape, lambda: 1.0)) | {"model": "another"}
-    Importance(**scores).save(tmp_path / "scores.json")
+    Scores(**scores).save(tmp_path / "scores.json")
     with pytest.raises(LayerdropError, match="a model with other weights"):
         prune(parent, Rules(heads=f"{tmp_path}/scores.json:0.5"))
 

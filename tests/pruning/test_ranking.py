@@ -10,7 +10,7 @@ from layerdrop_plugin.anatomy import FFN_UNITS, HEADS, KEYS, Part
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS, check_any_left, prune_by_importance, share
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 KINDS = {HEADS: ("self_attn", "encoder_attn"), FFN_UNITS: ("ffn",)}
@@ -19,10 +19,10 @@ RATES = st.fractions(0, 1, max_denominator=20)
 SHAPE = ModelShape(StackShape(3, heads=4, ffn=4, embed_dim=16))
 
 
-def importance(heads, ffn=((1, 1, 1, 1),) * 3) -> Importance:
+def importance(heads, ffn=((1, 1, 1, 1),) * 3) -> Scores:
     scores = {"encoder.self_attn": [list(row) for row in heads], "encoder.ffn": [list(row) for row in ffn]}
     about = {"method": "importance", "model": None, "data": None, "examples": 1, "loss": None, "per": "example"}
-    return Importance.of(scores, scores, **about, signature={})
+    return Scores.of(scores, scores, **about, signature={})
 
 
 def sublayers(plan: Plan, shape: ModelShape, what: Part) -> dict[tuple, set[int]]:
@@ -123,7 +123,7 @@ def test_removing_from_a_child_composes_with_the_layers(data, what, rate, rankin
         for key, rows in getattr(whole, name).items():
             chosen = layers.get(key.split(".")[0])
             numbers[name][key] = [rows[layer] for layer in chosen.layers] if chosen else rows
-    cut = Importance(**vars(whole) | numbers | {"standard_error": numbers["scores"]})
+    cut = Scores(**vars(whole) | numbers | {"standard_error": numbers["scores"]})
     at_once = prune_by_importance(layers, shape, whole, what, rate, ranking)
     in_turn = prune_by_importance(Plan(), child, cut, what, rate, ranking).after(layers)
     assert apply(at_once, parts_of(shape)) == apply(in_turn, parts_of(shape))
@@ -145,7 +145,7 @@ def test_per_kind_takes_the_share_from_each_kind():
     of = StackShape(1, 4, 4, 16, {"self_attn": (4,), "encoder_attn": (4,), "ffn": (4,)})
     shape = ModelShape(decoder=of)
     rows = {"decoder.self_attn": [[1, 1, 1, 9]], "decoder.encoder_attn": [[5, 6, 7, 8]]}
-    scores = Importance(**vars(importance([[1]] * 3)) | dict.fromkeys(("scores", "normalized", "standard_error"), rows))
+    scores = Scores(**vars(importance([[1]] * 3)) | dict.fromkeys(("scores", "normalized", "standard_error"), rows))
     plan = prune_by_importance(Plan(), shape, scores, HEADS, "1/4", "per-kind")
     assert plan == Plan(decoder=StackPlan((0,), self_attn={0: (1, 2, 3)}, encoder_attn={0: (1, 2, 3)}))
     plan = prune_by_importance(Plan(), shape, scores, HEADS, "1/4", "global")
@@ -230,7 +230,7 @@ def test_heads_without_scores_leave_the_rest_prunable():
     scores = {"encoder.self_attn": [[]], "encoder.ffn": [[3.0, 1.0, 2.0]]}
     error = {key: [[0.0] * len(row) for row in rows] for key, rows in scores.items()}
     about = {"method": "importance", "model": None, "data": None, "examples": 1, "loss": 1.0, "per": "example"}
-    importance = Importance.of(scores, error, **about, signature={})
+    importance = Scores.of(scores, error, **about, signature={})
     assert prune_by_importance(Plan(), shape, importance, FFN_UNITS, 0.34).encoder.ffn == {0: (0, 2)}
     with pytest.raises(LayerdropError, match="cannot be gated"):
         prune_by_importance(Plan(), shape, importance, HEADS, 0.5)

@@ -9,7 +9,7 @@ from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.ranking import RANKINGS, prune_by_importance
 from layerdrop_plugin.pruning.rules import Rules
-from layerdrop_plugin.pruning.scores import Importance
+from layerdrop_plugin.pruning.scores import Scores
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SHAPE = ModelShape(StackShape(4, heads=4, ffn=6, embed_dim=16))
@@ -20,7 +20,7 @@ def scores(tmp_path):
     """A file of scores of a model of SHAPE, whose weights have the fingerprint a1; its name has colons."""
     numbers = iter(math.sin(number) ** 2 for number in range(1000))
     path = tmp_path / "12:30.json"
-    Importance(**vars(importance_of(SHAPE, lambda: next(numbers))) | {"model": "a1"}).save(path)
+    Scores(**vars(importance_of(SHAPE, lambda: next(numbers))) | {"model": "a1"}).save(path)
     return path
 
 
@@ -31,7 +31,7 @@ def test_no_rule_keeps_everything():
 def test_layers_first_then_heads_and_units_among_those_kept(scores):
     rules = Rules({"encoder": "keep:1,3"}, heads=f"{scores}:1/2", ffn=f"{scores}:0.25", ranking="per-layer")
     plan = rules.plan(SHAPE, "a1")
-    importance, expected = Importance.load(scores), Plan(StackPlan((1, 3)))
+    importance, expected = Scores.load(scores), Plan(StackPlan((1, 3)))
     expected = prune_by_importance(expected, SHAPE, importance, HEADS, 0.5, "per-layer")
     assert plan == prune_by_importance(expected, SHAPE, importance, FFN_UNITS, 0.25, "per-layer")
     assert plan.cut(SHAPE).encoder.sizes == {"self_attn": (2, 2), "ffn": (4, 4)}

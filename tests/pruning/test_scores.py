@@ -13,7 +13,7 @@ from random_plans import importance_of, shapes
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.parent import Parent
-from layerdrop_plugin.pruning.scores import Importance, fingerprint
+from layerdrop_plugin.pruning.scores import Scores, fingerprint
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
 SCORES = {"encoder.self_attn": [[3.0, 4.0], []], "encoder.ffn": [[0.0, 0.0], [1.0, -1.0]], "encoder.layers": [6.0, 8.0]}
@@ -23,7 +23,7 @@ ABOUT = {"method": "importance", "model": "a1", "data": "b2", "examples": 5, "lo
 
 @pytest.fixture
 def importance():
-    return Importance.of(SCORES, SCORES, **ABOUT, signature={"seed": 1})
+    return Scores.of(SCORES, SCORES, **ABOUT, signature={"seed": 1})
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def edited(importance, tmp_path):
         data = {"version": 1} | json.loads(json.dumps(vars(importance)))
         path = tmp_path / "importance.json"
         path.write_text(json.dumps(change(data) or data))
-        return Importance.load(path)
+        return Scores.load(path)
 
     return load
 
@@ -60,7 +60,7 @@ def test_the_file_holds_everything(data):
 def test_saved_and_loaded(importance, tmp_path):
     path = tmp_path / "importance.json"
     importance.save(path)
-    assert Importance.load(path) == importance
+    assert Scores.load(path) == importance
     assert os.listdir(tmp_path) == ["importance.json"]
     assert json.loads(path.read_text())["version"] == 1
 
@@ -68,14 +68,14 @@ def test_saved_and_loaded(importance, tmp_path):
 def test_rows_may_be_tensors(importance):
     tensors = {key: [torch.tensor(row) if row else None for row in rows] for key, rows in SCORES.items() if "." in key}
     tensors["encoder.layers"] = torch.tensor(SCORES["encoder.layers"])
-    assert Importance.of(tensors, SCORES, **ABOUT, signature={"seed": 1}) == importance
+    assert Scores.of(tensors, SCORES, **ABOUT, signature={"seed": 1}) == importance
 
 
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(LayerdropError, match="by importance.*have nan where"):
-        Importance.of(SCORES | {"encoder.layers": [math.nan, 1.0]}, SCORES, **ABOUT, signature={})
+        Scores.of(SCORES | {"encoder.layers": [math.nan, 1.0]}, SCORES, **ABOUT, signature={})
     with pytest.raises(LayerdropError, match="'standard_error' of encoder.layers have inf"):
-        Importance.of(SCORES, SCORES | {"encoder.layers": [math.inf, 1.0]}, **ABOUT, signature={})
+        Scores.of(SCORES, SCORES | {"encoder.layers": [math.inf, 1.0]}, **ABOUT, signature={})
 
 
 def put(value, *places):
@@ -133,12 +133,12 @@ def test_stacks_with_different_numbers_of_layers_are_refused(edited):
 
 def test_files_that_are_none(tmp_path):
     with pytest.raises(LayerdropError, match="cannot read the importance file nowhere.json"):
-        Importance.load("nowhere.json")
+        Scores.load("nowhere.json")
     (tmp_path / "text.json").write_text("heads")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     for name in ("text", "binary"):
         with pytest.raises(LayerdropError, match=f"{name}.json is not JSON") as caught:
-            Importance.load(tmp_path / f"{name}.json")
+            Scores.load(tmp_path / f"{name}.json")
         assert "\n" not in str(caught.value)
 
 
@@ -161,7 +161,7 @@ def test_saving_takes_no_step_of_python_for_each_unit(tmp_path):
 
         sys.setprofile(count)
         try:
-            Importance.of(rows, rows, **ABOUT, signature={}).save(tmp_path / "importance.json")
+            Scores.of(rows, rows, **ABOUT, signature={}).save(tmp_path / "importance.json")
         finally:
             sys.setprofile(None)
         return counted

@@ -74,7 +74,7 @@ def test_one_page_shows_all_of_it(studied):
     assert page.count("change it significantly when removed alone") == 4  # loss, accuracy; loss, BLEU
     log = (studied / "log").read_text(encoding="utf-8")
     assert [int(number) for number in re.findall(r"^\[(\d+)/18\]", log, re.M)] == list(range(1, 19))
-    for command in ("importance", "ablate", "pruning-curve", "prune", "latency", "report"):
+    for command in ("importance", "ablate", "pruning-curve", "prune", "evaluate", "latency", "report"):
         assert f"+ layerdrop {command} " in log
 
 
@@ -90,8 +90,8 @@ def test_again_it_does_nothing(studied, command):
     files = {path: path.stat().st_mtime_ns for path in studied.rglob("*.pt")}
     log = succeeds(*command, "--out", "he ads", "--translate", "trans late", cwd=studied)
     assert files == {path: path.stat().st_mtime_ns for path in studied.rglob("*.pt")}
-    # Of each: scores, 2 ablations, 2 curves, 2 children, fine-tuning, 4 results, timing. Then verses and a parent.
-    assert log.count("[done before]") == 2 * 13 + 2
+    # Of each: scores, 2 ablations, 2 curves, 2 children, fine-tuning, timing. Evaluations: 1 and 4. Verses, a parent.
+    assert log.count("[done before]") == 2 * 9 + 1 + 4 + 2
     assert re.findall(r"^\+ ((?:layerdrop|fairseq)\S* \S+)", log, re.M) == ["layerdrop report"] * 2
 
 

@@ -16,7 +16,9 @@ sys.path.insert(0, str(RECIPES / "data"))
 from batches import share
 from data_folder import count_examples, finetuning_options, language_pair
 from installed import is_installed
-from shape import layers, options
+from options import Declared, Refused, assignments, parse
+from shape import layers
+from shape import options as shape_options
 from training_checkpoints import first, repair
 
 # ---------------------------------------------------------------- batches
@@ -181,7 +183,7 @@ def test_the_options_of_a_shape():
     }
     expected = "--encoder-layers 3 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64 --encoder-attention-heads 2"
     expected += " --max-positions 66 --activation-fn gelu --encoder-normalize-before"
-    assert options(described) == expected.split()
+    assert shape_options(described) == expected.split()
     assert layers(described) == ["3", "0"]
     assert layers(described | {"decoder": {"layers": 2}}) == ["3", "2"]
 
@@ -199,3 +201,33 @@ def test_the_plugin_is_this_checkouts_and_what_it_needs_is_there(tmp_path):
     (tmp_path / "layerdrop_plugin").mkdir()
     assert subprocess.run([*script, tmp_path / "layerdrop_plugin"], check=False, **there).returncode == 1
     assert not is_installed(here, "no_such_module")
+
+
+# ---------------------------------------------------------------- options
+
+LINES = ["   --name WORD     a name", "   --flag          none", "   --*             more"]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.lists(st.text(min_size=1)))
+def test_any_word_is_a_value_and_what_follows_two_hyphens_is_untouched(word, rest):
+    declared = Declared(LINES, {})
+    assert parse(declared, [f"--name={word}", "--", *rest], "/") == ({"--name": word}, rest)
+
+
+def test_assignments_are_what_bash_reads():
+    declared = Declared(LINES, {})
+    text = "\n".join(assignments(declared, {"--name": "it's $(x) `y`\n"}, ["a b", "'"]))
+    script = f'declare -A KIND\n{text}\nprintf "%s|" "$NAME" "$FLAG" "${{OTHERS[@]}}" "${{KIND[--name]}}"'
+    printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed == "it's $(x) `y`\n||a b|'|WORD|"
+
+
+def test_a_default_comes_from_the_environment_where_the_comment_says_so():
+    lines = [
+        "   --preset NAME   [env: PRESET]",
+        "                   [default: tiny]",
+        "   --out PATH      [default: out]",
+    ]
+    assert Declared(lines, {"PRESET": ""}).defaults == {"--preset": "tiny", "--out": "o"}
+    with pytest.raises(Refused, match="unknown argument --x"):
+        parse(Declared(lines, {}), ["--x"], "/")

@@ -33,15 +33,17 @@ def test_quickstart_leaves_a_report_of_both_readings_of_every_other(world):
         assert (world / name).stat().st_size > 500
     log = (world / "log").read_text(encoding="utf-8")
     assert [int(n) for n in re.findall(r"^\[(\d)/9\]", log, re.M)] == list(range(1, 10))
-    for command in ("fairseq-train", "fairseq-validate", "fairseq-preprocess", "layerdrop prune"):
+    for command in ("fairseq-train", "fairseq-preprocess", "layerdrop prune", "layerdrop evaluate"):
         assert f"+ {command} " in log
+    assert len(re.findall(r"^fairseq-validate .*/checkpoint_best\.pt", log, re.M)) == 4  # give the same numbers
+    assert "against parent (p)" in (world / "report.md").read_text(encoding="utf-8")
     assert re.search(r"loss=[\d.]+.*num_updates=8", log)  # progress
 
 
 def test_every_test_sentence_was_counted(world):
     sentences = (world / "data/reviews/text/test.input0").read_text(encoding="utf-8").splitlines()
-    for name in ("parent", "child", "child-from-1", "scratch"):
-        assert read(world / f"results/{name}-1.json")["examples"] == len(sentences)
+    counted = {found["name"]: found["examples"] for found in read(world / "evaluated/1/evaluate.json")["results"]}
+    assert counted == dict.fromkeys(("parent", "child", "child-from-1", "scratch"), len(sentences))
 
 
 def test_quickstart_again_does_nothing_and_says_the_same(world, downloads):
@@ -50,8 +52,8 @@ def test_quickstart_again_does_nothing_and_says_the_same(world, downloads):
     log = succeeds("quickstart.sh", "--tiny-slice", "--out", world, "--downloads", downloads)
     assert before == {path: path.stat().st_mtime_ns for path in world.rglob("*.pt")}
     assert (
-        log.count("[done before]") == 14
-    )  # two folders of data, pre-training, two prunings, four models, four results, timing
+        log.count("[done before]") == 11
+    )  # two folders of data, pre-training, two prunings, four models, evaluation, timing
     assert (world / "report.md").read_text(encoding="utf-8").count("|") == report
 
 
@@ -155,9 +157,9 @@ def test_sentence_pairs(world, tmp_path, regression):
     succeeds(
         "finetune_nlu.sh", "--data", "data", "--from", world / "pruned/child.pt", "--out", "model", cwd=tmp_path, **TOY
     )
-    evaluate = ["--model", "model/checkpoint_best.pt", "--data", "data", "--split", "valid", "--out", "r/it.json"]
+    evaluate = ["--model", "model/checkpoint_best.pt", "--data", "data", "--split", "valid", "--out", "of it"]
     succeeds("evaluate_nlu.sh", *evaluate, cwd=tmp_path)
-    result = read(tmp_path / "r/it.json")
+    (result,) = read(tmp_path / "of it/evaluate.json")["results"]
     assert result["examples"] == 60 and result["name"] == "model"
     assert result["metric"]["name"] == ("pearson" if regression else "accuracy")
     assert (tmp_path / "model/label/dict.txt").exists() == (not regression)
@@ -175,7 +177,7 @@ def test_models_and_data_that_cannot_be_used(world, tmp_path):
     assert "not a whole" in fails("finetune_nlu.sh", "--data", data, "--from", bad, *out)
     assert "not a whole" in fails("finetune_nlu.sh", "--data", data, "--from-scratch-like", bad, *out)
     assert "not a whole" in fails("prune.sh", "--from", bad, *out)
-    assert "not a whole" in fails("evaluate_nlu.sh", "--data", data, "--model", bad, "--out", tmp_path / "out/r.json")
+    assert "not a whole" in fails("evaluate_nlu.sh", "--data", data, "--model", bad, *out)
     assert "keep" in fails("prune.sh", "--from", parent, "--layers", "keep:0,9", *out)
     assert "choose tiny, base or large" in fails("pretrain.sh", "--data", data, "--preset", "huge", *out)
     assert {file.name for file in tmp_path.rglob("*")} - {"out"} == {"bad.pt"}

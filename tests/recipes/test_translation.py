@@ -11,6 +11,7 @@ import time
 import pytest
 
 from layerdrop_plugin.cli.inspect import describe
+from layerdrop_plugin.results import record
 
 from .conftest import RECIPES, environment, fails, recipe, succeeds
 
@@ -205,7 +206,7 @@ def test_comparison(tmp_path, downloads):
     compared = tmp_path / "com pare"
     options = ["--tiny-slice", "--seeds", 1, "--out", compared, "--downloads", downloads]
     log = succeeds("compare_layerdrop.sh", *options)
-    points = [read(path)["point"] for path in (compared / "results").glob("*.json")]
+    points = [found["point"] for found in record.load([compared / "evaluated"])]
     assert {tuple(point[key] for key in ("task", "side", "kept", "train", "seed")) for point in points} == {
         (task, side, kept, f"p = {p}", 1)
         for task, side in (("masked-lm", "encoder"), ("translation", "decoder"))
@@ -216,10 +217,10 @@ def test_comparison(tmp_path, downloads):
     assert (compared / "curves.png").stat().st_size > 500
     assert len(re.findall(r"^ +\d+:\d\d  (translation|masked-lm), p = 0(\.2)?, seed 1: done$", log, re.M)) == 4
 
-    missing = compared / "results/masked-lm-p0-seed1-encoder-1.json"
+    missing = compared / "evaluated/masked-lm-p0-seed1-encoder-1/evaluate.json"
     missing.unlink()
     (compared / "trained/translation-p0-seed1/checkpoint_last.pt").write_bytes(b"half")
     message = fails("compare_layerdrop.sh", *options)
     assert "1 of 4 jobs failed, the first being translation-p0-seed1: " in message and "not a whole" in message
     log = (compared / "logs/masked-lm-p0-seed1.log").read_text(encoding="utf-8")
-    assert missing.exists() and log.count("+ fairseq-validate") == 1 and "+ fairseq-train" not in log
+    assert missing.exists() and log.count("+ layerdrop evaluate") == 1 and "+ fairseq-train" not in log

@@ -9,10 +9,10 @@ import pytest
 from samples import accuracy_latency, accuracy_result, bleu_latency, bleu_result, result, save, with_rounds
 
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.evaluation.metrics import interval
 from layerdrop_plugin.reports import accuracy_table, translation_table
 from layerdrop_plugin.reports import report as report_page
 from layerdrop_plugin.reports.rows import table_rows
-from layerdrop_plugin.results.classification import interval
 from layerdrop_plugin.results.record import load
 
 DOCS = Path(__file__).parents[2] / "docs"

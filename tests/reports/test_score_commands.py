@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from samples import log_file, save_classifier, save_nlu_data, save_translation_data
+from samples import save_translation_data
 
 from layerdrop_plugin.cli.main import main
 
@@ -22,24 +22,11 @@ def layerdrop(capsys):
     return call
 
 
-def test_from_log_to_table(tmp_path, layerdrop):
-    data = save_nlu_data(tmp_path / "data", {"test": [2] * 40})
-    model = save_classifier(data, tmp_path / "model.pt", 1)
-    log = log_file(tmp_path, {"loss": "0.612", "accuracy": "72.5", "bsz": "40"})
-    known = (data, "--path", model, "--name", "parent", "--seed", 1, "--out", tmp_path / "1.json")
-    printed = layerdrop("score", "--log", log, *known, "--command", "fairseq-validate")
-    assert printed == "parent, seed 1: accuracy 72.5 (95 % interval 57.2 to 83.9) on 40 examples\n"
-    assert "72.5 (1 seed)" in layerdrop("report", "--results", tmp_path / "1.json", "--out", tmp_path / "report")
-    assert "is no data folder of a translation" in layerdrop("score", "--generated", log, *known)
-
-
 def test_the_options_of_version_0_1_0_work_and_are_not_shown(tmp_path, layerdrop, capsys):
-    data = save_nlu_data(tmp_path / "data", {"valid": [2] * 40})
-    model = save_classifier(data, tmp_path / "model.pt", 1)
-    log = log_file(tmp_path, {"loss": "0.612", "accuracy": "72.5", "bsz": "40"}, split="valid")
-    common = ("score", "--log", log, "--name", "parent", "--seed", 1, "--out")
-    layerdrop(*common, tmp_path / "new.json", data, "--path", model, "--subset", "valid")
-    layerdrop(*common, tmp_path / "old.json", "--data", data, "--checkpoint", model, "--split", "valid")
+    data = save_translation_data(tmp_path / "data", [[1, 2, 3], [4, 5]])
+    common = ("score", "--copy-source", "--name", "copy", "--out")
+    layerdrop(*common, tmp_path / "new.json", data, "--subset", "test")
+    layerdrop(*common, tmp_path / "old.json", "--data", data, "--split", "test")
     assert json.loads((tmp_path / "new.json").read_text()) == json.loads((tmp_path / "old.json").read_text())
     for command in ("score", "latency"):
         layerdrop(command, "--help")
@@ -58,12 +45,22 @@ def test_a_copy_of_the_source_on_a_curve(tmp_path, layerdrop):
     )
 
 
+def test_of_several_pairs_of_languages_one_is_chosen(tmp_path, layerdrop):
+    data = save_translation_data(tmp_path / "data", [[1, 2, 3], [4, 5]])
+    for suffix in ("de.idx", "de.bin", "fr.idx", "fr.bin"):  # another pair beside it
+        (data / f"test.de-fr.{suffix}").write_bytes((data / f"test.de-en.de.{suffix[-3:]}").read_bytes())
+    known = (data, "--copy-source", "--name", "copy", "--out", tmp_path / "copy.json")
+    assert "several language pairs: de-en, de-fr" in layerdrop("score", *known)
+    assert layerdrop("score", *known, "-s", "de", "-t", "en").startswith("copy: bleu 0")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--copy-source", "--log", "x"], "--copy-source evaluates no model"),
-        ([], "say what to score: --log, --generated or --copy-source"),
-        (["--log", "x", "--seed", "1"], "say which model was evaluated: --path and --seed"),
+        ([], "say what to score: --generated or --copy-source"),
+        (["--log", "x", "--seed", "1"], "`layerdrop evaluate` measures accuracies and losses"),
+        (["--copy-source", "-s", "src"], "--source-lang and --target-lang go together"),
         (["--generated", "x", "--path", "y"], "say which model was evaluated: --path and --seed"),
         (["--copy-source", "--point", "{"], "the point { is not like"),
         (["--copy-source", "--subset", "train"], "no split 'train'"),

@@ -62,9 +62,9 @@ def test_what_is_saved_is_stock(finetuned):
 
 def test_from_pretrained_in_plain_fairseq(finetuned):
     code = f"""
+import sys
 import torch
 from fairseq.models.roberta import RobertaModel
-import sys
 assert "layerdrop_plugin" not in sys.modules
 roberta = RobertaModel.from_pretrained({str(finetuned)!r}, checkpoint_file="checkpoint_best.pt", bpe=None)
 roberta.eval()
@@ -74,9 +74,7 @@ assert roberta.extract_features(tokens).shape == (1, 5, 16)
 assert len(roberta.model.encoder.sentence_encoder.layers) == 2
 print("loaded")
 """
-    import sys
-
-    assert "loaded" in builders.run(sys.executable, "-c", code, cwd="/").stdout
+    assert "loaded" in builders.run("python", "-c", code, cwd="/").stdout
 
 
 @pytest.mark.parametrize("how", ["--finetune-from-model", "--restore-file"])
