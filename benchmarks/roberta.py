@@ -3,7 +3,9 @@
 import torch
 import translation
 
+from layerdrop_plugin import optimize_for_inference
 from layerdrop_plugin.modules.attention import PrunableAttention
+from layerdrop_plugin.modules.onednn_linear import least_size, pack_weights
 
 STOCK, OURS = "roberta", "layerdrop_roberta"
 # fairseq's names of weights -> transformers', where they differ
@@ -44,7 +46,7 @@ def make_parent(args, task, positions):
 
 
 def features_of(arch, child, task, device, packed=True):
-    """Build fairseq's or this plugin's model with a checkpoint's shape and weights, in evaluation mode.
+    """Build fairseq's or this plugin's model with a checkpoint's shape and weights, as for answering.
 
     Args:
         packed (bool): keep the projections of this plugin's attention packed (modules/packed_linear.py).
@@ -53,6 +55,8 @@ def features_of(arch, child, task, device, packed=True):
         Callable: tokens (sentences, length) -> features (sentences, length, width).
     """
     model = translation.build(arch, child["cfg"]["model"], task, child["model"]).to(device).eval()
+    if arch == OURS:
+        optimize_for_inference(model)
     if not packed:
         unpack(model)
     return lambda tokens: model(tokens, features_only=True)[0]
@@ -65,6 +69,8 @@ def unpack(model):
             for projection in (module.q_proj, module.k_proj, module.v_proj):
                 for weight in projection.parameters():
                     weight.data = weight.data.clone()
+                if least_size():
+                    pack_weights(projection.weight)
 
 
 def features_of_transformers(parent, args, device):

@@ -96,21 +96,39 @@ def take_turns(runs, items, repeats, title):
 
 
 def ratio(above, below):
-    """The ratio of two series within each round: its median and range.
+    """The ratio of two series within each round: its median, quartiles and range.
 
     Args:
         above, below (Sequence[float]): one number per round.
 
     Returns:
-        dict[str, float]: `median`, `min` and `max`.
+        dict[str, float]: `median`, `min`, `max`, and the quartiles `lower` and `upper`.
     """
     ratios = [a / b for a, b in zip(above, below, strict=True)]
-    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+    lower, _, upper = statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3
+    spread = {"min": min(ratios), "lower": lower, "upper": upper, "max": max(ratios)}
+    return {"median": statistics.median(ratios)} | spread
 
 
 def spread(ratios):
-    """The range of a :func:`ratio` as text."""
-    return f"{ratios['min']:.3f} to {ratios['max']:.3f}"
+    """The range of a :func:`ratio` as text, and the middle half of the rounds in brackets."""
+    middle = f"{ratios['lower']:.3f} to {ratios['upper']:.3f}"
+    return f"{ratios['min']:.3f} to {ratios['max']:.3f} ({middle})"
+
+
+def verdict(ratios, goal, at_least=False):
+    """Whether a :func:`ratio` meets its goal: `met`, `MISSED`, or `not decided`.
+
+    It is not decided where the middle half of the rounds differs by more than the median's distance to the goal.
+
+    Args:
+        ratios (dict[str, float]): as of :func:`ratio`.
+        goal (float): the maximum of its median, or with *at_least* the minimum.
+    """
+    median = ratios["median"]
+    if ratios["upper"] - ratios["lower"] > abs(median - goal):
+        return "not decided"
+    return "met" if (median >= goal if at_least else median <= goal) else "MISSED"
 
 
 def device_name(device):

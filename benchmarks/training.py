@@ -250,7 +250,7 @@ def tables(record):
             "ours / stock": f"{row['ours_over_stock']['median']:.3f}",
             "min to max": side_by_side.spread(row["ours_over_stock"]),
             "goal": f"at most {GOAL}",
-            "met": "yes" if row["ours_over_stock"]["median"] <= GOAL else "no",
+            "met": side_by_side.verdict(row["ours_over_stock"], GOAL),
             "time(p) / time(0): expected": f"{row['expected_over_whole']:.3f}",
             "stock": f"{row['stock_over_whole']['median']:.3f}",
             "ours": f"{row['ours_over_whole']['median']:.3f}",

@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ from layerdrop_plugin.pruning.layer_rules import RULES  # noqa: E402
 PAGE = ROOT / "docs" / "reference.md"
 BLOCK = re.compile(r"(<!-- (?!end -->)([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 ARCHITECTURE = "layerdrop_"  # what the names of our models and architectures begin with
-CRITERION = "head_importance"
+CRITERIONS = ("head_importance", "pruning_distillation")
 TASK = "pruning_"  # what our tasks' names begin with, before the name of fairseq's task
 
 
@@ -146,9 +147,9 @@ def task_options() -> str:
     return _options_of("tasks", added)
 
 
-def criterion_options() -> str:
-    """The options of ``--criterion head_importance``."""
-    return table(["option", "meaning"], [option_row(action) for action in _arguments(CRITERION_REGISTRY[CRITERION])])
+def criterion_options(name: str) -> str:
+    """The options of ``--criterion`` *name*."""
+    return table(["option", "meaning"], [option_row(action) for action in _arguments(CRITERION_REGISTRY[name])])
 
 
 def _arguments(kind) -> list[argparse.Action]:
@@ -237,7 +238,7 @@ BLOCKS = {
     "options: --arch": architecture_options,
     "names: --task": tasks,
     "options: --task": task_options,
-    f"options: --criterion {CRITERION}": criterion_options,
+    **{f"options: --criterion {name}": partial(criterion_options, name) for name in CRITERIONS},
     "rules": rules,
     "recipes": recipes,
     "presets": presets,

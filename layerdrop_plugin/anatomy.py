@@ -1,22 +1,22 @@
-"""What a Transformer is made of here: stacks, the kinds of sublayers of their layers, and what those are made of.
+"""The structure of fairseq's Transformers: stacks, kinds of sublayers, their parts, and the names of their weights.
 
-Names of weights and options are fairseq's. This module imports neither fairseq nor torch.
+This module imports neither fairseq nor torch.
 """
 
 from dataclasses import dataclass
 
 STACKS = ("encoder", "decoder")
-LAYERS = "layers"  # beside the kinds of sublayers: a stack's whole layers
+LAYERS = "layers"  # whole layers, used in keys in place of a kind of sublayer
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a sublayer consists of, and what a rule removes.
+    """A kind of part that sublayers consist of: attention heads or FFN units.
 
     Attributes:
-        name: in options, and as an attribute of a stack's shape: ``heads`` or ``ffn``.
-        one, many: in messages, such as ``head`` and ``heads``.
-        whole_option: behind the stack's name, the option that says how many a whole sublayer has.
+        name: name in options and in shapes, ``heads`` or ``ffn``.
+        one, many: singular and plural in messages, such as ``head`` and ``heads``.
+        whole_option: fairseq's option, after the stack's name, for the number of parts of a whole sublayer.
     """
 
     name: str
@@ -36,13 +36,13 @@ class SublayerKind:
 
     Attributes:
         name: ``self_attn``, ``encoder_attn`` or ``ffn``.
-        part: what it consists of.
+        part: the kind of part that it consists of.
         stacks: the stacks whose layers have it.
-        weights: what the names of its weights begin with, behind their layer's.
+        weights: prefixes of the names of its weights within a layer.
         norm: name of its LayerNorm.
-        inputs: projections whose rows belong to parts.
-        output: projection whose columns belong to parts; it puts them together.
-        size_option: behind the stack's name, our option that says how many parts each layer has.
+        inputs: names of the projections whose rows belong to parts.
+        output: name of the projection whose columns belong to parts.
+        size_option: this plugin's option, after the stack's name, for the number of parts of each layer.
     """
 
     name: str
@@ -55,18 +55,18 @@ class SublayerKind:
     size_option: str
 
     def begins(self, weight: str) -> bool:
-        """Whether *weight*, a name behind its layer's, goes away with this sublayer, LayerNorm included."""
+        """Whether the weight called *weight* within its layer belongs to this sublayer or its LayerNorm."""
         return f"{weight}.".startswith(tuple(f"{name}." for name in (*self.weights, self.norm)))
 
     def dimension(self, weight: str) -> int | None:
-        """The dimension of *weight* (a name behind its layer's) along which parts lie; None if there is none."""
+        """The dimension of the weight called *weight* within its layer along which parts lie; None if there is none."""
         projection, _, name = weight.rpartition(".")
         if projection in self.inputs and name in ("weight", "bias"):
             return 0
         return 1 if weight == f"{self.output}.weight" else None
 
     def width(self, embed_dim: int, heads: int) -> int:
-        """Length of a part along that dimension, in a model of width *embed_dim* whose whole layers have *heads*."""
+        """Size of a part along :meth:`dimension`, in a model of width *embed_dim* with *heads* in a whole layer."""
         return embed_dim // heads if self.part is HEADS else 1
 
 
@@ -101,7 +101,7 @@ SUBLAYERS = {  # in the order in which a layer runs them
     )
 }
 KINDS = tuple(SUBLAYERS)
-# What scores are of, such as ``decoder.self_attn``, in the order in which parts with equal scores are removed.
+# Keys of scores, such as ``decoder.self_attn``, in the order in which parts with equal scores are removed.
 KEYS = (
     *(f"{stack}.{kind.name}" for kind in SUBLAYERS.values() for stack in kind.stacks),
     *(f"{stack}.{LAYERS}" for stack in STACKS),
@@ -114,5 +114,5 @@ def kinds_of_stack(stack: str) -> tuple[SublayerKind, ...]:
 
 
 def kinds_of_part(part: Part) -> tuple[str, ...]:
-    """Names of the kinds of sublayers that consist of such parts."""
+    """Names of the kinds of sublayers that consist of *part*."""
     return tuple(kind.name for kind in SUBLAYERS.values() if kind.part is part)

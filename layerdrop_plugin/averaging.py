@@ -1,4 +1,4 @@
-"""Average the weights of several checkpoints of one model (Vaswani et al. 2017, section 6.1: a run's last ones)."""
+"""Average the weights of checkpoints of one model, such as the last of a run (Vaswani et al. 2017, section 6.1)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,19 +14,19 @@ from .pruning.surgery import origin_of
 
 
 def average(paths: Sequence[str | Path]) -> dict:
-    """The mean of the checkpoints *paths*, which are read one after the other to save memory.
+    """Average the weights of checkpoints, which are read one after the other to save memory.
 
     Sums are in double precision; each mean has the dtype of its weight. Tensors that are not floating-point (format
     versions) and the configuration are those of the last checkpoint.
 
     Args:
-        paths: checkpoint files, at least one.
+        paths: paths of the checkpoints, at least one.
 
     Returns:
-        a checkpoint of plain containers and tensors, without state of the training.
+        A checkpoint of plain containers and tensors, without training state.
 
     Raises:
-        LayerdropError: a file that is no checkpoint, weights that are not finite, or different models.
+        LayerdropError: a file is not a checkpoint, a weight is not finite, or the models differ.
     """
     sums, state, first = {}, None, None
     for path in tqdm(paths, desc="average", unit="checkpoint", disable=len(paths) < 3):
@@ -38,7 +38,7 @@ def average(paths: Sequence[str | Path]) -> dict:
                 if not value.isfinite().all():
                     raise LayerdropError(f"{path}: {name} has values that are not finite: leave that checkpoint out")
                 sums[name] = sums[name].add_(value) if name in sums else value.to(torch.float64, copy=True)
-    shared = {}  # place in memory -> mean: tied weights stay one tensor
+    shared = {}  # place in memory -> mean, so that tied weights stay one tensor
     weights = {}
     for name, value in state["model"].items():
         memory = checkpoint.place_in_memory(value)

@@ -19,9 +19,13 @@ from typing import TYPE_CHECKING, Any
 from . import legacy_checkpoint
 from .errors import LayerdropError, first_line
 from .safe_reading import archive
-from .writing import atomic_path, check_target, refuse_same_file, write_text_atomic
+from .writing import atomic_path, check_target, refuse_same_file, write, write_text_atomic, write_with_files
 
-__all__ = ["atomic_path", "check_target", "refuse_same_file", "write_text_atomic"]  # beside what is defined here
+# fmt: off
+__all__ = [  # beside what is defined here
+    "atomic_path", "check_target", "refuse_same_file", "write", "write_text_atomic", "write_with_files",
+]
+# fmt: on
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +57,7 @@ def _accepting_safe_classes() -> contextlib.AbstractContextManager:
 
 @contextlib.contextmanager
 def loading_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Within this block whatever reading the checkpoint *path* raises becomes a LayerdropError of one line."""
+    """Within this block every error from reading the checkpoint *path* becomes a LayerdropError of one line."""
     try:
         yield
     except LayerdropError as error:
@@ -64,7 +68,7 @@ def loading_errors(path: str | os.PathLike) -> Iterator[None]:
         raise LayerdropError(f"checkpoint {path} is a folder: name the .pt file in it") from None
     except PermissionError:
         raise LayerdropError(f"checkpoint {path} may not be read: check its permissions") from None
-    except Exception as error:  # a file cut short or damaged raises whatever it makes torch hit upon
+    except Exception as error:  # truncated or damaged files raise many types of errors
         refused = isinstance(error, pickle.UnpicklingError) and _refused_class(str(error))
         if not is_whole(path):
             raise LayerdropError(_not_whole(path)) from error
@@ -79,7 +83,7 @@ def loading_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 def _refused_class(message: str) -> str | None:
-    """The class that torch's loader names in its refusal; None where it refuses something else."""
+    """The class that torch's loader names in its refusal; None if it refuses something else."""
     found = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S+)", message)
     return found.group(1).rstrip(".,")[:200] if found else None
 
@@ -109,9 +113,9 @@ def is_whole(path: str | os.PathLike) -> bool:
 
 
 def check_whole(path: str | os.PathLike) -> None:
-    """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint, to the last bit.
+    """Raise LayerdropError unless *path* is a readable, complete checkpoint with the right checksums.
 
-    A file in the format before 2020 has no checksums: of it only the lengths are checked.
+    A file in the format before 2020 has no checksums: only its lengths are checked.
     """
     with loading_errors(path):
         _check_regular(path)
@@ -122,7 +126,7 @@ def check_whole(path: str | os.PathLike) -> None:
 
 
 def _check_regular(path: str | os.PathLike) -> None:
-    """Raise LayerdropError for a pipe or a device, which could be waited for without end."""
+    """Raise LayerdropError for a pipe or a device, whose reading might never end."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise LayerdropError(f"checkpoint {path} is a device, a pipe or a socket: name a file")
@@ -150,9 +154,9 @@ def plain(value: Any) -> Any:
 
 
 def load(path: str | os.PathLike, mapped: bool = False) -> Any:
-    """What the file *path* holds, checked: bits, bounds, no interpolation in options, weights dense and finite.
+    """Load the file *path* and check it: checksums, limits, no interpolation in options, dense and finite weights.
 
-    fairseq's loading goes through here too.
+    fairseq's loading uses this function too.
 
     Args:
         mapped: as in :func:`layerdrop_plugin.safe_reading.loading.load`.
@@ -275,18 +279,6 @@ def untrained(state: dict, cfg: dict, weights: dict) -> dict:
         "task_state": {},
         "extra_state": {"train_iterator": {"version": 2, "epoch": 1, "iterations_in_epoch": 0, "shuffle": True}},
     }
-
-
-def write(state: dict, path: str | os.PathLike) -> None:
-    """Save *state* (tensors and plain containers) as *path*: whole or not at all.
-
-    Raises:
-        LayerdropError: as :func:`atomic_path`.
-    """
-    import torch
-
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -1,8 +1,10 @@
-"""Binarised data folders as fairseq-preprocess leaves them, of three kinds: what a split holds, and its hash.
+"""Binarised data folders of fairseq-preprocess: the files, sizes, text and hash of their splits.
+
+There are three kinds of folders:
 
 classification   input0/SPLIT.idx, label/…, each with its dict.txt
-translation      SPLIT.SRC-TGT.SRC.idx, SPLIT.SRC-TGT.TGT.idx, dict.SRC.txt, dict.TGT.txt; perhaps the text that was
-                 binarised, one sentence a line: SPLIT.SRC, SPLIT.TGT
+translation      SPLIT.SRC-TGT.SRC.idx, SPLIT.SRC-TGT.TGT.idx, dict.SRC.txt, dict.TGT.txt; optionally the original text
+                 with one sentence in each line: SPLIT.SRC, SPLIT.TGT
 language-model   SPLIT.idx, dict.txt
 """
 
@@ -23,15 +25,15 @@ CLASSIFICATION, TRANSLATION, LANGUAGE_MODEL = "classification", "translation", "
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a data folder: the files that fairseq reads of it.
+    """One split of a data folder, with the files that fairseq reads.
 
     Attributes:
-        roots: the folder; of a training set in several folders all of them.
-        name: the split's.
+        roots: paths of its folders; only a training set can have several.
+        name: name of the split.
         kind: CLASSIFICATION, TRANSLATION or LANGUAGE_MODEL.
-        languages: (source, target) of a translation: what a model reads and what it writes. The files may name them the
-            other way round (test.TGT-SRC.SRC.idx). None of the other kinds.
-        training: whether it is a training set, which goes on in NAME1, NAME2, ... of the same folder.
+        languages: (source, target) language of the model for a translation, else None. The names of the files may have
+            them reversed (test.TGT-SRC.SRC.idx).
+        training: whether it is a training set, which may continue in NAME1, NAME2, ... of the same folder.
     """
 
     roots: tuple[Path, ...]
@@ -42,27 +44,27 @@ class Split:
 
     @property
     def root(self) -> Path:
-        """The folder, of several the first: fairseq takes the dictionaries from it."""
+        """The first folder, from which fairseq reads the dictionaries."""
         return self.roots[0]
 
     @property
     def prefixes(self) -> list[Path]:
-        """Paths of the indexed datasets with the inputs, without their suffixes, in the order that fairseq reads them.
+        """Paths of the indexed datasets with the inputs, without suffixes, in the order in which fairseq reads them.
 
         Raises:
-            LayerdropError: a folder has none.
+            LayerdropError: a folder has no such files.
         """
         return [prefix for root in self.roots for prefix in self._prefixes(root)]
 
     def text(self, language: str) -> Path:
-        """Path of the text of *language* that was binarised (of several files the first); it may not be there."""
+        """Path of the original text of *language* (of the first file if there are several); it may not exist."""
         return self.root / f"{self.name}.{language}"
 
     def binarised(self, language: str) -> list[str]:
-        """The sentences of *language* of a translation as they were binarised, with spaces between their pieces.
+        """Read the sentences of *language* of a translation, as subwords with spaces between them.
 
         Raises:
-            LayerdropError: they or their dictionary cannot be read.
+            LayerdropError: the data or its dictionary cannot be read.
         """
         from fairseq.data import Dictionary, data_utils
 
@@ -75,18 +77,15 @@ class Split:
             raise LayerdropError(f"cannot read {prefix}.idx with dict.{language}.txt: {error}") from error
 
     def sizes(self) -> np.ndarray:
-        """Number of tokens of every example: a line of the text that was binarised, in its order.
+        """Number of tokens of every example (examples,), in the order of the original text.
 
         Raises:
-            LayerdropError: the split is unreadable or empty.
+            LayerdropError: the split cannot be read or is empty.
         """
         return np.concatenate([self._sizes(prefix) for prefix in self.prefixes])
 
     def sha256(self) -> str:
-        """SHA-256 over the split's files and the dictionaries: names and contents, in name order, folder by folder.
-
-        Two folders have the same hash if and only if a model sees the same test in both.
-        """
+        """SHA-256 of names and contents of the split's files and of the dictionaries, sorted by name in each folder."""
         digest = hashlib.sha256()
         for root in self.roots:
             for path in self._files(root):
@@ -118,7 +117,7 @@ class Split:
             with quiet():
                 dataset = data_utils.load_indexed_dataset(str(prefix))
                 return np.array(dataset.sizes)  # a copy: fairseq unmaps the file below its array with the dataset
-        except Exception as error:  # a foreign or truncated file fails in many ways, all of them the same news
+        except Exception as error:  # a foreign or truncated file fails with many types of errors
             raise LayerdropError(f"cannot read {prefix}.idx: {error}") from error
 
     def _files(self, root):
@@ -139,16 +138,18 @@ class Split:
 def find_split(
     data: str | os.PathLike, split: str, languages: tuple[str, str] | None = None, training: bool = False
 ) -> Split:
-    """The split named *split* of the folder *data*.
+    """Find a split.
 
     Args:
-        data: path of the folder, or of several joined with colons, as fairseq takes them: of which each has a part of
-            the training set, and the first all else.
-        languages: source and target of the model that it is for; by default what the names of the files say.
-        training: whether fairseq would train on it: then it may be in several files and folders.
+        data: path of the data folder, or of several folders joined with colons as for fairseq. Each of them has a part
+            of the training set; the other splits are in the first.
+        split: name of the split.
+        languages: source and target language of the model; by default those in the names of the files.
+        training: whether it is the training set, which may be in several files and folders.
 
     Raises:
-        LayerdropError: the folder has none, or not in these languages, or in several pairs and none is asked for.
+        LayerdropError: there is no such split, it is not in these languages, or it is in several pairs of languages and
+            *languages* is None.
     """
     roots = folders(data)
     root = roots[0]
@@ -163,15 +164,30 @@ def find_split(
     else:
         kind, languages = LANGUAGE_MODEL, None
     found = Split(tuple(roots if training else roots[:1]), split, kind, languages, training)
-    found.prefixes  # noqa: B018 (which says so if a folder has none)
+    found.prefixes  # noqa: B018 (raises LayerdropError if a folder has none)
     return found
 
 
 def folders(data: str | os.PathLike) -> list[Path]:
-    """The folders that fairseq takes *data* for."""
+    """The paths of the folders in *data*, which fairseq splits at colons."""
     from fairseq.utils import split_paths
 
     return [Path(folder) for folder in split_paths(str(data))]
+
+
+def read_sentences(path: Path, count: int) -> list[str]:
+    """The lines of the text file *path* of a data folder, one sentence a line.
+
+    Raises:
+        LayerdropError: the file cannot be read, or does not have *count* lines.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayerdropError(f"cannot read {path}: {error}") from error
+    if len(lines) != count:
+        raise LayerdropError(f"{path} has {len(lines)} lines, but the data folder has {count} sentences")
+    return lines
 
 
 def _only_pair(pairs, root, split):

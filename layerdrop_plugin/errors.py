@@ -1,12 +1,12 @@
-"""Errors that a user can mend: always one line that says what is wrong and what to do."""
+"""Errors that a user can fix. Their messages are one line with the cause and the remedy."""
 
 import os
 
 
 class LayerdropError(Exception):
-    """Wrong input or a wrong environment. Its text is one line, shown without a traceback on the command line.
+    """Invalid input or an unsuitable environment. The message is one line, shown without a traceback.
 
-    Not a ``ValueError``: argparse swallows those and prints fairseq's two hundred lines of usage instead.
+    This is not a ``ValueError``, for which argparse would print fairseq's usage, two hundred lines, instead.
     """
 
 
@@ -15,7 +15,7 @@ class MissingFairseqError(LayerdropError, ImportError):
 
 
 def find_layerdrop_error(error: BaseException | None) -> LayerdropError | None:
-    """The :class:`LayerdropError` behind *error*, looking through wrapped exceptions, or None."""
+    """The :class:`LayerdropError` in *error*'s chain of causes and contexts; None if there is none."""
     seen = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, LayerdropError):
@@ -26,16 +26,16 @@ def find_layerdrop_error(error: BaseException | None) -> LayerdropError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line that *error* says, or its type where it says nothing."""
+    """The first line of *error*'s message; its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def one_line(error: BaseException) -> str:
-    """What *error* says, on one line that a terminal can show: names in it may have any characters."""
+    """*error*'s message on one printable line; names of files in it may have any characters."""
     text = "".join(" " if not char.isprintable() else char for char in str(error))
     return text.encode("utf-8", "replace").decode()
 
 
 def debugging() -> bool:
-    """Whether LAYERDROP_DEBUG asks for tracebacks."""
+    """Whether LAYERDROP_DEBUG is set, which makes errors print their traceback."""
     return os.environ.get("LAYERDROP_DEBUG", "") not in ("", "0")

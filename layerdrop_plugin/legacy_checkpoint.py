@@ -1,8 +1,9 @@
-"""Files that ``torch.save`` wrote before PyTorch 1.6 (2020): whether they are complete, without reading the weights.
+"""Check that files of ``torch.save`` before PyTorch 1.6 (2020) are complete, without reading the weights.
 
-Such a file is a row of pickles, then raw data: the magic number, a protocol version, a description of the machine, the
-object saved, the keys of the storages in the order in which they follow, and for each its number of elements (8 bytes)
-and the elements. The pickles say how long the storages are. Source: torch/serialization.py, ``_legacy_save``.
+Such a file begins with pickles: a magic number, a protocol version, a description of the machine, the saved object, and
+the keys of its storages. Then follow the storages in the order of these keys, each with its number of elements (8
+bytes) and the elements. The lengths of the storages are in the pickle of the saved object. Source:
+torch/serialization.py, ``_legacy_save``.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 from .safe_reading.pickled import Reader
 
-# As in torch/serialization.py, which takes seconds to import.
+# Copies of values in torch/serialization.py, which takes seconds to import.
 MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
@@ -47,16 +48,16 @@ def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = 
 
 
 def is_whole(path: str | os.PathLike) -> bool:
-    """Whether *path* is a complete file of that format (:func:`check`), whatever classes it names."""
+    """Whether *path* is a complete file of this format (:func:`check`), whatever classes it names."""
     try:
         check(path, lambda module, name: True)
-    except Exception:  # pickles that were cut or damaged raise whatever they hit upon
+    except Exception:  # truncated or damaged pickles raise many types of errors
         return False
     return True
 
 
 def is_tar(path: str | os.PathLike) -> bool:
-    """Whether *path* is of the format before that one (until 2017): a tar archive of ``storages`` and more."""
+    """Whether *path* has the older format (until 2017), a tar archive with a member ``storages``."""
     try:
         with tarfile.open(path, "r:") as archive:
             return "storages" in archive.getnames()

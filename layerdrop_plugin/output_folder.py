@@ -1,34 +1,69 @@
-"""A folder that a command writes into for a long time is held by one process."""
+"""Write an output folder as a whole, or lock one, so that only one process writes into it."""
 
 import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import LayerdropError
 
-_TRIES = 100  # each failure means that another process has just begun or ended
+_TRIES = 100  # a try fails if another process takes or releases the lock at the same time
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def held(out: str | os.PathLike, name: str) -> Iterator[None]:
-    """Within this block no other process may hold *out* for the same *name*.
-
-    The folder is made if needed, and removed again if the block leaves it empty. The lock is the kernel's (flock), so a
-    killed process holds nothing. Its file, ``.NAME.lock``, is removed at the end; a killed process leaves it behind, as
-    an empty file that the next one takes over.
-
-    Args:
-        out: the folder.
-        name: of the files that are written there, without suffix; other names may be written at the same time.
+def whole(out: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new folder beside *out* that is renamed to *out* when the block succeeds, and removed when it fails.
 
     Raises:
-        LayerdropError: another process holds it, or the folder cannot be made or written.
+        LayerdropError: *out* is there already and not an empty folder, or the folder cannot be made.
+    """
+    out = Path(out)
+    refuse_existing(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise LayerdropError(f"cannot make the folder {out}: {error.strerror}") from None
+    try:
+        yield partial
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o777 & ~umask)  # mkdtemp's folders are private
+        os.replace(partial, out)
+    except OSError as error:
+        raise LayerdropError(f"cannot write {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(out: str | os.PathLike) -> None:
+    """Raise LayerdropError if *out* is there and not an empty folder."""
+    out = Path(out)
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise LayerdropError(f"{out} exists: choose another folder or delete it")
+
+
+@contextlib.contextmanager
+def held(out: str | os.PathLike, name: str) -> Iterator[None]:
+    """Lock the folder *out* for files called *name* during this block.
+
+    The folder is created if needed, and removed again if it is empty at the end. The lock is the kernel's (flock), so
+    it ends with the process. Its empty file ``.NAME.lock`` is removed at the end; that of a killed process remains and
+    is reused by the next one.
+
+    Args:
+        out: path of the folder.
+        name: name, without suffix, of the files that are written. Other names can be locked at the same time.
+
+    Raises:
+        LayerdropError: another process has the lock, or the folder cannot be created or written.
     """
     folder = Path(out)
     missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
@@ -48,16 +83,16 @@ def _locked(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is still locked: who opened it before finds out (_is_at) and makes a new one.
+        # Removed before it is unlocked: a process that has opened it notices this (_is_at) and creates a new file.
         with contextlib.suppress(OSError):
             path.unlink()
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a forked worker has the file open too
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough if a forked process has the file open, too
         os.close(handle)
 
 
 def _take(folder: Path, name: str, path: Path) -> int:
-    """The descriptor of the locked file *path* in *folder*."""
+    """Create and lock the file *path* in *folder*; returns its descriptor."""
     for _ in range(_TRIES):
         _make(folder)
         try:
@@ -78,7 +113,7 @@ def _take(folder: Path, name: str, path: Path) -> int:
 
 
 def _make(folder: Path) -> None:
-    """Make *folder* if it does not exist; that another process removes it just then is left to the next try."""
+    """Create *folder* if it does not exist. No error is raised if another process removes it at the same time."""
     try:
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +144,7 @@ def _lock(handle: int, folder: Path, name: str) -> None:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether *path* is still the open file: it may have been removed before it was locked."""
+    """Whether *path* is still the open file *handle*, which may have been removed before it was locked."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What a number was measured with: the checkpoint, the data, the software and the command.
+"""Provenance of measurements: checkpoint, data, software and command.
 
-Like sacrebleu's signatures it lets two people tell whether their numbers can be compared. The parts of it are plain
-dictionaries that go into the JSON files of all commands; :func:`provenance_lines` writes them at the end of a page.
+Like sacrebleu's signatures, it shows whether two numbers can be compared. It is stored as plain dictionaries in the
+JSON files of all commands; :func:`provenance_lines` formats it for the end of a page.
 """
 
 import contextlib
@@ -25,16 +25,16 @@ from .pruning.surgery import origin_of
 
 
 class CheckpointRecord(TypedDict, total=False):
-    """A checkpoint in results and latencies. Those of version 0.1.0 say ``even`` instead of ``uniform``.
+    """Description of a checkpoint in results and latencies.
 
     Attributes:
-        path: as given.
-        sha256, bytes: of the whole file, optimizer state included.
-        encoder_layers, decoder_layers: None where there is no such stack.
-        heads, ffn_units: of all layers together.
-        uniform: whether all layers of a stack have the same sizes.
-        parameters: number of elements of the learned tensors, each tensor once.
-        weight_bytes: of the same tensors as stored.
+        path: path, as given.
+        sha256, bytes: SHA-256 and size of the whole file, optimizer state included.
+        encoder_layers, decoder_layers: numbers of layers; None if there is no such stack.
+        heads, ffn_units: numbers in all layers together.
+        uniform: whether all layers of a stack have the same sizes; called ``even`` in files of version 0.1.0.
+        parameters: number of elements of the learned tensors; shared tensors are counted once.
+        weight_bytes: size of these tensors as stored.
         languages: [source, target] of a translation model, else None.
     """
 
@@ -55,10 +55,11 @@ def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict
     """Describe the checkpoint *path*.
 
     Returns:
-        The description, and what the checkpoint says of its parents (see pruning/surgery.py, ``origin_of``), or None.
+        The description, and the checkpoint's provenance (see pruning/surgery.py, ``origin_of``), None if it was not
+        pruned.
 
     Raises:
-        LayerdropError: the file is no readable fairseq checkpoint.
+        LayerdropError: the file cannot be read or is not a fairseq checkpoint.
     """
     parent = Parent.load(path, build=False)  # fairseq has built its model to make what is described
     shape, task = parent.shape, parent.cfg.get("task") or {}
@@ -91,15 +92,15 @@ def _versions() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software; ``fairseq`` has the name of its distribution too, as there are several."""
+    """Versions of the software. ``fairseq`` includes the name of its distribution, as there are several."""
     return dict(_versions())
 
 
 def made_with(command: str | None) -> dict[str, Any]:
-    """The entries ``versions`` and ``command`` that every JSON file has.
+    """The entries ``versions`` and ``command`` of every JSON file.
 
     Args:
-        command: what was typed, or None where that is not known.
+        command: the command line; None if unknown.
     """
     return {"versions": versions(), "command": command}
 
@@ -112,13 +113,13 @@ def who_is(result: Mapping[str, Any]) -> str:
 def provenance_lines(
     records: Iterable[Mapping[str, Any]], command: str | None = None, more: Iterable[str] = ()
 ) -> list[str]:
-    """The Markdown list at the end of a page: what its numbers were measured on and with.
+    """The Markdown list with the provenance of a page's numbers.
 
     Args:
-        records: results (results/record.py), latencies (evaluation/latency.py), and the records of commands that ran a
-            model themselves (``Session.signature``).
-        command: the one that made the page, where it is in none of the records.
-        more: further lines, before the versions.
+        records: results (results/record.py), latencies (evaluation/latency.py), or records with the entries of
+            ``Session.signature``.
+        command: the command that made the page, if it is not in the records.
+        more: further lines, placed before the versions.
     """
     records = list(records)
     tests = ((found["split"], examples_of(found), found["data_sha256"]) for found in records if "examples" in found)
@@ -135,13 +136,13 @@ def provenance_lines(
 
 
 def examples_of(record: Mapping[str, Any]) -> str:
-    """How many examples were measured, and how many of the split could not be."""
-    left_out = record.get("left_out") or record.get("skipped")  # of a command that ran a model, of a result
+    """The number of measured examples in words, and of those that were too long and left out."""
+    left_out = record.get("left_out") or record.get("skipped")  # results have the latter
     return f"{record['examples']} examples" + (f" ({left_out} too long and left out)" if left_out else "")
 
 
 def _facts(record: Mapping[str, Any]) -> tuple[str, str]:
-    """What a line about *record* begins with, and what it says."""
+    """Beginning and contents of the line about *record*."""
     if "models" in record:
         models = ", ".join(f"{model['name']} {model['checkpoint']['sha256'][:16]}" for model in record["models"])
         drawn = f"split {record['split']} of data sha256 {record['data_sha256'][:16]}, seed {record['seed']}"
@@ -155,7 +156,7 @@ def _facts(record: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _parent(origin: Mapping[str, Any] | None) -> str:
-    """The plan by which a model was pruned and its parent; nothing of a model that was not."""
+    """The plan and the parent of a pruned model as text; empty for a model that was not pruned."""
     if not origin:
         return ""
     parent, plan = (origin["ancestors"][0]["sha256"] or "unknown")[:16], json.dumps(origin["plan"])
@@ -166,7 +167,7 @@ def _parent(origin: Mapping[str, Any] | None) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within this block fairseq's log, which importing fairseq turns on, is silent below warnings."""
+    """Suppress log messages below warnings in this block; importing fairseq turns them on."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:

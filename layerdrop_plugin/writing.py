@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and only where a regular file is or may be."""
+"""Write files completely or not at all, and replace only regular files."""
 
 import contextlib
 import errno
@@ -17,11 +17,11 @@ from .errors import LayerdropError
 def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.
 
-    A link is written through: the file that it leads to is replaced. What killed processes left of an earlier attempt
-    is removed.
+    If *path* is a symbolic link, the file that it points to is replaced. Temporary files that killed processes left for
+    the same *path* are removed.
 
     Raises:
-        LayerdropError: *path* is no regular file; the folder does not exist or may not be written; the disk is full.
+        LayerdropError: *path* is not a regular file, its folder does not exist or is not writable, or the disk is full.
     """
     path = _target(path)
     handle, temporary = _temporary(path)
@@ -43,16 +43,65 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
 
 
 def check_target(path: str | os.PathLike) -> None:
-    """Raise LayerdropError unless *path* can be written: to be asked before the work whose result goes there."""
+    """Raise LayerdropError unless *path* can be written. Called before long work whose result goes there."""
     handle, temporary = _temporary(_target(path))
     os.unlink(temporary)
     os.close(handle)
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:
-    """Save *text* (UTF-8) as *path*: whole or not at all."""
+    """Write *text* (UTF-8) to *path*, completely or not at all."""
     with atomic_path(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
+
+
+def write(state: dict, path: str | os.PathLike) -> None:
+    """Save *state* (tensors and plain containers) as *path*: whole or not at all.
+
+    Raises:
+        LayerdropError: as :func:`atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        _save(state, temporary)
+
+
+def _save(state: dict, path: str) -> None:
+    import torch
+
+    torch.save(state, path)
+
+
+def write_with_files(state: dict, path: str | os.PathLike, files: dict[str, bytes]) -> None:
+    """Save *state* as *path*, and beside it *files* (name, perhaps in a subfolder -> contents): all of them or none.
+
+    Raises:
+        LayerdropError: as :func:`atomic_path`, or one of the files is there already with other contents.
+    """
+    folder = Path(path).parent
+    new = {name: contents for name, contents in files.items() if not _has(folder / name, contents)}
+    folders = [folder / name for name in {Path(name).parent for name in new} if not (folder / name).exists()]
+    made = [place for place in folders if folder.is_dir()]
+    try:
+        for place in made:
+            place.mkdir()
+        with contextlib.ExitStack() as opened:  # the checkpoint is renamed last
+            temporary = opened.enter_context(atomic_path(path))
+            for name, contents in new.items():
+                Path(opened.enter_context(atomic_path(folder / name))).write_bytes(contents)
+            _save(state, temporary)
+    finally:
+        for place in made:
+            with contextlib.suppress(OSError):  # it is not empty: all went well
+                place.rmdir()
+
+
+def _has(path: Path, contents: bytes) -> bool:
+    """Whether *path* is a file with these *contents*; LayerdropError if it is another one."""
+    if not os.path.lexists(path):
+        return False
+    if path.is_file() and path.read_bytes() == contents:
+        return True
+    raise LayerdropError(f"{path} is there already, and is not what would be written: write into another folder")
 
 
 def refuse_same_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -67,7 +116,7 @@ def refuse_same_file(source: str | os.PathLike, target: str | os.PathLike) -> No
 
 
 def _target(path: str | os.PathLike) -> Path:
-    """The file that writing *path* replaces."""
+    """The file that writing to *path* replaces, links resolved."""
     try:
         real = Path(os.path.realpath(path))
         mode = os.stat(real).st_mode if os.path.lexists(real) else stat.S_IFREG
@@ -81,7 +130,7 @@ def _target(path: str | os.PathLike) -> Path:
 
 
 def _temporary(path: Path) -> tuple[int, str]:
-    """A new locked file beside *path*: its descriptor and its name. The lock tells others that its writer lives."""
+    """Create a locked file beside *path*; return its descriptor and name. The lock shows that its writer is alive."""
     _remove_stale(path)
     try:
         while True:
@@ -96,7 +145,7 @@ def _temporary(path: Path) -> tuple[int, str]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the temporary files beside *path* whose writers are gone."""
+    """Remove temporary files for *path* whose writers have ended."""
     begins = f".{path.name[:200]}."
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):

@@ -18,7 +18,6 @@
 # model, of test for translation, there with BLEU too. Killed? Run it again: what is finished is skipped, training resumes.
 # Each job has its log in DIR/logs. Ends with the curves in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 OUT=${OUT:-$ROOT/compare}
@@ -54,106 +53,15 @@ if [[ -z $QUICKSTART ]]; then
 fi
 recipe data/verses.sh --out "$VERSES" --downloads "$DOWNLOADS" --limit-test "$COMPARE_SENTENCES" "${LIMIT_VERSES[@]}"
 
-# ---------------------------------------------------------------- one job: a training and the scores of its children
-
-# tell TEXT: a line for the person who watches, out of a job whose output is in its log.
-tell() { printf '    %6s  %s: %s\n' "$(elapsed)" "$WHAT" "$1" >&3; }
-
-# job TASK P SEED: train, then score every depth. Finished parts are skipped.
-job() {
-    local task=$1 p=$2 seed=$3 model
-    WHAT="$task, p = $p, seed $seed"
-    NAME=$task-p$p-seed$seed SUFFIX=.json
-    if [[ $task == masked-lm ]]; then SUFFIX=/evaluate.json; fi
-    model=$OUT/trained/$NAME
-    tell "training"
-    train_"${task//-/_}" "$p" "$seed" "$model"
-    tell "trained; pruning and scoring"
-    score_depths "$task" "$p" "$seed" "$model/checkpoint_last.pt"
-    touch "$OUT/logs/$NAME.done"
-    tell "done"
-}
-
-# Only the last checkpoint is scored: every training has the same number of updates.
-train_masked_lm() {
-    PRETRAIN_LAYERDROP=$1 PRETRAIN_UPDATES=$COMPARE_PRETRAIN_UPDATES recipe pretrain.sh --data "$SPEECHES" --out "$3" --seed "$2"
-}
-
-train_translation() {
-    NMT_ENCODER_LAYERDROP=$1 NMT_DECODER_LAYERDROP=$1 NMT_UPDATES=$COMPARE_NMT_UPDATES recipe train_nmt.sh --data "$VERSES" \
-        --out "$3" --seed "$2" --keep-interval-updates-pattern -1
-}
-
-# score_depths TASK P SEED PARENT: every depth of the encoder, then of the decoder, up to all of its layers; of a side with
-# one layer there is nothing to compare.
-score_depths() {
-    local sides=(encoder decoder) described layers i depth
-    described=$(shape layers "$4")
-    mapfile -t layers <<<"$described"
-    for i in 0 1; do
-        for ((depth = 1; layers[i] > 1 && depth <= layers[i]; depth++)); do
-            once "$(result "${sides[i]}" "$depth")" "$4" -- score_child "$@" "${sides[i]}" "$depth" "${layers[i]}"
-        done
-    done
-}
-
-# score_child TASK P SEED PARENT SIDE DEPTH LAYERS: the child lives as long as its scoring.
-score_child() {
-    local child=$OUT/children/$NAME-$5-$6 model=$4 point
-    if [[ $6 -lt $7 ]]; then
-        recipe prune.sh --from "$4" "--$5-layers" "even:$6" --out "$child"
-        model=$child/child.pt
-    fi
-    point=$(printf '{"task": "%s", "train": "p = %s", "seed": %d, "kept": %d, "side": "%s"}' "$1" "$2" "$3" "$6" "$5")
-    score_"${1//-/_}" "$model" "$(result "$5" "$6")" "p = $2, $5 $6" "$3" "$point"
-    rm -rf -- "$child"
-}
-
-result() { printf '%s/evaluated/%s-%s-%d%s' "$OUT" "$NAME" "$1" "$2" "$SUFFIX"; }
-
-score_translation() {
-    recipe evaluate_nmt.sh --model "$1" --data "$VERSES" --split test --out "$2" --name "$3" --seed "$4" --point "$5"
-}
-
-# The masks are drawn with the same seed for all models.
-score_masked_lm() {
-    run layerdrop evaluate "$SPEECHES" --path "$1" --subset valid --seed 1 --name "$3" --train-seed "$4" --point "$5" \
-        --out "$(dirname -- "$2")"
-}
-
-# ---------------------------------------------------------------- all jobs
-
 step "train, prune to every depth, score: $JOBS at a time"
-mkdir -p -- "$OUT/logs"
-# Each job is a process group of its own, so that nothing of it is left when this recipe is stopped.
-stop_jobs() {
-    local pid
-    for pid in $(jobs -p); do kill -- "-$pid" 2>/dev/null || true; done
-}
-trap stop_jobs EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-set -m
-exec 3>&1
 NAMES=()
 for TASK in translation masked-lm; do # the longer ones first
     for ((S = 1; S <= SEEDS; S++)); do
-        for P in "$COMPARE_LAYERDROP" 0; do
-            NAME=$TASK-p$P-seed$S
-            NAMES+=("$NAME")
-            rm -f -- "$OUT/logs/$NAME.done"
-            while [[ $(jobs -pr | wc -l) -ge $JOBS ]]; do wait -n || true; done
-            job "$TASK" "$P" "$S" >"$OUT/logs/$NAME.log" 2>&1 &
-        done
+        NAMES+=("$TASK-p$COMPARE_LAYERDROP-seed$S" "$TASK-p0-seed$S")
     done
 done
-wait
-set +m
-FAILED=()
-for NAME in "${NAMES[@]}"; do
-    [[ -f $OUT/logs/$NAME.done ]] || FAILED+=("$NAME: $(last_line "$OUT/logs/$NAME.log") (all of it: $OUT/logs/$NAME.log)")
-done
-[[ ${#FAILED[@]} -eq 0 ]] || die "${#FAILED[@]} of ${#NAMES[@]} jobs failed, the first being ${FAILED[0]}"
+export OUT SPEECHES VERSES PRESET
+"$PYTHON" "$RECIPES/lib/jobs.py" "$JOBS" "$OUT/logs" "${NAMES[@]}" -- bash "$RECIPES/lib/compare_job.sh"
 
 step "curves"
 run layerdrop depth-curve --results "$OUT/evaluated" --out "$OUT"

@@ -16,7 +16,6 @@
 #
 # Every example is counted. Run it again for the same model and data and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 need_file "$DATA/input0/$SPLIT.idx"

@@ -19,7 +19,6 @@
 #
 # Every sentence is translated and counted. Run it again for the same model and data and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 SRC_LANG='' TGT_LANG=''
@@ -37,13 +36,13 @@ evaluate() {
     run_logged "$generated" "${command[@]}"
     run_logged "$log" fairseq-validate "$DATA" "${DEVICE[@]}" --path "$MODEL" --valid-subset "$SPLIT" --task translation \
         --criterion label_smoothed_cross_entropy --label-smoothing "$NMT_LABEL_SMOOTHING" "${BATCHES[@]}" --log-format json
-    layerdrop score --generated "$generated" --log "$log" --checkpoint "$MODEL" "${SCORE[@]}" \
+    timed layerdrop score "${SCORE[@]}" --path "$MODEL" --generated "$generated" --log "$log" \
         --command "$(quoted "${command[@]}")" --out "$OUT"
 }
 
 NAME=${NAME:-$(basename -- "$(dirname -- "$MODEL")")}
-given --name --seed --split --data --references --point
-SCORE=("${GIVEN[@]}")
+given --name --seed --references --point
+SCORE=("$DATA" --subset "$SPLIT" "${GIVEN[@]}")
 PIECES=subword_nmt
 if [[ -f $DATA/sentencepiece.bpe.model ]]; then PIECES=sentencepiece; fi
 # A model that pruning has harmed may repeat itself for ever: a translation is at most a fifth and 10 tokens longer.

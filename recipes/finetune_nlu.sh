@@ -8,6 +8,8 @@
 #                   targets are recognised by what is in it (required)
 #   --from PATH     a pre-trained, pruned or fine-tuned model: shape and weights come from it
 #   --layers SPEC   prune it first: every-other:P, even:N, first:N, last:N, outer:N (N layers stay), keep:0,2,4
+#   --layerdrop F   leave out each layer with this probability in training, so that children can be cut afterwards without
+#                   another fine-tuning (default: the preset's, 0)
 #   --from-scratch-like PATH   the shape of that checkpoint with fresh weights
 #   --regression    the labels are numbers (default: when DATA has no label dictionary)
 #   --out PATH      where the checkpoints go [default: finetuned]; checkpoint_best.pt is chosen on the valid split
@@ -20,7 +22,6 @@
 #   RobertaModel.from_pretrained(DIR, checkpoint_file="checkpoint_best.pt")
 # works with no more arguments (from scratch: after `import layerdrop_plugin`).
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 MODEL=$FROM$FROM_SCRATCH_LIKE
@@ -43,16 +44,17 @@ else
     SHAPE=(--task sentence_prediction --arch layerdrop_roberta "${SHAPE[@]}")
 fi
 words SCHEDULE data/data_folder.py finetuning "$DATA" "$FINETUNE_BATCH" "$FINETUNE_EPOCHS" "$REGRESSION"
+words FORMAT data/data_folder.py inputs "$DATA" # the first two are --bpe
 share --batch-size "$FINETUNE_BATCH" "$FINETUNE_BATCH" "$FINETUNE_PRECISION"
 
 train "$DATA" "$OUT" \
     "${SHAPE[@]}" --criterion sentence_prediction "${SCHEDULE[@]}" \
-    --encoder-layerdrop "$FINETUNE_LAYERDROP" \
-    --init-token 0 --separator-token 2 --shorten-method truncate \
+    --encoder-layerdrop "${LAYERDROP:-$FINETUNE_LAYERDROP}" \
+    "${FORMAT[@]:2}" --shorten-method truncate \
     --dropout "$FINETUNE_DROPOUT" --attention-dropout "$FINETUNE_DROPOUT" --weight-decay 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 \
     --lr-scheduler polynomial_decay --lr "$FINETUNE_LR" \
-    --required-batch-size-multiple 1 --no-epoch-checkpoints --bpe sentencepiece --seed "$SEED" --num-workers "$NUM_WORKERS" \
+    --required-batch-size-multiple 1 --no-epoch-checkpoints "${FORMAT[@]::2}" --seed "$SEED" --num-workers "$NUM_WORKERS" \
     --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
 say "fine-tuned: $OUT/checkpoint_best.pt"

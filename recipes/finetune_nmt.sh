@@ -19,7 +19,6 @@
 #   TransformerModel.from_pretrained(DIR, checkpoint_file="checkpoint_best.pt").translate("…")
 # works with no more arguments, if the data has a sentencepiece.bpe.model.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 languages "$DATA" train

@@ -24,7 +24,6 @@
 # it is made of lies in DIR/classifier and DIR/translation. The numbers below can be set in the environment:
 # HEADS_RATE=0.3 bash recipes/head_importance.sh
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 
@@ -87,18 +86,14 @@ study() {
     recipe "$finetune" --data "$data" --from "$out/half-both/child.pt" --out "$out/finetuned" --seed "$SEED"
 
     step "$kind: evaluate and time"
-    local names=(parent "without $HEADS_RATE of the heads" "without $HEADS_RATE of the heads and $FFN_RATE of the FFN")
-    names+=("${names[2]}, fine-tuned")
-    local trained=("$model" "$out"/{half-heads/child.pt,half-both/child.pt,finetuned/checkpoint_best.pt}) i
-    for i in "${!trained[@]}"; do trained[i]=${names[i]}=${trained[i]}; done
-    models "${trained[@]}"
+    local without="without $HEADS_RATE of the heads" both
+    both="$without and $FFN_RATE of the FFN"
+    models "parent=$model" "$without=$out/half-heads/child.pt" "$both=$out/half-both/child.pt" \
+        "$both, fine-tuned=$out/finetuned/checkpoint_best.pt"
     if [[ $kind == classifier ]]; then
         evaluate_models "$out/evaluated" "$data" test "$SEED"
     else
-        for i in "${!CHECKPOINTS[@]}"; do
-            recipe evaluate_nmt.sh --model "${CHECKPOINTS[i]}" --data "$data" --split test --name "${names[i]}" --seed "$SEED" \
-                --out "$out/evaluated/$i.json"
-        done
+        evaluate_translations "$out/evaluated" "$data" "$SEED"
     fi
     time_models "$out/latency.json" "$data" "${timing[@]}"
 
@@ -109,6 +104,7 @@ study() {
 }
 
 KINDS=() PICTURES=()
+keep_times "$OUT"
 software $((${#ONLY} ? 10 : 18)) report matplotlib scipy sacrebleu
 
 if [[ $ONLY != translation ]]; then
@@ -129,6 +125,6 @@ if [[ $ONLY != classifier ]]; then
 fi
 
 step "all on one page"
-"$PYTHON" -m layerdrop_plugin.reports.heads "$OUT" "${KINDS[@]}"
+timed "$PYTHON" -m layerdrop_plugin.reports.heads "$OUT" "${KINDS[@]}"
 printf '\nDone in %s. Read %s; pictures:\n' "$(elapsed)" "$OUT/report.md"
 printf '  %s\n' "${PICTURES[@]}"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Prune layers, heads and FFN units of a trained model: one layerdrop command. No training happens; fine-tune the child
-# afterwards.
+# Prune layers, heads, FFN units and embedding rows of a trained model: one layerdrop command. No training happens;
+# fine-tune the child afterwards.
 #
 #   bash recipes/prune.sh --from CHECKPOINT [--encoder-layers SPEC] [--decoder-layers SPEC] --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT [--heads FILE:RATE] [--ffn FILE:RATE] --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT --plan FILE --out DIR
+#   bash recipes/prune.sh --from CHECKPOINT --vocab FILE --out DIR
 #
 #   --from CKPT     the parent (required)
 #   --encoder-layers, --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or
@@ -12,13 +13,13 @@
 #   --decoder-layers SPEC   the same for the decoder of a translation model; a side that is not named stays whole
 #   --heads, --ffn FILE:RATE   the share of them that goes by the scores in FILE (layerdrop importance makes it)
 #   --plan FILE     a plan.json instead of a SPEC
+#   --vocab FILE    text: embedding rows that it does not use go; the dictionary and tokenizer in --out are the child's
 #   --out PATH      gets child.pt, with the tokenizer and dictionary beside it [default: pruned]
 #   --preset NAME   tiny, base or large: recipes/presets/NAME.sh [default: tiny]
 #   --*             other options go to `layerdrop prune` unchanged
 #
 # Run it again when finished and it does nothing.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 excludes --plan --layers --encoder-layers --decoder-layers
@@ -26,10 +27,10 @@ preset "$PRESET"
 need_software
 
 ENCODER_LAYERS=${ENCODER_LAYERS:-$LAYERS}
-given --encoder-layers --decoder-layers --heads --ffn --plan
+given --encoder-layers --decoder-layers --heads --ffn --plan --vocab
 [[ ${#GIVEN[@]} -gt 0 ]] || GIVEN=(--encoder-layers "$PRUNE_LAYERS")
 HASHES=()
-for NAME in "$PLAN" "${HEADS%:*}" "${FFN%:*}"; do
+for NAME in "$PLAN" "$VOCAB" "${HEADS%:*}" "${FFN%:*}"; do
     if [[ -n $NAME ]]; then need_file "$NAME" && HASHES+=(--sha256 "$(sha256 "$NAME")"); fi
 done
 SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${GIVEN[@]}" "${HASHES[@]}" "${OTHERS[@]}")
@@ -37,7 +38,8 @@ if ! already "$OUT" "$SETTINGS"; then
     build_in "$OUT"
     run layerdrop prune "$FROM" "$PARTIAL/child.pt" "${GIVEN[@]}" "${OTHERS[@]}"
     [[ -f $PARTIAL/child.pt ]] || exit 0 # --dry-run
-    keep_beside "$(dirname -- "$FROM")" "$PARTIAL"
+    # with a pruned vocabulary they are there, and are not the parent's
+    compgen -G "$PARTIAL/dict.*txt" >/dev/null || keep_beside "$(dirname -- "$FROM")" "$PARTIAL"
     finished "$SETTINGS"
 fi
 say "pruned: $OUT/child.pt"

@@ -17,7 +17,6 @@
 # split, time them, report. Killed? Run it again: what is finished is skipped, training resumes.
 # Ends with a table, and report.md, report.json and report.png in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 OUT=${OUT:-$ROOT/quickstart}
@@ -28,6 +27,7 @@ if has --tiny-slice; then
     LIMIT_TEXT=(--limit 400 --valid 0.1 --vocab-size 300) LIMIT_NLU=(--limit 300) LIMIT_TIME=(--repeats 1 --max-sentences 32)
 fi
 
+keep_times "$OUT"
 software 9 report matplotlib scipy
 
 step "text for pre-training: speeches"
@@ -71,5 +71,5 @@ step "time the models, in turn in one process"
 time_models "$OUT/latency.json" "$REVIEWS" "${LIMIT_TIME[@]}"
 
 step "report"
-run layerdrop report --results "$OUT/evaluated" --latency "$OUT/latency.json" --out "$OUT"
+run layerdrop report --results "$OUT/evaluated" --latency "$OUT/latency.json" --times "$LAYERDROP_TIMES" --out "$OUT"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"

@@ -22,7 +22,6 @@
 # of its training and a copy of the source, time them, report. Killed? Run it again: what is finished is skipped, training
 # resumes. Ends with a table, and report.md, report.json and report.png in DIR.
 
-# shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
 together --src --tgt
@@ -32,7 +31,7 @@ excludes --src --data
 [[ $PRESET != iwslt && $PRESET != wmt || -n $DATA ]] || die "--preset $PRESET needs --data (see recipes/presets/$PRESET.sh)" 2
 OUT=${OUT:-$ROOT/translate}
 DOWNLOADS=${DOWNLOADS:-$OUT/downloads}
-PREPARE=() TIMING=(--repeats 5 --max-sentences 128) TIMED=()
+PREPARE=() TIMING=(--repeats 5 --max-sentences 128)
 if has --tiny-slice; then
     slice
     PREPARE=(--limit 400 --limit-valid 16 --limit-test 16 --vocab-size 300 --max-tokens-per-sentence 150)
@@ -54,6 +53,7 @@ for CHILD in $NMT_CHILDREN; do child "$CHILD"; done
 if [[ -n $DATA ]]; then languages "$DATA" train valid test; fi
 given --src-lang --tgt-lang
 
+keep_times "$OUT"
 software 8 report matplotlib scipy sacrebleu
 
 if [[ -n $DATA ]]; then
@@ -77,35 +77,30 @@ EARLY=$("$PYTHON" "$RECIPES/lib/training_checkpoints.py" first "$OUT/parent")
 if has --parent-only; then exit; fi
 
 step "prune: layers of the decoder, of the encoder, of both"
-NAMES=(parent) TRAINED=("$PARENT")
+TRAINED=("parent=$PARENT")
 for CHILD in $NMT_CHILDREN; do
     child "$CHILD"
     recipe prune.sh --from "$PARENT" "${KEEP[@]}" --out "$OUT/pruned/$NAME"
-    NAMES+=("$NAME") TRAINED+=("$OUT/pruned/$NAME/child.pt")
+    TRAINED+=("$NAME=$OUT/pruned/$NAME/child.pt")
 done
 
 step "fine-tune $NAME"
-recipe finetune_nmt.sh "${GIVEN[@]}" --from "${TRAINED[-1]}" --out "$OUT/finetuned/$NAME"
-NAMES+=("$NAME, fine-tuned") TRAINED+=("$OUT/finetuned/$NAME/checkpoint_best.pt")
+recipe finetune_nmt.sh "${GIVEN[@]}" --from "$OUT/pruned/$NAME/child.pt" --out "$OUT/finetuned/$NAME"
+TRAINED+=("$NAME, fine-tuned=$OUT/finetuned/$NAME/checkpoint_best.pt")
 
 step "evaluate on the test split"
-for I in "${!TRAINED[@]}"; do TIMED[I]=${NAMES[I]}=${TRAINED[I]}; done
-if [[ -n $EARLY ]]; then
-    UPDATES=${EARLY##*_}
-    NAMES+=("parent at ${UPDATES%.pt} updates") TRAINED+=("$EARLY")
-fi
-for I in "${!TRAINED[@]}"; do
-    recipe evaluate_nmt.sh --model "${TRAINED[I]}" --data "$DATA" --split test --name "${NAMES[I]}" --seed "$SEED" \
-        --out "$OUT/results/$I.json"
-done
+UPDATES=${EARLY##*_}
+models "${TRAINED[@]}" ${EARLY:+"parent at ${UPDATES%.pt} updates=$EARLY"}
+evaluate_translations "$OUT/results" "$DATA" "$SEED"
 if [[ -f $DATA/test.$SRC_LANG ]]; then
     run layerdrop score "$DATA" --copy-source --name "copy of the source" --subset test --out "$OUT/results/copy.json"
 fi
 
 step "time the models, in turn in one process"
-models "${TIMED[@]}"
+models "${TRAINED[@]}"
 time_models "$OUT/latency.json" "$DATA" --beam "$NMT_BEAM" "${TIMING[@]}"
 
 step "report"
-run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --out "$OUT" --title "Translation with fewer layers"
+run layerdrop report --results "$OUT/results" --latency "$OUT/latency.json" --times "$LAYERDROP_TIMES" --out "$OUT" \
+    --title "Translation with fewer layers"
 printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/report.md"

@@ -1,5 +1,6 @@
 """Fixtures: data and a pre-trained parent, made once per test run with fairseq's own commands."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import builders  # noqa: E402
+
+os.environ.setdefault("LAYERDROP_PACK", "1")  # models that are only read are packed, small ones too: no trial decides
 
 
 @pytest.fixture(scope="session")

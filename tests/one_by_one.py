@@ -6,7 +6,7 @@ import builders
 import torch
 from omegaconf import OmegaConf
 
-from layerdrop_plugin.importance.base_criterion import base_criterion
+from layerdrop_plugin.base_criterion import base_criterion
 from layerdrop_plugin.modules.gate import HEADS, LAYER, UNITS, Gate, by_part
 from layerdrop_plugin.pruning.gates import gates_of
 

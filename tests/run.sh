@@ -6,13 +6,12 @@
 # Uses the active virtual environment, or makes .venv in the checkout. With PYTEST OPTIONS only pytest is run, with
 # those options: bash tests/run.sh tests/pruning -k plan
 
-# shellcheck source=../recipes/lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../recipes/lib/common.sh"
 
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; fi
 
 cd -- "$ROOT" || exit
-use_environment report,test matplotlib scipy pytest xdist hypothesis ruff
+use_environment report,test matplotlib scipy pytest xdist hypothesis ruff tokenizers
 
 if [[ $# -gt 0 ]]; then
     exec python -m pytest "$@"

@@ -11,13 +11,22 @@ from fairseq import checkpoint_utils, models, options, tasks
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.hub_utils import GeneratorHubInterface
+from fairseq.models.roberta import RobertaHubInterface
 from fairseq.search import DiverseBeamSearch
 from fairseq.sequence_generator import SequenceGeneratorWithAlignment
 from fairseq.tasks.masked_lm import MaskedLMTask
+from fairseq_cli import validate
 
 import layerdrop_plugin
 from layerdrop_plugin import fairseq_patches
-from layerdrop_plugin.fairseq_patches import checkpoints, data_and_search, interpreter, options_as_data
+from layerdrop_plugin.fairseq_patches import (
+    checkpoints,
+    data_and_search,
+    hub,
+    inference,
+    interpreter,
+    options_as_data,
+)
 
 ONE_UPDATE = ("--max-update", "1", "--no-epoch-checkpoints")
 EVALUATE = ("--cpu", "--no-progress-bar", "--user-dir", builders.USER_DIR, "--required-batch-size-multiple", "1")
@@ -34,14 +43,19 @@ REPLACED = (  # what the patches put functions in the place of, and how many do
     (DiverseBeamSearch, "prune_sentences", 1),
     (SequenceGeneratorWithAlignment, "generate", 1),
     (GeneratorHubInterface, "generate", 1),
+    (RobertaHubInterface, "encode", 1),
+    (RobertaHubInterface, "__init__", 1),
+    (validate, "main", 1),
+    (RobertaHubInterface, "extract_features", 1),
+    (RobertaHubInterface, "fill_mask", 1),
 )
 
 
 def test_every_patch_is_in_the_list_once_and_says_when_it_can_go():
-    rooms = (checkpoints, data_and_search, interpreter, options_as_data)
+    rooms = (checkpoints, data_and_search, hub, inference, interpreter, options_as_data)
     functions = {name for room in rooms for name in vars(room) if name.startswith("patch_")}
     assert sorted(patch.__name__ for patch in fairseq_patches.PATCHES) == sorted(functions)
-    assert all("can go" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)
+    assert all("Can be removed when" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)
 
 
 def test_registering_again_changes_nothing():

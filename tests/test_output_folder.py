@@ -1,4 +1,4 @@
-"""Folders that one process at a time writes into."""
+"""Folders that one process at a time writes into, and folders that appear whole."""
 
 import errno
 import fcntl
@@ -10,7 +10,7 @@ import pytest
 
 from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.output_folder import held
+from layerdrop_plugin.output_folder import held, whole
 
 
 def test_it_is_made_held_and_left_without_a_trace(tmp_path):
@@ -111,3 +111,24 @@ def test_two_commands_do_not_write_one_file(tmp_path, command):
         main([str(argument) for argument in arguments])
     with pytest.raises(SystemExit, match=r"none\.pt"):
         main([str(argument) for argument in arguments])
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "made" / "deep"
+    with pytest.raises(KeyError), whole(out) as partial:
+        (partial / "file").touch()
+        raise KeyError
+    assert list(out.parent.iterdir()) == []
+    with whole(out) as partial:
+        (partial / "file").touch()
+        assert not out.exists()
+    assert [path.name for path in out.parent.iterdir()] == ["deep"]
+    assert [path.name for path in out.iterdir()] == ["file"]
+    with pytest.raises(LayerdropError, match="deep exists: choose another folder"), whole(out):
+        raise AssertionError
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path):
+    with whole(tmp_path) as partial:
+        (partial / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

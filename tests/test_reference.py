@@ -59,12 +59,13 @@ def test_every_name_and_option_for_fairseq_is_there(page):
     assert names
     for name in names:
         assert f"| `{name}` |" in page
-    added = options_of(CRITERION_REGISTRY["head_importance"])
+    ours = ("head_importance", "pruning_distillation")
+    added = set().union(*(options_of(CRITERION_REGISTRY[name]) for name in ours))
     for registry, prefix in ((MODEL_REGISTRY, "layerdrop_"), (TASK_REGISTRY, "pruning_")):
         for name in registry:
             if name.startswith(prefix):
                 added |= options_of(registry[name]) - options_of(registry[name.removeprefix(prefix)])
-    assert {"--encoder-headdrop", "--prune-from", "--base-criterion"} <= added
+    assert {"--encoder-headdrop", "--prune-from", "--base-criterion", "--teacher"} <= added
     for option in added:
         assert re.search(rf"\| `{option}[ `]", page), option
 

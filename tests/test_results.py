@@ -89,7 +89,7 @@ def test_a_goal_that_is_missed_is_bold(elsewhere):
         record["models"]["whole"]["speed"] = {"median": 0.5, "min": 0.4, "max": 0.6}
 
     rewrite(elsewhere / "benchmarks/results/generate.json", change)
-    assert "**0.50 (0.40 to 0.60)**; goal ≥ 1.1" in write_results.results()
+    assert "**0.50 (0.40 to 0.60)**; goal ≥ 1.4" in write_results.results()
 
 
 def test_two_results_of_one_benchmark_stand_beside_each_other(elsewhere):

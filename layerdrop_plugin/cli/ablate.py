@@ -1,9 +1,9 @@
-"""Measure the change of loss, accuracy and BLEU without one attention head, or with one head of an attention only.
+"""Measure the change of loss, accuracy and BLEU when one attention head is removed, or all heads but one.
 
-Heads are removed by gates; no weight is changed. Losses are compared example by example (paired t-test), answers of
-classifiers by McNemar's exact test, BLEU by a paired bootstrap; p-values are corrected by Holm's method.
-Heads that are chosen by their loss, to measure BLEU of or as the best of their layer, are chosen on one half of the
-examples, drawn with --seed, and tested on others.
+Heads are removed by gates; no weight is changed. Changes of the loss are tested by a paired t-test, accuracies by
+McNemar's exact test, BLEU by a paired bootstrap; p-values are corrected by Holm's method. Where heads are selected by
+their loss (for BLEU, or as the best head of a layer), they are selected on one half of the examples, drawn with --seed,
+and tested on other examples.
 
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/
   layerdrop ablate data/ --path checkpoint_best.pt --out ablation/ --mode all-but-one --max-examples 500
@@ -12,14 +12,15 @@ examples, drawn with --seed, and tested on others.
 import argparse
 
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
-HELP = "measure what changes without each attention head"
+HELP = "measure the change of loss, accuracy and BLEU without each attention head"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, mode, and the folder for the page."""
     add_session_arguments(parser, subset="test")
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
     parser.add_argument(
         "--mode",
@@ -31,14 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bleu",
         choices=("all", "extremes", "none"),
         default="extremes",
-        help="of translation models, heads that BLEU is measured of: extremes are those that the loss says to be the"
-        " most and the least important (default: extremes)",
+        help="translation models: heads for which BLEU is measured; extremes are the heads with the largest and the"
+        " smallest changes of the loss (default: extremes)",
     )
-    parser.add_argument("--extremes", type=positive, default=3, metavar="K", help="heads at each end (default: 3)")
     parser.add_argument(
-        "--bleu-examples", type=positive, default=200, metavar="N", help="most sentences to translate (default: 200)"
+        "--extremes", type=positive, default=3, metavar="K", help="number of heads at each end (default: 3)"
     )
-    parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
+    parser.add_argument(
+        "--bleu-examples",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="maximum number of sentences to translate (default: 200)",
+    )
+    parser.add_argument("--beam", type=positive, default=1, help="beam size of translations (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:

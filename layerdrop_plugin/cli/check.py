@@ -1,7 +1,7 @@
-"""Exit with status 0 if every FILE is a whole checkpoint; one line and status 1 otherwise.
+"""Exit with status 0 if every FILE is a complete checkpoint; otherwise print one line and exit with status 1.
 
-Compares the checksums of all that is in the archive, at the speed of the disk. A file in PyTorch's format before 2020
-has none: of it only the lengths are checked. `layerdrop inspect` looks at what the file says, too.
+Compares the checksums of all entries of the archive, at the speed of the disk. A file in PyTorch's format before 2020
+has no checksums: only its lengths are checked. `layerdrop inspect` also checks the contents.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import argparse
 from .. import checkpoint
 
 WITHOUT_FAIRSEQ = True
-HELP = "test whether checkpoint files are whole"
+HELP = "test whether checkpoint files are complete"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raise LayerdropError for the first file that is not whole."""
+    """Raise LayerdropError for the first file that is not complete."""
     for path in args.files:
         checkpoint.check_whole(path)

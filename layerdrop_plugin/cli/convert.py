@@ -1,6 +1,6 @@
-"""Rewrite a checkpoint that holds more than plain data, so that it loads safely from then on.
+"""Rewrite a checkpoint that contains Python objects with plain data only, so that it can be loaded safely.
 
-Reading such a file executes code of its maker's choice: do this only with files whose maker you trust.
+Reading such a file can execute arbitrary code in it: do this only if you trust its author.
 """
 
 import argparse
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Input, output and the consent."""
     parser.add_argument("source", metavar="IN", help="checkpoint file that the other commands refuse")
     parser.add_argument("target", metavar="OUT", help="file to write")
-    parser.add_argument("--trust", action="store_true", help="I trust the maker of IN to run code on this machine")
+    parser.add_argument("--trust", action="store_true", help="allow IN to execute code on this machine")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
-"""Draw quality against the number of layers kept, from results with a point (`layerdrop score --point`)."""
+"""Plot quality against the number of layers kept, from results with a point (`layerdrop score --point`)."""
 
 import argparse
 
 from .arguments import command_line
 
 WITHOUT_FAIRSEQ = True
-HELP = "draw quality against the number of layers kept"
+HELP = "plot quality against the number of layers kept"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,17 @@
 """Evaluate checkpoints on a subset of the data, and compare each with the first one on the same examples.
 
-Classification: accuracy, F1 of the class named "1" (where there are two classes), Matthews' correlation, loss.
+Classification: accuracy, F1 of the class named "1" (if there are two classes), Matthews' correlation, loss.
 Regression: Pearson's and Spearman's correlations, mean squared error. Language models: loss in nats and bits per token,
-perplexity. Translation: the same, BLEU and chrF. The numbers are those of fairseq-validate and fairseq-generate, whose
-commands are printed beside them.
+perplexity. Translation: the same, BLEU and chrF. The numbers equal those of fairseq-validate and fairseq-generate,
+whose commands are also printed.
 
   layerdrop evaluate data/ --path checkpoint_best.pt --out evaluation/
   layerdrop evaluate data/ --path parent.pt child.pt --name parent child --out evaluation/
   layerdrop evaluate data/ --path a/checkpoint_best.pt b/checkpoint_best.pt --subset valid --metric f1 --out evaluation/
   layerdrop evaluate data/ --path translator.pt --no-generate --max-tokens 4096 --out evaluation/
 
-Differences are tested on pairs: accuracy by McNemar's exact test, losses by a paired t-test, F1, correlations and BLEU
-by a paired bootstrap over the examples. `layerdrop report --results evaluation/` reads what this command writes.
+Paired tests of differences: McNemar's exact test for accuracy, a paired t-test for losses, a paired bootstrap over the
+examples for F1, correlations and BLEU. `layerdrop report --results evaluation/` reads what this command writes.
 """
 
 import argparse
@@ -19,47 +19,49 @@ from pathlib import Path
 
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
 BEAM = 4
-HELP = "measure checkpoints on data and compare each with the first"
+HELP = "evaluate checkpoints on data and compare each with the first"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoints and what they are called, what to measure, and the folder for what is found."""
     add_session_arguments(parser, subset="test", several=True)
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="for evaluate.json and evaluate.md")
     parser.add_argument(
         "--name",
         nargs="+",
         metavar="NAME",
-        help="a name for each checkpoint in tables; seeds of one model share it (default: their folders' names, or the"
-        " paths where those are the same)",
+        help="name of each checkpoint in tables, the same for all seeds of a model (default: the names of their"
+        " folders, or the paths if those are equal)",
     )
     parser.add_argument(
         "--train-seed",
         nargs="+",
         type=int,
         metavar="N",
-        help="the seed of each checkpoint's training, or of all, for tables (default: as the checkpoints say)",
+        help="training seed of each checkpoint, or one for all, for tables (default: those in the checkpoints)",
     )
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help="the headline: accuracy, f1, mcc or acc_and_f1; pearson, spearman, pearson_and_spearman or mse; bleu or"
-        " nll_loss (default: accuracy, pearson, bleu or nll_loss)",
+        help="the headline metric: accuracy, f1, mcc or acc_and_f1; pearson, spearman, pearson_and_spearman or mse;"
+        " bleu or nll_loss (default: accuracy, pearson, bleu or nll_loss)",
     )
     parser.add_argument(
         "--generate",
         action=argparse.BooleanOptionalAction,
-        help="of translation models: translate, for BLEU and chrF, or measure the loss only (default: translate)",
+        help="translation models: translate to measure BLEU and chrF, or measure the loss only (default: translate)",
     )
-    parser.add_argument("--beam", type=positive, metavar="N", help=f"beam's size of translations (default: {BEAM})")
+    parser.add_argument("--beam", type=positive, metavar="N", help=f"beam size of translations (default: {BEAM})")
+    parser.add_argument("--point", nargs="+", metavar="JSON", help="position of each result in `layerdrop depth-curve`")
     parser.add_argument(
-        "--point", nargs="+", metavar="JSON", help="where each result belongs in `layerdrop depth-curve`"
-    )
-    parser.add_argument(
-        "--command", dest="typed", metavar="TEXT", help="the command for the record (default: what was typed)"
+        "--command",
+        dest="typed",
+        metavar="TEXT",
+        help="the command to store in the results (default: this command line)",
     )
 
 
@@ -96,6 +98,8 @@ def _evaluate(args, names: list[str]) -> None:
             "fairseq": {} if model.sampled else fairseq_commands.commands(session, args.subset, model),
             "device": session.device.type,
         }
+        if args.inference_dtype != "fp32":
+            about["inference_dtype"] = args.inference_dtype
         subject = Subject(session.split(args.subset), names[number], seed, path, command, points[number])
         evaluated.append(model)
         found.append(page.result(subject, model, metric, about))
@@ -108,10 +112,10 @@ def _evaluate(args, names: list[str]) -> None:
 
 
 def _beam(args, session) -> int | None:
-    """The beam's size; None where nothing is translated.
+    """The beam size; None if nothing is translated.
 
     Raises:
-        LayerdropError: it is asked for where it finds nothing to do.
+        LayerdropError: options of translations are given for another kind of model, or contradict each other.
     """
     if session.kind != "translation" and (args.beam or args.generate is not None):
         raise LayerdropError(f"{session.path} is no translation model: leave out --beam, --generate and --no-generate")

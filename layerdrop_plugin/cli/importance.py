@@ -27,7 +27,7 @@ HELP = "score heads, FFN units and layers by their influence on the loss"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint and what to estimate."""
     add_session_arguments(parser, "train")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the JSON file to write")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument("--method", choices=METHOD_NAMES, default=METHOD_NAMES[0], help="default: %(default)s")
     parser.add_argument(
         "--per",
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="example",
         help="take absolute values and squares of each example's gradients, or of each token's (default: example)",
     )
-    parser.add_argument("--base-criterion", metavar="NAME", help="whose loss (default: the checkpoint's criterion)")
+    parser.add_argument(
+        "--base-criterion", metavar="NAME", help="criterion whose loss is differentiated (default: the checkpoint's)"
+    )
     parser.add_argument("--base-criterion-args", metavar="JSON", help="options of the criterion, a JSON object")
 
 
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def describe(found: Scores) -> str:
-    """Tables for the terminal: heads one by one, layers, and of FFN units each layer's least, mean and greatest."""
+    """Tables for the terminal: scores of heads and layers, and minimum, mean and maximum of each layer's FFN units."""
     from tabulate import tabulate
 
     what = found.method if found.per is None else f"{found.method} per {found.per}"

@@ -1,4 +1,4 @@
-"""Show what a checkpoint holds: layers, heads, FFN units, parameters, bytes, architecture and where it came from."""
+"""Show the contents of a checkpoint: layers, heads, FFN units, parameters, size, architecture and provenance."""
 
 import argparse
 import dataclasses
@@ -10,7 +10,7 @@ from ..modules.layer_sizes import format_row
 from ..pruning.plan import Plan, StackPlan
 
 WITHOUT_FAIRSEQ = True  # unless the file is an old one, see checkpoint.read
-HELP = "show a checkpoint's shape, size and origin"
+HELP = "show a checkpoint's shape, size and provenance"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +90,8 @@ def _ancestry(ancestor: dict) -> str:
     kept = [
         f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plan.items()
     ]
+    for side, rows in [] if plan.vocabulary is None else plan.vocabulary.items():
+        kept.append(f"{len(rows):,} of {ancestor['vocabulary'][side]:,} {side} embedding rows")
     return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
 
 

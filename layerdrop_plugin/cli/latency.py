@@ -1,9 +1,9 @@
 """Time models on real sentences, in turn in one process, and write the medians of several rounds (JSON).
 
-Sentence classifiers: milliseconds per sentence of a forward. Translation models: tokens per second of fairseq's beam
-search, counting the tokens of every sentence's best hypothesis without the end mark. Ratios to the first model are
-taken within each round; with their median stand the least and the greatest, and a ratio whose rounds differ by more
-than a quarter of it is marked as unreliable.
+Sentence classifiers: milliseconds per sentence of a forward pass. Translation models: tokens per second of fairseq's
+beam search, counting the tokens of each sentence's best hypothesis without the end-of-sentence symbol. Ratios to the
+first model are computed within each round; their median, minimum and maximum are reported. A ratio is marked as
+unreliable if minimum and maximum differ by more than a quarter of the median.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import DATA_HELP, OldName, command_line, positive
+from .arguments import DATA_HELP, OldName, add_inference_argument, command_line, inference_dtype, positive
 
-HELP = "time classifiers or translation models against each other on real sentences"
+HELP = "compare the speed of classifiers or translation models on real sentences"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,29 +26,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="CKPT",
-        help="sentence_prediction or translation checkpoints; the first is the base of the ratios",
+        help="sentence_prediction or translation checkpoints; ratios are to the first",
     )
     parser.add_argument(
         "--name",
         nargs="+",
         metavar="NAME",
-        help="a name for each checkpoint (default: their folders' names, or the paths where those are the same)",
+        help="name of each checkpoint (default: the names of their folders, or the paths if those are equal)",
     )
     parser.add_argument(
         "--subset", metavar="NAME", default="test", help="subset to draw sentences from (default: test)"
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="for the measurement (JSON)")
-    parser.add_argument("--batch-sizes", type=_sizes, help="default: 1,32; 32 for translations")
-    parser.add_argument("--beam", type=positive, default=4, help="beam's size of translations (default: 4)")
-    parser.add_argument("--threads", type=positive, default=2, help="torch's threads (default: 2)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
+    parser.add_argument(
+        "--batch-sizes", type=_sizes, help="sentences per batch (default: 1,32; 32 for translation models)"
+    )
+    parser.add_argument("--beam", type=positive, default=4, help="beam size of translations (default: 4)")
+    parser.add_argument("--threads", type=positive, default=2, help="number of torch's threads (default: 2)")
     parser.add_argument(
         "--repeats",
         type=positive,
         default=7,
-        help="timed rounds; the median counts, and 3 or more show whether they agree (default: 7)",
+        help="number of timed rounds; 3 or more show whether they agree (default: 7)",
     )
-    parser.add_argument("--max-sentences", type=positive, default=256, help="most sentences (default: 256)")
-    parser.add_argument("--seed", type=int, default=1, help="of the draw of sentences (default: 1)")
+    parser.add_argument(
+        "--max-sentences", type=positive, default=256, help="maximum number of sentences (default: 256)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw of sentences (default: 1)")
+    add_inference_argument(parser)
     parser.add_argument("--model", dest="path", action=_OldModel)
     parser.add_argument("--data", action=OldName)
     parser.add_argument("--split", dest="subset", action=OldName)
@@ -83,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
             args.seed,
             args.beam,
             command_line(),
+            inference_dtype(args),
         )
         checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
 
-HELP = "draw a model's quality against the share of its heads or FFN units that is removed"
+HELP = "plot a model's quality against the share of its heads or FFN units that is removed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..pruning.ranking import RANKING_HELP, RANKINGS
 
     add_session_arguments(parser, subset="valid")
+    add_inference_argument(parser)
     parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md and .png")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
@@ -39,19 +40,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="methods of scoring, separated by commas: importance, fisher, taylor, magnitude, random"
         " (default: importance,magnitude,random)",
     )
-    parser.add_argument("--random-seeds", type=positive, default=3, metavar="N", help="draws of random (default: 3)")
+    parser.add_argument(
+        "--random-seeds",
+        type=positive,
+        default=3,
+        metavar="N",
+        help="number of seeds for the method random (default: 3)",
+    )
     parser.add_argument("--re-estimate", action="store_true", help="estimate scores again after each step")
     parser.add_argument("--importance-subset", default="train", help="subset to estimate scores on (default: train)")
     parser.add_argument(
-        "--importance-examples", type=positive, default=1000, metavar="N", help="most of its examples (default: 1000)"
+        "--importance-examples",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="maximum number of its examples (default: 1000)",
     )
     parser.add_argument(
         "--importance", nargs="+", default=[], metavar="FILE", help="files of scores, used instead of estimating them"
     )
     parser.add_argument(
-        "--bleu-examples", type=positive, metavar="N", help="of translation models: measure BLEU too, on N sentences"
+        "--bleu-examples", type=positive, metavar="N", help="translation models: also measure BLEU, on N sentences"
     )
-    parser.add_argument("--beam", type=positive, default=1, help="beam's size of translations (default: 1)")
+    parser.add_argument("--beam", type=positive, default=1, help="beam size of translations (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -126,7 +137,9 @@ def _settings(args, session, sweep, files, methods) -> dict:
         scores |= {"data_sha256": split.sha256(), "split": split.name, "max_examples": args.importance_examples}
         if left_out := session.left_out(split.name):
             scores["left_out"] = left_out
+    precision = {} if args.inference_dtype == "fp32" else {"inference_dtype": args.inference_dtype}
     return {
+        **precision,
         "checkpoint": session.sha256,
         "data": session.split(args.subset).sha256(),
         "subset": args.subset,

@@ -1,9 +1,9 @@
-"""Turn what fairseq-generate printed about a translation model into a result file, or measure a copy of the source:
+"""Make a result file from the output of fairseq-generate, or score the untranslated source as a baseline:
 
   layerdrop score DATA --path CKPT --generated GENERATE.txt [--log VALIDATE.log] --name NAME --seed N --out FILE
   layerdrop score DATA --copy-source --name NAME --out FILE
 
-`layerdrop evaluate` measures classifiers, regressions and language models, and losses of translation models.
+Use `layerdrop evaluate` for classifiers, regressors and language models, and for the losses of translation models.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from .. import checkpoint
 from ..errors import LayerdropError
 from .arguments import DATA_HELP, OldName
 
-HELP = "turn the output of fairseq-generate into a result file (JSON)"
+HELP = "make a result file (JSON) from the output of fairseq-generate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subset", metavar="NAME", default="test", help="the subset that was evaluated (default: test)"
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="for the result (JSON)")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument("--generated", metavar="FILE", help="captured output of `fairseq-generate …`")
-    parser.add_argument("--log", metavar="FILE", help="that of `fairseq-validate --log-format json …`, for the loss")
-    parser.add_argument("--copy-source", action="store_true", help="score the source's text as if it were translated")
-    parser.add_argument("-s", "--source-lang", metavar="LANG", help="of DATA, where it has several pairs of languages")
-    parser.add_argument("-t", "--target-lang", metavar="LANG", help="(default: the model's, or what the files say)")
-    parser.add_argument("--name", required=True, help="the model's name in tables; seeds of one model share it")
-    parser.add_argument("--seed", type=int, help="the seed of its training")
-    parser.add_argument("--command", dest="evaluated", help="the command that was evaluated, for the record")
-    parser.add_argument("--references", metavar="FILE", help="a translation's (default: the data folder's SUBSET.TGT)")
-    parser.add_argument("--point", metavar="JSON", help="where the result belongs in `layerdrop depth-curve`")
+    parser.add_argument(
+        "--log", metavar="FILE", help="captured output of `fairseq-validate --log-format json …`, for the loss"
+    )
+    parser.add_argument(
+        "--copy-source", action="store_true", help="score the source text as if it were the translation"
+    )
+    parser.add_argument(
+        "-s", "--source-lang", metavar="LANG", help="source language, if DATA has several pairs of languages"
+    )
+    parser.add_argument(
+        "-t",
+        "--target-lang",
+        metavar="LANG",
+        help="target language (default: the model's, or those in the names of the files)",
+    )
+    parser.add_argument("--name", required=True, help="name of the model in tables, the same for all its seeds")
+    parser.add_argument("--seed", type=int, help="seed of its training")
+    parser.add_argument("--command", dest="evaluated", help="the evaluated command, to store in the result")
+    parser.add_argument("--references", metavar="FILE", help="text file of references (default: SUBSET.TGT in DATA)")
+    parser.add_argument("--point", metavar="JSON", help="position of the result in `layerdrop depth-curve`")
     parser.add_argument("--data", action=OldName)
     parser.add_argument("--checkpoint", dest="path", action=OldName)
     parser.add_argument("--split", dest="subset", action=OldName)

@@ -1,3 +1,3 @@
 """Criterions, as named with ``--criterion``; importing this package registers them."""
 
-from . import head_importance  # noqa: F401
+from . import head_importance, pruning_distillation  # noqa: F401

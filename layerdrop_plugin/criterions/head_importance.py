@@ -1,7 +1,7 @@
-"""``--criterion head_importance``: any criterion, while the importance of each part of the model is estimated.
+"""``--criterion head_importance``: train with any criterion and estimate the importance of the model's parts meanwhile.
 
 Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", section 3.2. The gradients of the gates
-are recorded in the backward pass of training, which does not change the training.
+are recorded in the backward passes of the training, which is not changed.
 """
 
 import shlex
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Optional  # fairseq turns these annotations into option types; it does not know "str | None"
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.criterions import register_criterion
+from fairseq.dataclass import ChoiceEnum
 from fairseq.distributed.utils import is_master
 from fairseq.tasks import FairseqTask
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from torch import Tensor
 
 from .. import checkpoint
+from ..base_criterion import BaseCriterion, Wrapper, WrapperConfig, options_of, unwrapped
 from ..data_folder import find_split
 from ..errors import LayerdropError
 from ..importance.additivity import check_additivity
-from ..importance.base_criterion import RUN_OPTIONS, WRAPPER, BaseCriterion, base_criterion, criterion_of_run
 from ..importance.methods import GRADIENTS
 from ..importance.recorder import Recorder, num_examples
 from ..importance.running_estimate import RunningEstimate, keep_in_checkpoints
@@ -30,36 +30,27 @@ from ..provenance import versions
 
 
 @dataclass
-class HeadImportanceConfig(FairseqDataclass):
+class HeadImportanceConfig(WrapperConfig):
     """Options of ``--criterion head_importance``."""
 
-    base_criterion: Optional[str] = field(
-        default=None,
-        metadata={"help": "the criterion to train with (default: that of the checkpoint the run begins with)"},
-    )
-    base_criterion_args: Optional[str] = field(default=None, metadata={"help": "its options as a JSON object"})
     importance_per: ChoiceEnum(["example", "token"]) = field(
         default="example", metadata={"help": "take absolute values of each example's gradients, or of each token's"}
     )
     importance_method: ChoiceEnum(list(GRADIENTS)) = field(
-        default=GRADIENTS[0], metadata={"help": "what to make of the gradients"}
+        default=GRADIENTS[0], metadata={"help": "how scores are computed from the gradients"}
     )
     importance_file: Optional[str] = field(
         default=None, metadata={"help": "JSON file to write (default: SAVE_DIR/importance.json)"}
     )
-    classification_head_name: str = field(
-        default="sentence_classification_head", metadata={"help": "name of the classification head to use"}
-    )
-    regression_target: bool = field(default=False, metadata={"help": "sentence_prediction on numbers, not classes"})
 
 
 class Estimating:
     """Mixin for a subclass of the base criterion, which records the gradients of the model's gates in training.
 
     Attributes:
-        estimate: of this run; an attribute of the class, because fairseq reduces metrics on the class.
-        recorder: of the model; made with the first training batch.
-        checked: whether the loss was found to be a sum over independent examples.
+        estimate: the run's estimate; an attribute of the class, because ``reduce_metrics`` is a class method.
+        recorder: recorder of the model's gradients; None before the first training batch.
+        checked: whether the loss has been checked to be a sum over independent examples.
     """
 
     estimate: RunningEstimate
@@ -67,7 +58,7 @@ class Estimating:
     checked = False
 
     def forward(self, model: torch.nn.Module, sample: dict, reduce: bool = True) -> tuple[Tensor, int | Tensor, dict]:
-        """As the base criterion's: loss, sample size and logging outputs."""
+        """As the base criterion's; returns loss (a scalar), sample size and logging outputs."""
         if not torch.is_grad_enabled():  # validation
             return super().forward(model, sample, reduce=reduce)
         if self.recorder is None:
@@ -88,59 +79,31 @@ class Estimating:
         self.checked = True
 
     def train(self, mode: bool = True) -> torch.nn.Module:
-        """As torch's. The trainer calls it when it starts or repeats an update, and when it validates."""
+        """As torch's. Discards the sums of a failed update: the trainer calls this when it starts or repeats one."""
         self.estimate.discard_update()
         return super().train(mode)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
-        """As the base criterion's. The trainer calls it on every worker after a successful update."""
+        """As the base criterion's. Adds the update to the estimate: the trainer calls this after a successful one."""
         cls.estimate.add_update()
         super().reduce_metrics(logging_outputs)
 
 
-@register_criterion(WRAPPER, dataclass=HeadImportanceConfig)
-class HeadImportanceCriterion(FairseqCriterion):
-    """The name on the command line; :meth:`build_criterion` returns an instance of a subclass of the base criterion."""
+@register_criterion("head_importance", dataclass=HeadImportanceConfig)
+class HeadImportanceCriterion(Wrapper):
+    """The registered criterion, of which no instances exist; the base criterion may be ``pruning_distillation``."""
+
+    may_wrap = ("pruning_distillation",)
 
     @classmethod
-    def build_criterion(cls, cfg: DictConfig, task: FairseqTask) -> FairseqCriterion:
-        """Build the base criterion as a subclass with :class:`Estimating`; checkpoints name the base criterion.
+    def mixin(cls, cfg: DictConfig, task: FairseqTask, root: DictConfig, base: BaseCriterion) -> type:
+        """:class:`Estimating` with this run's estimate.
 
         Raises:
-            LayerdropError: no base criterion, an unknown one or an unknown option of it, or a run in which importance
-                cannot be estimated.
+            LayerdropError: the file of scores cannot be written.
         """
-        root = cfg._get_parent() if OmegaConf.is_config(cfg) else None
-        if root is None or getattr(task, "cfg", None) is None:
-            raise LayerdropError(f"--criterion {WRAPPER} is for fairseq-train with a task that has a configuration")
-        if root.distributed_training.get("ddp_backend") == "fully_sharded":
-            raise LayerdropError(f"--criterion {WRAPPER} cannot run under --ddp-backend fully_sharded: use another")
-        base = _base_criterion(cfg, task, root)
-        stock = base.criterion_class
-        estimating = type(stock.__name__, (Estimating, stock), {"__doc__": stock.__doc__})
-        criterion = base.build(task, estimating)
-        if not isinstance(criterion, estimating):
-            raise LayerdropError(f"--base-criterion {base.cfg._name} builds something else than itself")
-        estimating.estimate = _running_estimate(cfg, task, root, base)
-        with open_dict(root):
-            root.criterion = base.plain()
-        return criterion
-
-
-def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside the wrappers of fairseq's data parallelism."""
-    while isinstance(getattr(model, "module", None), torch.nn.Module):
-        model = model.module
-    return model
-
-
-def _base_criterion(cfg, task, root) -> BaseCriterion:
-    name, saved = cfg.base_criterion, {}
-    if name is None:
-        saved = criterion_of_run(root, task.cfg)
-        name = saved["_name"]
-    return base_criterion(name, saved | {option: cfg[option] for option in RUN_OPTIONS}, cfg.base_criterion_args, root)
+        return type("Estimating", (Estimating,), {"estimate": _running_estimate(cfg, task, root, base)})
 
 
 def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
@@ -148,7 +111,7 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
     master = is_master(root.distributed_training)
     if master and not file.parent.is_dir():
         raise LayerdropError(f"cannot write {file}: the folder {file.parent} does not exist, make it first")
-    data = _sha256(task.cfg, root.dataset.train_subset) if master else None
+    data = _sha256(options_of(task), root.dataset.train_subset) if master else None
     estimate = RunningEstimate(
         file=file if master else None,
         interval=root.common.log_interval,
@@ -166,19 +129,19 @@ def _running_estimate(cfg, task, root, base: BaseCriterion) -> RunningEstimate:
         },
         resumes=_resumes(root.checkpoint),
     )
-    if master:  # the other workers' sums are not saved
+    if master:  # only the master saves checkpoints
         keep_in_checkpoints(estimate, task)
     return estimate
 
 
 def _resumes(options: DictConfig) -> bool:
-    """Whether a run with these checkpoint *options* resumes from a checkpoint and continues its counts."""
+    """Whether a run with these checkpoint *options* resumes from a checkpoint without resetting its state."""
     reset = any(options.get(f"reset_{state}") for state in ("dataloader", "meters", "optimizer"))
     return checkpoint.restored_file(options) is not None and not reset
 
 
 def _sha256(options, subset: str) -> str | None:
-    """SHA-256 of the training data; None if the layout of its folder is unknown."""
+    """SHA-256 of the split *subset* of the data in the task's *options*; None if the folder's layout is unknown."""
     languages = options.get("source_lang"), options.get("target_lang")
     try:
         return find_split(options.data, subset, languages if all(languages) else None, training=True).sha256()

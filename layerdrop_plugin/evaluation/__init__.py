@@ -1,4 +1,5 @@
-"""Our own passes over data: a checkpoint with its task and examples, the loss of each, and what differences mean."""
+"""Evaluation of checkpoints on data folders: losses and answers of the examples, metrics, and paired tests."""
 
-# Metrics of sentence classifiers and regressors, the best headline first; here, as importing them needs no numpy.
+# Metrics of sentence classifiers and regressors, in the order of preference for a headline. They stand here because the
+# command line imports them without numpy.
 CLASSIFICATION_METRICS = ("accuracy", "pearson", "spearman", "mse", "f1", "mcc", "acc_and_f1", "pearson_and_spearman")

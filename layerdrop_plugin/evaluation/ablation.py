@@ -25,7 +25,13 @@ MODES = (EACH, ALL_BUT_ONE)
 
 
 class Head(NamedTuple):
-    """A head: stack and kind of its attention (such as ``encoder.self_attn``), layer, and number in the attention."""
+    """A head of a model.
+
+    Attributes:
+        kind: stack and kind of its attention, such as ``encoder.self_attn``.
+        layer: index of its layer in the stack.
+        number: its index in the attention.
+    """
 
     kind: str
     layer: int
@@ -36,12 +42,12 @@ class Head(NamedTuple):
 
 
 class Ablated(NamedTuple):
-    """Measurements of an ablation, in the order of the examples.
+    """Measurements of an ablation.
 
     Attributes:
-        whole: of the whole model.
-        heads: of the model without a head, or with only that head in its attention.
-        examples: their numbers.
+        whole: measurements of the whole model.
+        heads: head -> measurements of the model without this head, or with only this head in its attention.
+        examples: indices (examples,) of the measured examples, ascending; all measurements are in this order.
     """
 
     whole: Measured
@@ -50,7 +56,7 @@ class Ablated(NamedTuple):
 
 
 def heads_of(model: nn.Module, mode: str = EACH) -> list[Head]:
-    """Heads of *model* to ablate; with ``all-but-one``, only those of attentions with several heads.
+    """The heads of *model* that can be ablated; with *mode* ``all-but-one``, those of attentions with several heads.
 
     Raises:
         LayerdropError: there are no such heads.
@@ -71,7 +77,10 @@ def heads_of(model: nn.Module, mode: str = EACH) -> list[Head]:
 
 @contextlib.contextmanager
 def ablated(model: nn.Module, head: Head, mode: str) -> Iterator[None]:
-    """Within this block *model* runs without *head*, or with ``all-but-one`` without its attention's other heads."""
+    """Run *model* without *head*; with *mode* ``all-but-one``, without all other heads of the same attention.
+
+    The attention's gate is restored when the block is left.
+    """
     gate = gates_of(model)[head.kind][head.layer]
     before = gate.value
     removed = torch.arange(gate.parts) == head.number
@@ -87,8 +96,8 @@ def ablated(model: nn.Module, head: Head, mode: str) -> Iterator[None]:
 def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
     """Measure the whole model, and the model with each of its heads ablated, in one pass over *batches*.
 
-    What an ablation does not change is computed once for each batch: the layers below the ablated one, and the encoder
-    if a head of the decoder is ablated.
+    For each batch, the layers below the ablated one are computed only once, as an ablation does not change them; so is
+    the encoder if a head of the decoder is ablated.
 
     Raises:
         LayerdropError: there is no head to ablate.
@@ -117,7 +126,11 @@ def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
 
 @contextlib.contextmanager
 def layer_inputs(stacks: dict[str, LayerStack]) -> Iterator[dict[str, dict[int, Tensor]]]:
-    """Within this block, records the latest input of every layer of *stacks*: stack -> layer -> input."""
+    """Record the inputs of all layers of *stacks* while the block runs.
+
+    Yields:
+        stack's name -> layer's index -> input (time, batch, channels) of the layer in the latest forward pass.
+    """
     inputs = {name: {} for name in stacks}
     with contextlib.ExitStack() as hooks:
         for name, stack in stacks.items():
@@ -133,7 +146,7 @@ def _record_input(inputs: dict[int, Tensor], number: int, _layer, arguments: tup
 
 @contextlib.contextmanager
 def starting_at(stack: LayerStack, number: int, x: Tensor) -> Iterator[None]:
-    """Within this block the forward pass of *stack* starts at layer *number*, with the input *x*."""
+    """Start the forward pass of *stack* at layer *number* with the input *x* (time, batch, channels), in this block."""
     before = stack.active_layers
     hook = stack[number].register_forward_pre_hook(lambda _layer, arguments: (x, *arguments[1:]))
     stack.active_layers = tuple(range(number, len(stack)))

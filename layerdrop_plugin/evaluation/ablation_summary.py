@@ -4,22 +4,23 @@ mode                 "each" or "all-but-one"
 task                 the kind of model, see Session.kind
 per                  unit of the mean loss: "token" or "example"
 examples, tokens     how many were measured
-whole                of the whole model: loss (nats, or squared error for regression), accuracy (percent), bleu; null
-                     if not measured
+whole                metrics of the whole model: loss (nats, or squared error for regression), accuracy (percent) and
+                     bleu; null if not measured
 level, correction    level of significance, and correction of p-values: "Holm", over all tests of a metric
-heads                of every head: kind, layer, head; best: whether it is the best single head of its layer (only
-                     with "all-but-one", if a best one was selected); and for each measured metric:
-    change           metric after minus before: loss as above, accuracy in points, BLEU
+heads                an entry for each head: kind, layer, head; best: whether it is the best single head of its
+                     layer (only with "all-but-one", if a best one was selected); and for each measured metric:
+    change           metric of the ablated model minus metric of the whole model; accuracy in percentage points
     p, p_holm        p-value of the metric's test, uncorrected and corrected
     significant      whether p_holm is below the level
     broken, mended   accuracy only: number of answers that became wrong and right
-selection            null if no heads are selected by their loss; else the number of examples to select on (chosen_on,
-                     one half, drawn with the seed) and to test on (tested_on, the other half); both 0 if there are too
-                     few examples, and then none are selected
-best                 with "all-but-one", the best head of each layer as in heads, but measured on the test half and
-                     corrected for these tests only; null if none were selected
-bleu                 if measured: examples, beam, signature (sacrebleu's)
-summary              of each metric: number of tests, of significant changes, worse and better; name of the test
+selection            null if no heads are selected by their loss; else the examples are split into random halves with
+                     the seed: chosen_on is the number of examples to select on, tested_on of those to test on; both are
+                     0 if there are too few examples, and then no heads are selected
+best                 with "all-but-one", an entry for the best head of each layer, like those of heads, but measured
+                     on the test half and corrected for these tests only; null if none were selected
+bleu                 number of examples, beam size and sacrebleu's signature; null if BLEU was not measured
+summary              metric -> name of the test, number of tests, number of significant changes, and how many of them
+                     are worse and better
 """
 
 import numpy as np
@@ -68,12 +69,17 @@ def describe(measured: Ablated, session: Session, mode: str) -> dict:
 def add_bleu(
     record: dict, measured: Ablated, session: Session, subset: str, which: str, extremes: int, most: int, beam: int
 ) -> None:
-    """Add BLEU to the *record* of a translation model; nothing if heads cannot be selected for lack of examples.
+    """Add BLEU to the *record* of a translation model.
+
+    Sentences that heads were selected on are not translated. *record* is left unchanged if heads must be selected but
+    there are too few examples.
 
     Args:
-        which: ``all`` heads, or ``extremes``; with ``all-but-one``, only the best head of each layer counts.
-        extremes: number of heads with the smallest and with the largest change of the loss.
-        most: maximum number of sentences to translate; none of them was used to select heads.
+        record: what :func:`describe` returned for *measured*.
+        subset: split to translate.
+        which: measure ``all`` heads or the ``extremes``; with ``all-but-one``, the best head of each layer only.
+        extremes: number of heads to measure at each end, with the smallest and the largest changes of the loss.
+        most: maximum number of sentences to translate.
         beam: beam size.
     """
     one_left = record["mode"] == ALL_BUT_ONE
@@ -101,7 +107,7 @@ def add_bleu(
 
 
 def choose(entries: list[dict], changes: dict[Head, float], which: str, extremes: int) -> list[dict]:
-    """*entries* to measure BLEU of, by ascending *changes* of the loss: all, or *extremes* of them at each end."""
+    """The *entries* whose BLEU is measured, sorted by *changes* of the loss: all, or *extremes* of them at each end."""
     ranked = sorted(entries, key=lambda entry: changes[_head(entry)])
     if which == "all" or len(ranked) <= 2 * extremes:
         return ranked
@@ -117,7 +123,13 @@ def _halves(record: dict, session: Session) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def _best(heads: list[dict], measured: Ablated, chosen_on, tested_on, per_token: bool) -> list[dict]:
-    """Entries, measured on *tested_on*, of the best head of each layer on *chosen_on*; sets ``best`` in *heads*."""
+    """Select the best head of each layer on the examples at *chosen_on*, and measure it on those at *tested_on*.
+
+    Sets ``best`` in every entry of *heads*.
+
+    Returns:
+        An entry for each selected head.
+    """
     changes, layers = _changes(measured, chosen_on, per_token), {}
     for entry in heads:
         layers.setdefault((entry["kind"], entry["layer"]), []).append(entry)
@@ -166,7 +178,11 @@ def _entry(head: Head, whole: Measured, without: Measured, per_token: bool) -> d
 
 
 def _tested(entries: list[dict], metric: str) -> dict:
-    """Correct the p-values of *metric* for multiple tests; returns metric -> summary, empty if it was not measured."""
+    """Correct the p-values of *metric* in *entries* for multiple tests.
+
+    Returns:
+        metric -> its entry of ``summary``; empty if the metric was not measured.
+    """
     tests = [entry[metric] for entry in entries if metric in entry]
     if not tests:
         return {}

@@ -1,4 +1,4 @@
-"""Examples in batches that are collated while a pass goes over them: memory holds one batch, however many there are."""
+"""Batches that are collated one at a time during a pass over the data, so that only one batch is in memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,15 +11,16 @@ from .shards import token_counts
 
 
 class Batches:
-    """Batches of some examples, shortest first: the same ones in every pass over them.
+    """Iterable over batches of the given examples, shortest examples first; every pass gives the same batches.
 
     Args:
-        dataset: fairseq's, which collates.
-        examples: numbers of the examples, ascending.
-        max_sentences, max_tokens: most examples and most tokens (padding included) of a batch.
-        device: where the batches go.
-        check: raises LayerdropError for a batch that cannot be used.
-        left_out: how many examples of the subset are too long.
+        dataset: the fairseq dataset.
+        examples: indices (examples,) in the dataset, ascending.
+        max_sentences, max_tokens: maximum number of examples and of tokens (padding included) in a batch; None is no
+            limit.
+        device: device of the batches.
+        check: called with every batch; raises LayerdropError if it cannot be used.
+        left_out: number of examples of the subset that are too long.
 
     Attributes:
         examples, left_out: as given.
@@ -48,7 +49,7 @@ class Batches:
         return len(self._numbers)
 
     def __iter__(self) -> Iterator[dict]:
-        """Batches as fairseq collates them; ``sample["id"]`` has the numbers of their examples."""
+        """Yield batches as fairseq collates them; ``sample["id"]`` (batch,) holds the indices of their examples."""
         if self._dataset.supports_prefetch:
             self._dataset.prefetch(self.examples)
         for numbers in self._numbers:

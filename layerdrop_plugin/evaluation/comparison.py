@@ -1,13 +1,13 @@
-"""Whether a model's metric differs from another's on the same examples by more than chance.
+"""Tests whether the metrics of two models on the same examples differ significantly.
 
     accuracy                    McNemar's exact test
     losses, mse                 paired t-test of the examples' losses
     every other metric          paired bootstrap over the examples, as sacrebleu's (significance.bootstrap_test)
 
-Several seeds of both models are compared seed by seed: the difference is the mean of the seeds' differences. What an
-example lost (or whether its answer was right) is averaged over the seeds, and the paired t-test is of these means, of
-accuracies too; the bootstrap draws the same examples for all seeds. So the test speaks of the choice of the examples,
-not of the choice of the seeds.
+If both models were trained with several seeds, they are compared seed by seed, and the difference is the mean of the
+seeds' differences. Losses are averaged over the seeds for each example, and the paired t-test is of these means.
+Accuracy is then tested in the same way, from the share of seeds that answer an example correctly. The bootstrap draws
+the same examples for all seeds. The p-values therefore account for the choice of examples, not for the choice of seeds.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from . import metrics
 from .metrics import Columns
 from .significance import RESAMPLES, TESTS, bootstrap_test, mcnemar_test, paired_t_test
 
-# metric -> what it is the mean of, up to a factor
+# metric -> the value of each example (examples,) whose mean is the metric, up to a constant factor
 PER_EXAMPLE: dict[str, Callable[[Columns], np.ndarray]] = {
     "accuracy": metrics.correct,
     **dict.fromkeys(("loss_nats", "mse", "nll_loss", "nll_loss_nats"), lambda answers: answers["loss"]),
@@ -28,7 +28,13 @@ NOT_COMPARED = ("ppl",)  # it is a function of nll_loss
 
 
 class Comparison(NamedTuple):
-    """A model's metric minus another's, in the metric's unit, the two-sided p-value and the name of the test."""
+    """Result of a test.
+
+    Attributes:
+        difference: metric of the second model minus that of the first, in the metric's unit.
+        p: two-sided p-value.
+        test: name of the test.
+    """
 
     difference: float
     p: float
@@ -36,10 +42,13 @@ class Comparison(NamedTuple):
 
 
 def compare(metric: str, pairs: Sequence[tuple[Columns, Columns]], resamples: int = RESAMPLES) -> Comparison:
-    """Compare the second of each of *pairs* (one a seed) with the first, which answered the same examples.
+    """Compare two models by *metric*.
 
     Args:
-        resamples: of a bootstrap.
+        metric: a key of ``metrics.VALUES``.
+        pairs: for each seed, the answers of the first and of the second model to the same examples, as
+            :func:`metrics.columns` returns them.
+        resamples: number of resamples, for metrics that are tested by a bootstrap.
     """
     value = metrics.VALUES[metric]
     difference = float(np.mean([value(other) - value(base) for base, other in pairs]))

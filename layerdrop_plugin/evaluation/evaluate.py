@@ -17,22 +17,23 @@ from .losses import Measured, in_order, measure, numbers_of
 from .metrics import Answers
 from .session import Session
 
-LOSS_DIGITS = 6  # of the losses among answers
+LOSS_DIGITS = 6  # decimals of the losses in the answers
 
 
 class Evaluated(NamedTuple):
-    """What :func:`evaluate` gives.
+    """Result of :func:`evaluate`.
 
     Attributes:
-        kind: of the session.
-        classes: names of a classification's classes, in the model's order; else empty.
-        answers: see metrics.py.
-        metrics: by name, the headline first (see metrics.py).
-        sampled: whether only some of the subset's examples were asked for.
-        skipped: examples of the subset that the session left out, being too long.
-        sha256: over the numbers of the examples and their targets as the model's task reads them, masks included: equal
-            for two models if they were asked the same.
-        beam, references_from: of translations: the beam's size and where the references are from; else None.
+        kind: kind of model, see :class:`Session`.
+        classes: names of the classes in the model's order; empty for other models than classifiers.
+        answers: answers to the examples, see metrics.py.
+        metrics: name -> value, see metrics.py.
+        sampled: whether only some of the subset's examples were drawn.
+        skipped: number of examples of the subset that are too long and were left out.
+        sha256: SHA-256 of the examples' indices and targets as the model's task reads them, masks included. It is equal
+            for two models that were evaluated on the same examples with the same targets.
+        beam: beam size of the translations; None without translations.
+        references_from: origin of the references, see translations.Examples; None without translations.
     """
 
     kind: str
@@ -50,11 +51,11 @@ def evaluate(session: Session, subset: str, max_examples: int | None = None, bea
     """Evaluate the session's model on *subset*.
 
     Args:
-        max_examples: most examples, drawn with the session's seed; None is all.
-        beam: translate, too, with a beam of this size; only of a translation model.
+        max_examples: maximum number of examples, drawn with the session's seed; None is all.
+        beam: also translate with this beam size; for translation models only.
 
     Raises:
-        LayerdropError: as :meth:`Session.batches`, or a metric is no number.
+        LayerdropError: as :meth:`Session.batches`, or a metric is not finite.
     """
     measured, numbers, digest = _measured(session, subset, max_examples)
     classes = classes_of(session)
@@ -75,10 +76,14 @@ def evaluate(session: Session, subset: str, max_examples: int | None = None, bea
 
 
 def headline(session: Session, metric: str | None, translated: bool) -> str:
-    """*metric* if the session's model can be measured by it; by default the first of its kind.
+    """The name of the headline metric of the session's model.
+
+    Args:
+        metric: the metric to use; None selects the first that fits the model.
+        translated: whether there are translations to compute BLEU from.
 
     Raises:
-        LayerdropError: it cannot.
+        LayerdropError: *metric* does not fit the model.
     """
     known = metrics.names_of(session.kind, classes_of(session), translated)
     names = [name for name in known if name in metrics.HEADLINES]
@@ -91,7 +96,7 @@ def headline(session: Session, metric: str | None, translated: bool) -> str:
 
 
 def classes_of(session: Session) -> tuple[str, ...]:
-    """Names of a classifier's classes, in the model's order; empty of another model."""
+    """Names of a classifier's classes, in the model's order; empty for other models."""
     if session.kind != "classification":
         return ()
     words = session.task.label_dictionary
@@ -99,7 +104,7 @@ def classes_of(session: Session) -> tuple[str, ...]:
 
 
 def refuse_other_model(session: Session, first: Evaluated, path: str | Path) -> None:
-    """Raise LayerdropError if the session's model cannot be compared with the *first* one, of the file *path*."""
+    """Raise LayerdropError if the session's model differs in kind or classes from *first*, the evaluation of *path*."""
     if session.kind != first.kind:
         raise LayerdropError(f"{session.path} is for {session.kind}, {path} for {first.kind}: evaluate them apart")
     classes = classes_of(session)
@@ -109,7 +114,7 @@ def refuse_other_model(session: Session, first: Evaluated, path: str | Path) -> 
 
 
 def refuse_other_examples(path: str | Path, evaluated: Evaluated, first_path: str | Path, first: Evaluated) -> None:
-    """Raise LayerdropError if two models were not asked the same, so that nothing can be said in pairs."""
+    """Raise LayerdropError if two models had different examples or targets, so that paired tests are impossible."""
     if evaluated.sha256 != first.sha256:
         counts = [len(model.answers["example"]) for model in (evaluated, first)]
         how = f"{counts[0]} and {counts[1]} examples" if counts[0] != counts[1] else "other targets or masks"
@@ -120,7 +125,11 @@ def refuse_other_examples(path: str | Path, evaluated: Evaluated, first_path: st
 
 
 def compare_with_first(models: Sequence[Evaluated]) -> list[dict[str, dict]]:
-    """For each of *models* but the first: metric -> difference to the first, p and test (see comparison.py)."""
+    """Compare each of *models* with the first one.
+
+    Returns:
+        For each model but the first: metric -> ``difference``, ``p`` and ``test``, see :class:`comparison.Comparison`.
+    """
     base, *others = (metrics.columns(model.answers) for model in models)
     names = [name for name in models[0].metrics if name not in NOT_COMPARED]
     rows = tqdm(others, desc="compare", unit="model", disable=not others)
@@ -128,7 +137,7 @@ def compare_with_first(models: Sequence[Evaluated]) -> list[dict[str, dict]]:
 
 
 def _measured(session: Session, subset: str, max_examples: int | None) -> tuple[Measured, list[int], str]:
-    """What was measured of the examples, their numbers, ascending, and the hash of their targets."""
+    """Measurements of the examples, their indices (ascending), and the SHA-256 of their indices and targets."""
     parts, seen, targets = [], [], {}
     padding = session.task.target_dictionary.pad() if session.per_token else None
     for sample in tqdm(session.batches(subset, max_examples), desc=f"evaluate {session.path}", unit="batch"):
@@ -143,7 +152,7 @@ def _measured(session: Session, subset: str, max_examples: int | None) -> tuple[
 
 
 def _without_padding(target: Tensor, padding: int | None) -> list:
-    """A *target* as numbers; without *padding* at its ends, whose length is the batch's."""
+    """A *target* (tokens,) as a list, without *padding* at both ends, as its length depends on the batch."""
     target = target.view(-1)
     if padding is not None:
         places = target.ne(padding).nonzero().view(-1)

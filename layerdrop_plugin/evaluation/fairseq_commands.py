@@ -1,4 +1,4 @@
-"""The commands of fairseq that give the same numbers as an evaluation of ours."""
+"""fairseq commands that compute the same numbers as :func:`evaluate.evaluate`."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ from .evaluate import Evaluated
 from .session import ANSWERS, Session
 
 USER_DIR = Path(__file__).resolve().parent.parent
-# kind -> criterions that know a model's options, the usual one first
+# kind of model -> criterions that accept such a model, the default one first
 _CRITERIONS = {
     "classification": ("sentence_prediction",),
     "regression": ("sentence_prediction",),
@@ -15,11 +15,15 @@ _CRITERIONS = {
     "translation": ("label_smoothed_cross_entropy", "cross_entropy"),
     "language_modeling": ("cross_entropy", "adaptive_loss", "label_smoothed_cross_entropy"),
 }
-LENGTHS = ("--max-len-a", "1.2", "--max-len-b", "10")  # of translations.translator
+LENGTHS = ("--max-len-a", "1.2", "--max-len-b", "10")  # as in translations.translator
 
 
 def commands(session: Session, subset: str, evaluated: Evaluated) -> dict[str, str]:
-    """By their names, the commands that can be pasted into a shell for the numbers of *evaluated*."""
+    """Shell commands that compute the numbers of *evaluated*.
+
+    Returns:
+        "fairseq-validate" and, if sentences were translated, "fairseq-generate" -> quoted command line.
+    """
     found = {"fairseq-validate": _validate(session, subset, evaluated)}
     if evaluated.beam:
         found["fairseq-generate"] = _generate(session, subset, evaluated)
@@ -34,12 +38,12 @@ def _validate(session: Session, subset: str, evaluated: Evaluated) -> list:
     if session.kind in ANSWERS:
         words += _reports(evaluated)
     if session.kind == "masked_lm":
-        words += ["--seed", session.seed]  # of the masks
+        words += ["--seed", session.seed]  # fairseq draws the masks with it
     return ["fairseq-validate", *_common(session, evaluated), *words, "--log-format", "json"]
 
 
 def _reports(evaluated: Evaluated) -> list[str]:
-    """Options for the metrics that fairseq leaves out otherwise; of classes it wants whole numbers for names."""
+    """Options for metrics that fairseq does not report by default. Its F1 and MCC need integers as class names."""
     if evaluated.kind == "regression":
         return ["--regression-target", "--report-pearson-and-spearman"]
     if not all(name.isdecimal() for name in evaluated.classes):

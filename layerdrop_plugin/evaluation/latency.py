@@ -1,8 +1,8 @@
 """Time models against each other: one process, the same sentences, in turn.
 
-Numbers of two processes are not comparable on a machine that others use as well. So all models are loaded together, and
-in every round each of them is timed on the same batches, in turn (see rounds.py). Ratios are taken within each round;
-their median is reported, with their range. What is timed is in workloads.py.
+Times of two processes are not comparable on a machine with other load. All models are therefore loaded into one
+process, and in every round each of them is timed on the same batches, in turn (see rounds.py). Ratios are computed
+within each round, and their median and range are reported. workloads.py has the code that is timed.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ from tqdm import tqdm
 from .. import provenance
 from ..data_folder import find_split
 from ..errors import LayerdropError
+from ..modules.inference import ReadyForInference
+from ..modules.onednn_linear import check_dtype
 from . import rounds
 from .workloads import Classification, Translation, choose_workload
 
@@ -27,18 +29,18 @@ TYPE = "layerdrop.latency"
 
 
 class Timed(TypedDict, total=False):
-    """One model of a measurement; all values but the first two are by batch size, which is a string as in JSON.
+    """Times of one model. All entries but the first two are dictionaries with the batch size, a string, as key.
 
     Attributes:
         name, checkpoint: as in a result.
-        ms_per_sentence: of classifiers, median over rounds, in milliseconds.
-        ratio: of classifiers, the time over the first model's in the same round, median over rounds.
-        all_ms_per_sentence: of classifiers, every round in order.
-        target_tokens: of translation models, tokens of the best hypotheses in one round, without end marks.
-        tokens_per_second, sentences_per_second: of translation models, over the median of the rounds' seconds.
-        speed: of translation models, tokens per second over the first model's in the same round, median over rounds.
-        all_seconds: of translation models, every round in order.
-        spread: how far the rounds agree on ``ratio`` or ``speed``; the first model has none.
+        ms_per_sentence: classifiers: milliseconds per sentence, median over rounds.
+        ratio: classifiers: time divided by the first model's time in the same round, median over rounds.
+        all_ms_per_sentence: classifiers: milliseconds per sentence in each round.
+        target_tokens: translation models: tokens of the best hypotheses in one round, without end-of-sentence symbols.
+        tokens_per_second, sentences_per_second: translation models: rates at the median of the rounds' seconds.
+        speed: translation models: tokens per second divided by the first model's in the same round, median over rounds.
+        all_seconds: translation models: seconds of each round.
+        spread: range over rounds of ``ratio`` or ``speed``; absent for the first model.
     """
 
     name: str
@@ -60,13 +62,15 @@ class Latency(TypedDict, total=False):
     Attributes:
         type, version: TYPE and 2; version 1 has no ``spread``, and its ratios are those of the medians.
         task: "classification" or "translation"; the first measurements do not have it.
-        device, cpu, threads: "cpu", the processor's name, torch's threads.
+        device, cpu, threads: "cpu", name of the processor, number of torch's threads.
+        inference_dtype: precision of the products; absent if it is single precision.
         versions, command: see provenance.py.
-        data_sha256, split: of the data that the sentences come from.
-        seed, sentences, mean_tokens: of the draw of sentences, their number, and their mean length in source tokens.
-        repeats, batch_sizes: rounds that count, sentences per batch.
-        generation: of translation models, fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen.
-        models: in the order given.
+        data_sha256, split: data that the sentences were drawn from.
+        seed, sentences, mean_tokens: seed of the draw, number of sentences, their mean length in source tokens.
+        repeats: number of timed rounds, without the warm-up round.
+        batch_sizes: numbers of sentences per batch.
+        generation: translation models: fairseq's beam, nbest, max_len_a, max_len_b, min_len, lenpen.
+        models: times of the models, in the order given.
     """
 
     type: str
@@ -75,6 +79,7 @@ class Latency(TypedDict, total=False):
     device: str
     cpu: str
     threads: int
+    inference_dtype: str
     versions: dict[str, str]
     command: str | None
     data_sha256: str
@@ -99,28 +104,39 @@ def measure(
     seed: int = 1,
     beam: int = 4,
     command: str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Latency:
     """Load models and time them.
 
     Args:
-        models: name -> checkpoint of a sentence_prediction or a translation model; the first is the base of ratios.
-        data: binarised data folder, with the dictionaries the models were trained with.
-        split: to draw sentences from.
-        batch_sizes: sentences per batch; by default 1 and 32, of translations 32.
-        threads: torch's threads for one operation.
-        repeats: timed rounds; each runs every model over the sentences once with each batch size.
-        max_sentences: most sentences to draw; a multiple of the largest batch is taken, so that all batches are full.
-        seed: of the draw.
-        beam: beam's size of translations.
-        command: what was typed.
+        models: name -> path of a sentence_prediction or translation checkpoint; the first is the base of the ratios.
+        data: path of the binarised data folder, with the dictionaries that the models were trained with.
+        split: name of the split to draw sentences from.
+        batch_sizes: numbers of sentences per batch; by default 1 and 32 for classifiers, 32 for translation models.
+        threads: number of torch's threads within one operation.
+        repeats: number of timed rounds; each runs every model over the sentences once with each batch size.
+        max_sentences: maximum number of sentences; a multiple of the largest batch size is drawn, so that all batches
+            are full.
+        seed: seed of the draw.
+        beam: beam size, for translation models.
+        command: the command line, for the record.
+        dtype: precision of the products of this plugin's models, float32 or bfloat16.
 
     Raises:
         LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
     """
     described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
-    languages = next(iter(described.values()))["languages"]  # of folders with several pairs
+    languages = next(iter(described.values()))["languages"]  # selects the pair in folders with several
     data_hash = find_split(data, split, languages and tuple(languages)).sha256()
+    check_dtype(dtype)
     loaded = {name: _load(path, data) for name, path in models.items()}
+    for model, _ in loaded.values():
+        if isinstance(model, ReadyForInference):
+            model.inference_dtype = dtype
+        elif dtype != torch.float32:
+            raise LayerdropError(
+                f"a {type(model).__name__} is stock fairseq's and knows fp32 only: time it without bf16"
+            )
     workload = choose_workload(described, loaded, beam)
     batch_sizes = batch_sizes or workload.batch_sizes
     dataset = _load_split(next(iter(loaded.values()))[1], data, split)
@@ -135,6 +151,7 @@ def measure(
         "device": "cpu",
         "cpu": cpu_name(),
         "threads": threads,
+        **({} if dtype == torch.float32 else {"inference_dtype": str(dtype)}),
         **provenance.made_with(command),
         "data_sha256": data_hash,
         "split": split,
@@ -152,17 +169,17 @@ def choose(sizes: Sequence[int], longest: int, batch_size: int, max_sentences: i
     """Draw sentences at random and sort them by length, as fairseq does before it batches.
 
     Args:
-        sizes: tokens of every example.
-        longest: most tokens that every model can read; longer examples are left out.
-        batch_size: the largest batch.
-        max_sentences: most sentences to draw.
-        seed: of the draw.
+        sizes: number of tokens of every example.
+        longest: maximum number of tokens; longer examples are left out.
+        batch_size: the largest batch size; the number of drawn sentences is a multiple of it.
+        max_sentences: maximum number of sentences to draw.
+        seed: seed of the draw.
 
     Returns:
-        Indices, a multiple of *batch_size* of them, shortest first.
+        Indices of the drawn sentences, shortest first.
 
     Raises:
-        LayerdropError: fewer sentences than one batch.
+        LayerdropError: there are fewer sentences than one batch needs.
     """
     sizes = np.asarray(sizes)
     usable = np.flatnonzero(sizes <= longest)
@@ -177,7 +194,7 @@ def choose(sizes: Sequence[int], longest: int, batch_size: int, max_sentences: i
 
 
 def cpu_name() -> str:
-    """The processor's name, such as "Intel(R) Xeon(R) CPU @ 2.20GHz", or whatever the system tells."""
+    """The processor's name, such as "Intel(R) Xeon(R) CPU @ 2.20GHz", or Python's name for it outside Linux."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -218,7 +235,7 @@ def _time_all(
     batch_sizes: Sequence[int],
     repeats: int,
 ) -> tuple[rounds.Seconds, rounds.Counts]:
-    """Time every round, see rounds.py; the kinds of work are batch sizes."""
+    """Time all models with every batch size; returns seconds and counts as :func:`rounds.time_rounds` does."""
     work = {}
     for size in batch_sizes:
         batches = [

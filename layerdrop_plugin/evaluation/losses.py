@@ -1,6 +1,6 @@
-"""Per-example losses, for paired comparisons of two models or of a model with and without some gates.
+"""Per-example losses, for paired comparisons of two models, or of one model with and without some of its parts.
 
-The loss is in nats, without label smoothing, summed over an example's tokens; for regression it is the squared error.
+A loss is in nats, without label smoothing, and summed over an example's tokens; for regression it is the squared error.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ class Measured(NamedTuple):
     """Measurements of some examples; arrays of shape (examples,).
 
     Attributes:
-        losses: nats, in double precision.
-        tokens: number of target tokens; 1 for classification and regression.
+        losses: losses in nats (squared errors for regression), in double precision.
+        tokens: numbers of target tokens; 1 for classification and regression.
         correct: whether the predicted class is correct; None for other models than classifiers.
-        predictions, targets: of a classification numbers of classes, of a regression (examples,) or, where a model
-            gives several numbers, (examples, numbers); else None.
+        predictions, targets: indices of classes for classification; numbers for regression, of shape (examples,
+            outputs) if the model has several outputs; None for other models.
     """
 
     losses: np.ndarray
@@ -34,22 +34,22 @@ class Measured(NamedTuple):
     targets: np.ndarray | None = None
 
     def at(self, places: np.ndarray) -> "Measured":
-        """Of the examples at *places* only."""
+        """The measurements of the examples at the positions *places* only."""
         return Measured(*(None if column is None else column[places] for column in self))
 
     @property
     def loss(self) -> float:
-        """Mean over examples."""
+        """Mean loss per example."""
         return float(self.losses.mean())
 
     @property
     def loss_per_token(self) -> float:
-        """Mean over target tokens."""
+        """Mean loss per target token."""
         return float(self.losses.sum() / self.tokens.sum())
 
     @property
     def accuracy(self) -> float | None:
-        """Percent."""
+        """Accuracy in percent; None for other models than classifiers."""
         return None if self.correct is None else 100 * float(self.correct.mean())
 
 
@@ -61,6 +61,7 @@ def measure(session: Session, sample: dict, encoder_out: dict | None = None) -> 
         sample: a fairseq batch.
         encoder_out: the encoder's output for this sample (see :func:`encode`), instead of running the encoder.
     """
+    session.optimize()
     if session.kind in ANSWERS:
         return _measure_answers(session, sample)
     if session.kind == "masked_lm":
@@ -75,7 +76,8 @@ def sentence_losses(session: Session, sample: dict, encoder_out: dict | None = N
 
 @torch.no_grad()
 def encode(session: Session, sample: dict) -> dict:
-    """The encoder's output for *sample*, of an encoder-decoder model."""
+    """The encoder's output for *sample*, a batch of an encoder-decoder model, as fairseq's encoder returns it."""
+    session.optimize()
     return session.model.encoder(sample["net_input"]["src_tokens"], src_lengths=sample["net_input"]["src_lengths"])
 
 
@@ -140,9 +142,9 @@ def _by_token(features: Tensor, targets: Tensor, words, loss_fn: Callable[[Tenso
     """Losses of *targets* (batch, length), summed over tokens that are no padding; computed for some tokens at a time.
 
     Args:
-        features: the model's, (batch, length, width).
-        words: the dictionary.
-        loss_fn: features (tokens, width) and targets (tokens,) -> losses (tokens,).
+        features: the model's output before the output projection, (batch, length, channels).
+        words: the target dictionary.
+        loss_fn: computes losses (tokens,) from features (tokens, channels) and targets (tokens,).
     """
     counted = targets.ne(words.pad())
     rows = max(1, LOGITS // len(words))
@@ -157,7 +159,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _adaptive(softmax, x: Tensor, targets: Tensor) -> Tensor:
-    """Losses of fairseq's adaptive *softmax*: of the head and, for rarer words, plus that of the word's tail."""
+    """Losses (tokens,) of fairseq's adaptive *softmax*: the head's, plus the tail's for targets in a tail cluster."""
     logits, cluster_targets = softmax(x, targets)
     losses = _cross_entropy(logits[0], cluster_targets[0])
     for tail, words, indices in zip(logits[1:], cluster_targets[1:], softmax.adapt_target(targets)[1], strict=True):

@@ -1,16 +1,16 @@
-"""What metrics are called on pages, with how many decimals they are written, and which way is worse."""
+"""How metrics are shown on pages: name, unit, number of decimals, and the sign of a change for the worse."""
 
 from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """How a metric is written.
+    """How a metric is shown.
 
     Attributes:
-        name: in sentences and column heads.
+        name: name in sentences and column heads.
         digits: decimals of a value in a table; a difference of two values has one more.
-        unit: of a value; the loss has it from :func:`loss_unit`.
-        worse: the sign of a change for the worse.
+        unit: unit of a value; empty for the loss, see :func:`loss_unit`.
+        worse: sign of a change for the worse, 1 or -1.
     """
 
     name: str
@@ -19,12 +19,12 @@ class Metric(NamedTuple):
     worse: int = -1
 
     def label(self, unit: str = "") -> str:
-        """The name with its unit, or with *unit*, for an axis or a column."""
+        """The name with its unit, for an axis or a column head; *unit* overrides the metric's own."""
         unit = unit or self.unit
         return f"{self.name} ({unit})" if unit else self.name
 
     def amount(self, value: float, unit: str) -> str:
-        """A difference in words: "1 point of accuracy"; of a loss "0.1 nats per token", in *unit*."""
+        """The difference *value* in words: "1 point of accuracy", or "0.1 nats per token" for the loss in *unit*."""
         return f"{value:g} {unit}" if self is METRICS["loss"] else f"{value:g} point of {self.name}"
 
 
@@ -37,15 +37,15 @@ METRICS = {
 
 
 def metric_of(name: str) -> Metric:
-    """The metric called *name* in results; of those between -1 and 1, such as F1, the hundredfold is shown."""
+    """The metric that results call *name*. Metrics between -1 and 1, such as F1, are shown times 100."""
     return METRICS.get(name) or Metric(f"{name} x 100", 1)
 
 
 def loss_unit(task: str, per: str) -> str:
-    """What a loss is counted in.
+    """The unit of a mean loss, such as "nats per token".
 
     Args:
-        task: "regression", whose loss is a squared error, or another, whose loss is an entropy in nats.
+        task: kind of model; "regression" has squared errors, all others have losses in nats.
         per: "token" or "example".
     """
     return f"{'squared error' if task == 'regression' else 'nats'} per {per}"

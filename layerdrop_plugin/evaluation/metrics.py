@@ -1,18 +1,18 @@
-"""Metrics and their intervals: pure functions of what a model answered, example by example.
+"""Metrics and their confidence intervals, as pure functions of a model's answers to the examples.
 
-*Answers* are columns of equal length, one entry an example, as evaluate.json and result files hold them:
+*Answers* are a dictionary of lists with one entry for each example, as evaluate.json and result files hold them:
 
-    example                 its number in the split
-    label, prediction       classification: names of classes
-    target, prediction      regression: numbers, or lists of them where a model gives several
-    loss                    nats, summed over the example's tokens; of a regression the squared error
-    tokens                  language models, translation: the target tokens of the example
+    example                 index in the split
+    label, prediction       classification: names of the correct and of the predicted class
+    target, prediction      regression: numbers, or lists of numbers if the model has several outputs
+    loss                    nats, summed over the example's tokens; for regression the squared error
+    tokens                  language models, translation: number of target tokens
     hypothesis, reference   translation: sentences
 
 Units: accuracy in percent; f1, mcc, pearson, spearman and their means times 100, as fairseq prints them; mse in the
 target's unit squared; loss_nats in nats per example, nll_loss_nats in nats and nll_loss in bits per target token; bleu
-from 0 to 100. Where all answers (or all targets) are equal, mcc, pearson and spearman are 0; fairseq prints nan for the
-latter two.
+from 0 to 100. If all predictions or all targets are equal, mcc, pearson and spearman are 0; fairseq prints nan for
+pearson and spearman.
 """
 
 import json
@@ -27,8 +27,8 @@ from . import CLASSIFICATION_METRICS
 from .significance import RESAMPLES, stats
 
 CONFIDENCE = 0.95
-POSITIVE = "1"  # the class that fairseq's F1 is of, by its name
-# Metrics of answers to examples, the best headline first.
+POSITIVE = "1"  # name of the positive class of F1, as in fairseq
+# Metrics that can be a headline, in the order of preference.
 HEADLINES = (*CLASSIFICATION_METRICS, "bleu", "nll_loss")
 
 Answers = dict[str, list]
@@ -36,7 +36,12 @@ Columns = dict[str, np.ndarray]
 
 
 def columns(answers: Answers) -> Columns:
-    """The *answers* as arrays: classes as numbers (POSITIVE is 1), sentences as BLEU's statistics (``bleu``)."""
+    """Convert *answers* to arrays, which the metrics are computed from.
+
+    Returns:
+        ``loss``, ``tokens``, ``target`` and ``prediction`` (examples,); for classification ``label`` and ``prediction``
+        as integers, POSITIVE as 1; for translation ``bleu`` (examples, 10), see :func:`bleu_statistics`.
+    """
     found = {name: np.array(answers[name]) for name in ("loss", "tokens", "target") if name in answers}
     if "label" in answers:
         others = sorted({*answers["label"], *answers["prediction"]} - {POSITIVE})
@@ -50,26 +55,28 @@ def columns(answers: Answers) -> Columns:
 
 
 def correct(answers: Columns) -> np.ndarray:
-    """Whether each answer of a classification is right."""
+    """Whether each predicted class is correct: booleans (examples,)."""
     return answers["label"] == answers["prediction"]
 
 
 def accuracy(answers: Columns) -> float:
-    """Percent of right answers."""
+    """Accuracy in percent."""
     right = correct(answers)
     return 100 * int(right.sum()) / len(right)
 
 
 def f1(answers: Columns) -> float:
-    """F1 of the class POSITIVE against the other one, from counts: a bootstrap asks thousands of times, and a call of
-    scikit-learn takes 2 ms."""
+    """F1 of the class POSITIVE times 100, for two classes.
+
+    Computed from counts, as a bootstrap calls it thousands of times and scikit-learn takes 2 ms for a call.
+    """
     told, found = answers["label"] == 1, answers["prediction"] == 1
     either = int(told.sum() + found.sum())
     return 100 * 2 * int((told & found).sum()) / either if either else 0.0
 
 
 def mcc(answers: Columns) -> float:
-    """Matthews' correlation, of two classes or more (Gorodkin 2004), from counts."""
+    """Matthews' correlation coefficient times 100, for two or more classes (Gorodkin 2004), computed from counts."""
     label, prediction = answers["label"], answers["prediction"]
     classes = int(max(label.max(), prediction.max())) + 1
     told, found = (np.bincount(side, minlength=classes).astype(float) for side in (label, prediction))
@@ -79,42 +86,42 @@ def mcc(answers: Columns) -> float:
 
 
 def pearson(answers: Columns) -> float:
-    """Pearson's correlation of predictions and targets."""
+    """Pearson's correlation of predictions and targets, times 100."""
     return 100 * _correlation(stats().pearsonr, answers)
 
 
 def spearman(answers: Columns) -> float:
-    """Spearman's correlation, equal values at their mean rank."""
+    """Spearman's rank correlation of predictions and targets, times 100; equal values have their mean rank."""
     return 100 * _correlation(stats().spearmanr, answers)
 
 
 def mse(answers: Columns) -> float:
-    """Mean of the squared errors over all targets."""
+    """Mean squared error over all targets."""
     return float(answers["loss"].sum() / answers["target"].size)
 
 
 def loss_nats(answers: Columns) -> float:
-    """Nats per example."""
+    """Mean loss in nats per example."""
     return float(answers["loss"].mean())
 
 
 def nll_loss_nats(answers: Columns) -> float:
-    """Nats per target token."""
+    """Mean loss in nats per target token."""
     return float(answers["loss"].sum() / answers["tokens"].sum())
 
 
 def nll_loss(answers: Columns) -> float:
-    """Bits per target token."""
+    """Mean loss in bits per target token."""
     return nll_loss_nats(answers) / math.log(2)
 
 
 def ppl(answers: Columns) -> float:
-    """Perplexity; infinite where it is no number that a computer holds."""
+    """Perplexity per target token; infinite if it overflows double precision."""
     return float(np.exp(nll_loss_nats(answers)))
 
 
 def bleu(answers: Columns) -> float:
-    """sacrebleu's corpus BLEU from the sentences' statistics."""
+    """sacrebleu's corpus BLEU from the statistics of the sentences."""
     lengths, matches = np.split(answers["bleu"].sum(0), [2])
     counts, totals = np.split(matches, 2)
     made, wanted = map(int, lengths)
@@ -138,7 +145,7 @@ VALUES: dict[str, Callable[[Columns], float]] = {
         *(bleu, nll_loss, nll_loss_nats, ppl),
     )
 }
-# kind of model -> its metrics, the headline first; those of BINARY only where there are two classes, one named "1".
+# kind of model -> its metrics, the headline first. Those in BINARY need two classes, one of them named POSITIVE.
 BY_KIND = {
     "classification": ("accuracy", "f1", "mcc", "acc_and_f1", "loss_nats"),
     "regression": ("pearson", "spearman", "pearson_and_spearman", "mse"),
@@ -150,7 +157,13 @@ BINARY = ("f1", "acc_and_f1")
 
 
 def names_of(kind: str, classes: Sequence[str] = (), translated: bool = True) -> list[str]:
-    """Metrics of a model of *kind* with these *classes* (names), the headline first; BLEU only if it *translated*."""
+    """Names of the metrics of a model, the headline first.
+
+    Args:
+        kind: kind of model, a key of BY_KIND.
+        classes: names of a classifier's classes.
+        translated: whether there are translations; BLEU is left out otherwise.
+    """
     binary = len(classes) == 2 and POSITIVE in classes
     return [
         name for name in BY_KIND[kind] if (binary or name not in BINARY) and (translated or name != "bleu")
@@ -158,15 +171,20 @@ def names_of(kind: str, classes: Sequence[str] = (), translated: bool = True) ->
 
 
 def interval(metric: str, value: float, examples: int, right: int | None = None) -> list[float] | None:
-    """95 % interval [low, high] of a metric, for another test set of the same size.
-
-    Wilson's for accuracy (from *right*), Fisher's z for a Pearson correlation; None where neither applies.
+    """95 % confidence interval of a metric, which accounts for the choice of test examples.
 
     Args:
-        metric: one of CLASSIFICATION_METRICS, or another one.
-        value: the metric's value in its unit.
-        examples: size of the test set.
-        right: number of right answers.
+        metric: name of the metric.
+        value: its value, in the unit of this module.
+        examples: number of test examples.
+        right: number of correct answers; needed for accuracy only.
+
+    Returns:
+        [low, high]: Wilson's interval for accuracy, Fisher's z-transform for a Pearson correlation; None for other
+        metrics, and for correlations of 1 or of 3 examples at most.
+
+    Raises:
+        LayerdropError: scipy is not installed.
     """
     if metric == "accuracy":
         found = stats().binomtest(right, examples).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
@@ -179,11 +197,14 @@ def interval(metric: str, value: float, examples: int, right: int | None = None)
 
 
 def bleu_and_chrf(hypotheses: list[str], references: list[str]) -> tuple[dict, dict, dict]:
-    """sacrebleu's ``bleu`` and ``chrf``, from 0 to 100.
+    """Compute sacrebleu's BLEU and chrF, from 0 to 100.
 
     Returns:
-        By metric: the value; its 95 % interval [low, high] by sacrebleu's bootstrap over sentences, or None where it
-        has none (at a score of 0); sacrebleu's signature.
+        Three dictionaries with the keys ``bleu`` and ``chrf``: the values; their 95 % intervals [low, high] by
+        sacrebleu's bootstrap over sentences, None if sacrebleu gives none (for a score of 0); sacrebleu's signatures.
+
+    Raises:
+        LayerdropError: sacrebleu is not installed.
     """
     values, intervals, signatures = {}, {}, {}
     for name, metric in (("bleu", sacrebleu_metrics().BLEU()), ("chrf", sacrebleu_metrics().CHRF())):
@@ -199,10 +220,15 @@ def bleu_and_chrf(hypotheses: list[str], references: list[str]) -> tuple[dict, d
 
 
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """What BLEU sums over sentences, (sentences, 10): both lengths, n-grams that match and n-grams, n from 1 to 4."""
+    """The counts of each sentence from which corpus BLEU is computed, by summing them over sentences.
+
+    Returns:
+        (sentences, 10): length of the hypothesis, length of the reference, number of matching n-grams and number of
+        n-grams in the hypothesis for n from 1 to 4.
+    """
     scorer = sacrebleu_metrics().BLEU(
         effective_order=True
-    )  # which changes no count, and is asked for by single sentences
+    )  # sacrebleu warns otherwise for single sentences; the counts are the same
     found = [scorer.sentence_score(made, [wanted]) for made, wanted in zip(hypotheses, references, strict=True)]
     return np.array([[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in found])
 
@@ -215,7 +241,7 @@ def _correlation(correlate: Callable, answers: Columns) -> float:
 
 
 def sacrebleu_metrics() -> ModuleType:
-    """sacrebleu.metrics.
+    """The module ``sacrebleu.metrics``.
 
     Raises:
         LayerdropError: sacrebleu is not installed.

@@ -1,4 +1,4 @@
-"""The points of a curve in a file that is whole after every point: an interrupted curve goes on where it was."""
+"""The measured points of a curve in a JSON file that is rewritten after every point, so that a curve can be resumed."""
 
 import json
 import os
@@ -13,16 +13,16 @@ PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu
 
 
 class Points:
-    """Points measured with the same *settings*, in the file *path*.
+    """Points that were measured with the same *settings*, in the file *path*.
 
-    The file is read once and written after every point: one process at a time (see output_folder.py).
+    The file is read once and rewritten after every point, so only one process may use it (see output_folder.py).
 
     Args:
-        path: a JSON file, which is made with the first point; the points in it are kept.
-        settings: all that a point depends on, beside its own method, seed and rate.
+        path: path of the JSON file. Points in it are kept; it is created with the first point if it does not exist.
+        settings: everything that a point depends on, beside its own method, seed and rate.
 
     Raises:
-        LayerdropError: the file holds points of other settings, or something else.
+        LayerdropError: the file is not a curve, or was measured with other settings.
     """
 
     def __init__(self, path: str | os.PathLike, settings: dict):
@@ -32,13 +32,13 @@ class Points:
             self.record["points"] = _points_in(self.path, settings)
 
     def find(self, method: str | None, seed: int | None, rate: float) -> dict | None:
-        """The point of *method* (None: the whole model) at *rate*, if it was measured."""
+        """The measured point of *method* (None for the whole model) with *seed* at *rate*; None if there is none."""
         place = (method, seed, rate)
         found = (point for point in self.record["points"] if (point["method"], point["seed"], point["rate"]) == place)
         return next(found, None)
 
     def add(self, point: dict) -> None:
-        """Add a *point* and write the file."""
+        """Add a *point* (see pruning_curve.py) and rewrite the file."""
         self.record["points"].append(point)
         checkpoint.write_text_atomic(self.path, json.dumps(self.record) + "\n")
 

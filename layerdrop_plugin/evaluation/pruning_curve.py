@@ -1,13 +1,13 @@
 """Remove increasing shares of heads or FFN units, and measure after each step (Michel et al. 2019, section 4).
 
-A point:
+A point is a dictionary:
 
-    method, seed        of the scores that rank the parts; both null for the whole model
-    rate                requested share of removed parts
-    removed, parts      number of removed parts, and of all parts
+    method, seed        method and seed of the scores that rank the parts; both null for the whole model
+    rate                requested share of removed parts, from 0 to 1
+    removed, parts      number of removed parts, number of all parts
     loss                nats (or squared error for regression) per token or example, see `per` in the settings
     accuracy, bleu      percent, and sacrebleu's BLEU from 0 to 100; null if not measured
-    plan                the plan file, as text
+    plan                contents of the plan file
 """
 
 import itertools
@@ -31,19 +31,19 @@ from .metric_names import METRICS
 from .points import Points
 from .session import Session
 
-TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # acceptable worsening: points, points, nats
+TOLERANCE = {"accuracy": 1.0, "bleu": 1.0, "loss": 0.1}  # acceptable worsening: percentage points, BLEU, nats
 Scorer = Callable[[str, int | None], Scores]  # (method, seed) -> scores of the model with its current gates
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Which parts to remove, and how.
+    """Which parts are removed, and how.
 
     Attributes:
         part_type: ``heads`` or ``ffn``.
         step: share of all parts that is removed at each step.
-        ranking: see pruning/ranking.py.
-        re_estimate: compute scores again after each step, if the method uses gradients.
+        ranking: how parts of different layers are ranked, see pruning/ranking.py.
+        re_estimate: whether scores are computed again after each step; has an effect on methods with gradients only.
     """
 
     part_type: str = HEADS.name
@@ -82,8 +82,12 @@ def draw_curves(
     """Measure every point that *points* does not have yet.
 
     Args:
+        session: the model and its data; the model's gates are set to each point's plan.
         measure: returns loss, accuracy and bleu of the session's model with its current gates; see :func:`measurer`.
+        sweep: which parts are removed.
         lines: (method, seed) of each curve.
+        scorer: computes the scores of a method and a seed.
+        points: the file of points, which is extended.
 
     Raises:
         LayerdropError: there is nothing to remove.
@@ -112,7 +116,16 @@ def draw_curves(
 
 
 def measurer(session: Session, batches: Iterable[dict], bleu: Callable[[], float] | None = None) -> Callable[[], dict]:
-    """The function that :func:`draw_curves` measures points with; *bleu* computes BLEU, None to leave it out."""
+    """Return the function that :func:`draw_curves` measures points with.
+
+    Args:
+        session: the model.
+        batches: the examples to measure on.
+        bleu: computes BLEU of the session's model with its current gates; None to leave it out.
+
+    Returns:
+        A function without arguments that returns ``loss``, ``accuracy`` and ``bleu``, None for those not measured.
+    """
 
     def measure() -> dict:
         measured = measure_all(session, batches)
@@ -123,7 +136,12 @@ def measurer(session: Session, batches: Iterable[dict], bleu: Callable[[], float
 
 
 def conclusions(points: list[dict]) -> dict:
-    """:func:`means` and :func:`within` of *points*, by measured metric and method, and the ``limits`` of the latter."""
+    """Summarise *points*.
+
+    Returns:
+        ``means``: metric -> method -> :func:`means`; ``within``: metric -> :func:`within`; ``limits``: metric ->
+        its TOLERANCE. Metrics are those that were measured.
+    """
     whole = next(point for point in points if point["method"] is None)
     metrics = [metric for metric in ("accuracy", "bleu", "loss") if whole[metric] is not None]
     methods = list(dict.fromkeys(point["method"] for point in points if point["method"] is not None))
@@ -137,11 +155,11 @@ def conclusions(points: list[dict]) -> dict:
 def within(points: list[dict], metric: str) -> dict[str, dict[str, float]]:
     """For each method, the share of parts that can be removed while the *metric* stays within TOLERANCE.
 
-    The metric is compared with that of the whole model; with several seeds, its mean is.
+    The metric, its mean over seeds if there are several, is compared with that of the whole model.
 
     Returns:
-        method -> ``largest``, the largest measured share at which the metric is within TOLERANCE, and ``share``, the
-        largest such that it also is at all smaller measured shares.
+        method -> ``largest``: the largest measured share at which the metric is within TOLERANCE; ``share``: the
+        largest measured share such that the metric is within TOLERANCE there and at all smaller measured shares.
     """
     whole = next(point for point in points if point["method"] is None)
     shares = {}
@@ -156,7 +174,11 @@ def within(points: list[dict], metric: str) -> dict[str, dict[str, float]]:
 
 
 def means(points: list[dict], method: str, metric: str) -> list[tuple[float, float, float, float]]:
-    """(share removed; mean, minimum and maximum over seeds of the *metric*) for each step of *method*, ascending."""
+    """Means over seeds of the *metric* for each step of *method*.
+
+    Returns:
+        (share removed, mean, minimum, maximum) for each step, by ascending share.
+    """
     steps = {}
     for point in points:
         if point["method"] == method:
@@ -172,7 +194,7 @@ def _scores(session: Session, sweep: Sweep, plan: Plan, scorer: Scorer, method: 
 
 
 def _rank_removed_first(scores: Scores, before: Plan) -> Scores:
-    """*scores* in which the parts that *before* removed are the lowest, so that they are removed first."""
+    """Lower the *scores* of the parts that *before* removed below all others, so that they are removed first."""
     normalized = dict(scores.normalized)
     for key, rows in scores.normalized.items():
         stack, kind = key.split(".")

@@ -1,7 +1,7 @@
-"""Rounds of timing, each of which times every model once, and what the ratios of single rounds say together.
+"""Timing in rounds, each of which times every model once, and the spread of the ratios over rounds.
 
-The ratio that is reported is the median of the rounds' ratios. Numbers of one round share what else the machine did in
-that time; numbers of two rounds do not.
+The reported ratio of two models is the median of the rounds' ratios. Other load on the machine slows all models of a
+round alike and cancels in their ratio; between two rounds it may differ.
 """
 
 import statistics
@@ -9,32 +9,31 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypedDict
 
-TURN = 32  # sentences after which the next model has its turn
-DISAGREE = 0.25  # greatest less least ratio, over the median, beyond which it is not reliable
-TELLING = 2  # fewest rounds that can disagree
+TURN = 32  # number of sentences that a model runs on before the next model takes its turn
+DISAGREE = 0.25  # a ratio is unreliable if (greatest - least) / median over rounds is larger than this
+TELLING = 2  # minimum number of rounds to judge reliability
 
-Seconds = dict[str, dict[Hashable, list[float]]]  # by model, by kind of work, by round
-Counts = dict[str, dict[Hashable, int]]  # of one round: by model, by kind of work
+Seconds = dict[str, dict[Hashable, list[float]]]  # model -> kind of work -> seconds of each round
+Counts = dict[str, dict[Hashable, int]]  # model -> kind of work -> count of one round
 
 
 class Runs(Protocol):
-    """What :func:`time_rounds` times."""
+    """The interface of a workload for :func:`time_rounds`."""
 
     def run(self, name: str, batches: Sequence[Any]) -> Any:
-        """The model *name* on *batches*; this is timed."""
+        """Run the model *name* on *batches* and return its outputs; this call is timed."""
 
     def count(self, outputs: Any) -> int:
-        """What is counted in the *outputs* of :meth:`run`."""
+        """The amount of work in the *outputs* of :meth:`run`, such as the number of generated tokens."""
 
 
 class Spread(TypedDict):
-    """How far the ratios of single rounds agree.
+    """Spread of a ratio over rounds.
 
     Attributes:
-        rounds: the ratios in the order of the rounds.
-        least, greatest: of them.
-        unreliable: whether least and greatest are further apart than a quarter of the median, or the rounds are too few
-            to tell.
+        rounds: the ratio of each round.
+        least, greatest: their minimum and maximum.
+        unreliable: whether they differ by more than DISAGREE of the median, or there are fewer than TELLING rounds.
     """
 
     rounds: list[float]
@@ -53,17 +52,19 @@ def time_rounds(
 ) -> tuple[Seconds, Counts]:
     """Time all models on the same work, in turn.
 
-    Within a round the models take turns after every few batches, so that whatever slows the machine for longer than
-    that slows all of them; the model that begins is another at each turn. All kinds of work are part of every round, so
-    each is spread over the whole time.
+    Within a round the models take turns after every few batches, so that other load on the machine slows all of them
+    alike. Each turn begins with another model. Every round includes all kinds of work.
 
     Args:
         workload: runs the models.
-        names: of the models.
-        work: by kind of work the batches of every turn.
-        rounds: how many count; one more goes before, to warm up allocator, caches and threads.
+        names: names of the models.
+        work: kind of work (a batch size) -> the batches of each turn.
+        rounds: number of timed rounds; one warm-up round runs before them.
         progress: called after each turn of a model.
-        clock: gives the time in seconds.
+        clock: returns the time in seconds.
+
+    Returns:
+        Seconds of each timed round, and the counts of one round.
     """
     seconds = {name: {kind: [] for kind in work} for name in names}
     counts = {name: {} for name in names}
@@ -92,7 +93,7 @@ def rotated(names: Sequence[str], by: int) -> list[str]:
 
 
 def spread(ratios: Sequence[float]) -> Spread:
-    """How far the *ratios* of single rounds agree."""
+    """The spread of *ratios*, one for each round."""
     least, greatest = min(ratios), max(ratios)
     apart = greatest - least > DISAGREE * statistics.median(ratios)
     return {
@@ -104,11 +105,11 @@ def spread(ratios: Sequence[float]) -> Spread:
 
 
 def written(ratio: float, found: Spread | None = None) -> str:
-    """A ratio for people: "1.79 (1.71 to 1.85)", with the word unreliable where it is.
+    """Format a ratio: "1.79 (1.71 to 1.85)", or "1.79 (1.71 to 1.85, unreliable)".
 
     Args:
-        ratio: the median of the rounds' ratios.
-        found: its :func:`spread`; None of the first model, and in measurements of version 1.
+        ratio: median of the rounds' ratios.
+        found: its spread over rounds; None for the first model, and in measurements of version 1.
     """
     if found is None:
         return f"{ratio:.2f}"
@@ -117,11 +118,11 @@ def written(ratio: float, found: Spread | None = None) -> str:
 
 
 def doubts(times: Mapping[str, Any], sizes: Collection[str] | None = None) -> list[str]:
-    """A warning for each ratio that is not reliable.
+    """Return a warning for each unreliable ratio.
 
     Args:
-        times: a measurement, see latency.py.
-        sizes: batch sizes to warn of; all by default.
+        times: a measurement, see :class:`latency.Latency`.
+        sizes: batch sizes to check; all by default.
     """
     unreliable = [
         (model["name"], size, found)

@@ -1,4 +1,4 @@
-"""A checkpoint loaded with this plugin's classes, and all examples of a data folder in batches."""
+"""A checkpoint loaded with this plugin's model classes, together with a data folder to evaluate it on."""
 
 import contextlib
 import functools
@@ -12,6 +12,8 @@ import torch
 
 from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
 from ..errors import LayerdropError
+from ..modules.inference import optimize_for_inference
+from ..modules.onednn_linear import check_dtype
 from ..provenance import made_with, quiet
 from ..pruning.parent import Parent
 from .batches import Batches
@@ -20,14 +22,14 @@ from .shards import load_dataset
 if TYPE_CHECKING:
     from fairseq.data import FairseqDataset
 
-# fairseq's task -> kind of model, and kind of data folder that the task reads.
+# fairseq's task -> (kind of model, kind of data folder that the task reads)
 TASKS = {
     "sentence_prediction": ("classification", CLASSIFICATION),
     "masked_lm": ("masked_lm", LANGUAGE_MODEL),
     "translation": ("translation", TRANSLATION),
     "language_modeling": ("language_modeling", LANGUAGE_MODEL),
 }
-ANSWERS = ("classification", "regression")  # kinds of models with one output for an example
+ANSWERS = ("classification", "regression")  # kinds of models with one output for each example
 BATCH_SIZE = 32
 logger = logging.getLogger(__name__)
 
@@ -37,15 +39,17 @@ class Session:
     """A checkpoint and a data folder, made by :func:`load`.
 
     Attributes:
-        path, data: the checkpoint's file and the data folder, or several folders joined with colons.
+        path: path of the checkpoint.
+        data: path of the data folder, or of several folders joined with colons.
         model: the model in this plugin's classes, in evaluation mode and single precision.
         task: the checkpoint's fairseq task, set to the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
         kind: ``classification``, ``regression``, ``masked_lm``, ``translation`` or ``language_modeling``.
         sha256: SHA-256 of the checkpoint's file.
-        fingerprint: of the weights of the model's layers.
+        fingerprint: hash of the weights of the model's layers, see :class:`~layerdrop_plugin.pruning.parent.Parent`.
         batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
-        seed: of the choice of examples and of the masks of masked LM.
+        seed: seed of the draw of examples and of the masks of masked language models.
+        dtype: precision of the products after :meth:`optimize`.
     """
 
     path: str
@@ -59,10 +63,18 @@ class Session:
     batch_size: int | None = BATCH_SIZE
     max_tokens: int | None = None
     seed: int = 1
+    dtype: torch.dtype = torch.float32
+
+    def optimize(self) -> None:
+        """Prepare the model for answers without gradients, see :func:`optimize_for_inference`.
+
+        To be called before each pass: where gradients were asked for meanwhile, weights have been unpacked.
+        """
+        optimize_for_inference(self.model, self.dtype)
 
     @property
     def device(self) -> torch.device:
-        """Device of the model and of :meth:`batches`."""
+        """Device of the model and of the batches."""
         return next(self.model.parameters()).device
 
     @property
@@ -72,12 +84,12 @@ class Session:
 
     @property
     def train_subset(self) -> str:
-        """The subset that the model was trained on, which fairseq reads from several files and folders."""
-        sources = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # translation has an option of its own
+        """Name of the subset that the model was trained on, which fairseq may read from several files and folders."""
+        sources = (self.task.cfg or {}), (self.cfg.get("dataset") or {})  # the translation task has such an option, too
         return next((subset for options in sources if (subset := options.get("train_subset"))), "train")
 
     def split(self, subset: str) -> Split:
-        """The files of *subset*, for translation in the direction of the task.
+        """The files of *subset*; for translation, with the languages in the task's direction.
 
         Raises:
             LayerdropError: the data folder has no such subset, or one for another kind of model.
@@ -91,7 +103,9 @@ class Session:
         return split
 
     def dataset(self, subset: str) -> "FairseqDataset":
-        """fairseq's dataset of *subset*, loaded at the first call; of a training set, all files of fairseq-train.
+        """fairseq's dataset of *subset*, which is loaded at the first call.
+
+        The training subset includes all files and folders that fairseq-train reads.
 
         Raises:
             LayerdropError: as :meth:`split`, or the subset cannot be read or is empty.
@@ -115,7 +129,7 @@ class Session:
         return dataset
 
     def limits(self) -> int | tuple[int, int]:
-        """Maximum number of tokens of an example, for translation of (source, target), as in fairseq-train."""
+        """Maximum number of tokens of an example, as in fairseq-train; (source, target) for translation."""
         from fairseq import utils
 
         return utils.resolve_max_positions(self.task.max_positions(), self.model.max_positions(), self.max_tokens)
@@ -154,7 +168,12 @@ class Session:
         return self.draw(self.fitting(subset), max_examples)
 
     def draw(self, numbers: np.ndarray, most: int | None) -> np.ndarray:
-        """The ascending *numbers*, or if there are more, *most* of them chosen with the seed, ascending."""
+        """At most *most* of *numbers* (examples,), drawn with the seed; returned in ascending order.
+
+        Args:
+            numbers: indices of examples, ascending.
+            most: maximum number of examples; None is all.
+        """
         if most is None or most >= len(numbers):
             return numbers
         return np.sort(np.random.default_rng(self.seed).choice(numbers, size=most, replace=False))
@@ -163,13 +182,13 @@ class Session:
         """Batches of :meth:`examples` on the model's device, shortest examples first.
 
         Raises:
-            LayerdropError: as :meth:`examples`, or (while they are read) an example has no label, or one that the model
-                does not have.
+            LayerdropError: as :meth:`examples`; or during iteration, an example has no label or one that is not among
+                the model's classes.
         """
         return self.batches_of(subset, self.examples(subset, max_examples))
 
     def batches_of(self, subset: str, examples: np.ndarray) -> Batches:
-        """As :meth:`batches`, of the examples with the indices *examples*, ascending."""
+        """As :meth:`batches`, for the examples with the ascending indices *examples* (examples,)."""
         dataset = self.dataset(subset)
         with quiet():
             batches = Batches(
@@ -185,13 +204,22 @@ class Session:
         return batches
 
     def signature(self, subset: str, command: str | None = None) -> dict:
-        """Provenance of a measurement, for reports: model, data, software, seed."""
+        """Provenance of a measurement on *subset*: checkpoint, data, seed, device, versions of the software.
+
+        Args:
+            subset: name of the split.
+            command: the command line.
+
+        Raises:
+            LayerdropError: as :meth:`split`.
+        """
         return {
             "checkpoint": {"path": str(self.path), "sha256": self.sha256, "model": self.fingerprint},
             "data_sha256": self.split(subset).sha256(),
             "split": subset,
             "seed": self.seed,
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            **({} if self.dtype == torch.float32 else {"inference_dtype": str(self.dtype)}),
             **made_with(command),
         }
 
@@ -227,11 +255,17 @@ def load(
     max_tokens: int | None = None,
     seed: int = 1,
     cpu: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Session:
-    """Load the checkpoint *path*, of a stock or plugin architecture, with its task on the folder *data*.
+    """Load a checkpoint and its task.
 
     Args:
-        cpu: use the CPU even where there is a GPU.
+        path: path of the checkpoint, of fairseq's or this plugin's architecture.
+        data: path of the data folder, or of several folders joined with colons.
+        batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
+        seed: seed of the draw of examples and of the masks of masked language models.
+        cpu: use the CPU even if there is a GPU.
+        dtype: precision of the products of answers without gradients, float32 or bfloat16.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read or do not fit together, or the architecture or the
@@ -254,6 +288,7 @@ def load(
         raise
     except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
         raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
+    check_dtype(dtype)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
         path=str(path),
@@ -267,11 +302,12 @@ def load(
         batch_size=batch_size,
         max_tokens=max_tokens,
         seed=seed,
+        dtype=dtype,
     )
 
 
 def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:
-    """The parent's configuration with this plugin's architecture, drop rates 0 and the folder *data*."""
+    """The parent's configuration with this plugin's architecture, all drop rates 0 and the data folder *data*."""
     from fairseq.models import MODEL_REGISTRY
 
     cfg, path, architecture = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"

@@ -1,4 +1,4 @@
-"""Paired tests of two measurements of the same examples, and Holm's correction for multiple tests."""
+"""Paired tests of two measurements on the same examples, and Holm's correction for multiple tests."""
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -7,8 +7,8 @@ import numpy as np
 
 from ..errors import LayerdropError
 
-LEVEL = 0.05
-LEAST = 5  # minimum number of examples to select on, and to test on
+LEVEL = 0.05  # level of significance
+LEAST = 5  # minimum number of examples in each half, see halves
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 12345  # sacrebleu's
 TESTS = {
@@ -24,6 +24,9 @@ def paired_t_test(differences: np.ndarray) -> float:
     """Two-sided p-value of the hypothesis that the mean of *differences* (examples,) is 0.
 
     With hundreds of examples the mean is close to normal for any distribution of the differences.
+
+    Raises:
+        LayerdropError: scipy is not installed.
     """
     if len(differences) < 2 or not differences.any():
         return 1.0
@@ -37,6 +40,9 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
 
     Args:
         before, after: whether each answer is correct, booleans (examples,).
+
+    Raises:
+        LayerdropError: scipy is not installed.
     """
     broken, mended = int((before & ~after).sum()), int((~before & after).sum())
     if broken + mended == 0:
@@ -47,13 +53,14 @@ def mcnemar_test(before: np.ndarray, after: np.ndarray) -> float:
 def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int, resamples: int = RESAMPLES) -> float:
     """Two-sided p-value of the hypothesis that a *difference* is 0, by resampling examples with replacement.
 
-    As sacrebleu's paired bootstrap: the share of resamples whose difference is further from their mean than the
-    observed one is from 0 (Koehn 2004, with one added to both counts). The resamples are the same in every call.
+    As in sacrebleu's paired bootstrap, the p-value is the share of resamples whose difference is further from the mean
+    of the resamples than the observed difference is from 0 (Koehn 2004, with one added to both counts). The resamples
+    are the same in every call.
 
     Args:
-        difference: computes the difference on the examples with these indices, which may repeat.
+        difference: computes the difference on the examples with the given indices, which may repeat.
         examples: number of examples.
-        resamples: their number; no p-value is smaller than 1 / (resamples + 1).
+        resamples: number of resamples; no p-value is smaller than 1 / (resamples + 1).
     """
     observed = abs(difference(np.arange(examples)))
     if observed == 0:
@@ -64,7 +71,7 @@ def bootstrap_test(difference: Callable[[np.ndarray], float], examples: int, res
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """*p_values* of one family of tests, corrected by Holm's step-down method (Holm 1979), in the same order."""
+    """Correct the *p_values* of one family of tests by Holm's step-down method (Holm 1979); the order is kept."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, least = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -74,10 +81,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Split *count* examples into halves: to select on one and test on the other, as p-values must not be biased.
+    """Split *count* examples at random, to select on one half and to test on the other without selection bias.
 
     Returns:
-        Positions of the examples of each, ascending, drawn with *seed*; None if a half has fewer than LEAST.
+        Ascending positions of the examples in each half, drawn with *seed*; None if a half would have fewer than LEAST.
     """
     if count < 2 * LEAST:
         return None
@@ -86,7 +93,7 @@ def halves(count: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def stats() -> ModuleType:
-    """scipy.stats.
+    """The module ``scipy.stats``.
 
     Raises:
         LayerdropError: scipy is not installed.

@@ -1,11 +1,11 @@
-"""Translations of a model, their BLEU, and paired bootstrap tests between models."""
+"""Translate with a model, compute BLEU, and compare models by a paired bootstrap."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..results.translation import read_sentences
+from ..data_folder import read_sentences
 from .batches import Batches
 from .comparison import compare
 from .metrics import bleu as bleu_of
@@ -20,9 +20,13 @@ Translate = Callable[[], list[str]]
 
 
 class Examples(NamedTuple):
-    """Source sentences in batches, and their references in the order of their indices.
+    """Sentences to translate.
 
-    ``origin`` of the references is "raw text" of the data folder, or "tokenised": joined from the binarised data.
+    Attributes:
+        batches: the source sentences.
+        references: their references, in the order of the sentences' indices.
+        origin: where the references are from: "raw text", the data folder's text file, or "tokenised", the binarised
+            data with subwords joined.
     """
 
     batches: Batches
@@ -31,10 +35,10 @@ class Examples(NamedTuple):
 
 
 def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
-    """The sentences of *subset* with the indices *numbers*, ascending, and their references.
+    """The sentences of *subset* with the ascending indices *numbers* (sentences,), and their references.
 
-    References are read from the data folder's text file, if there is one and the subset is in one file, or else are
-    joined from the binarised data.
+    References are read from the data folder's text file. If there is none, or the subset consists of several files,
+    they are joined from the binarised data.
 
     Raises:
         LayerdropError: as :meth:`Session.batches_of`, or the text file has another number of lines than the data.
@@ -55,10 +59,18 @@ def examples(session: Session, subset: str, numbers: np.ndarray) -> Examples:
 
 
 def translator(session: Session, batches: Iterable[dict], beam: int) -> Translate:
-    """A function that translates *batches* with the session's model and its gates at the time of the call.
+    """Return a function that translates *batches*, with the gates that the session's model has when it is called.
 
-    It returns the sentences in the order of their indices. Lengths are bounded as when models are scored, because a
-    heavily pruned model may repeat words up to the limit.
+    The length of a hypothesis is limited to 1.2 times the source's plus 10, because a heavily pruned model may repeat
+    words up to the limit.
+
+    Args:
+        session: the translation model.
+        batches: fairseq batches.
+        beam: beam size.
+
+    Returns:
+        A function without arguments that returns the hypotheses in the order of the sentences' indices.
     """
     from fairseq.dataclass.configs import GenerationConfig
 
@@ -69,6 +81,7 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
 
     def translate() -> list[str]:
         translations = {}
+        session.optimize()
         for sample in batches:
             hypotheses = session.task.inference_step(generator, [session.model], sample)
             for number, (best, *_) in zip(sample["id"].tolist(), hypotheses, strict=True):
@@ -79,22 +92,27 @@ def translator(session: Session, batches: Iterable[dict], beam: int) -> Translat
 
 
 def bleu(hypotheses: list[str], references: list[str]) -> float:
-    """sacrebleu's BLEU, from 0 to 100."""
+    """sacrebleu's BLEU of *hypotheses*, from 0 to 100."""
     return float(sacrebleu_metrics().BLEU().corpus_score(hypotheses, [references]).score)
 
 
 def compare_with_first(systems: dict[str, list[str]], references: list[str]) -> tuple[dict[str, tuple], str]:
-    """Compare *systems* (name -> hypotheses) with the first of them, by a paired bootstrap over the sentences.
+    """Compare *systems* with the first of them by a paired bootstrap over the sentences.
+
+    Args:
+        systems: name -> hypotheses.
+        references: the references of the hypotheses.
 
     Returns:
-        name -> (BLEU, p-value; None for the first), and sacrebleu's signature with the number of resamples.
+        name -> (BLEU, p-value), the p-value being None for the first; and sacrebleu's signature, which includes the
+        number of resamples.
     """
     answered = [columns({"hypothesis": lines, "reference": references}) for lines in systems.values()]
-    # The smallest p-value is about 1 / resamples: it must stay significant after correction for so many tests.
+    # The smallest possible p-value, about 1 / resamples, must stay significant after correction for multiple tests.
     resamples = max(RESAMPLES, 100 * len(systems))
     tests = [compare("bleu", [(answered[0], other)], resamples).p for other in answered[1:]]
     metric = sacrebleu_metrics().BLEU()
-    metric.corpus_score(references, [references])  # or it does not know the number of references
+    metric.corpus_score(references, [references])  # the signature needs the number of references
     signature = metric.get_signature()
     signature.update("bs", resamples)
     signature.update("seed", BOOTSTRAP_SEED)

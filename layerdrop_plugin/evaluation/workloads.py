@@ -1,7 +1,11 @@
-"""What `layerdrop latency` times: a sentence classifier's forward, or fairseq's beam search of a translation model.
+"""Workloads of `layerdrop latency`: forward passes of sentence classifiers, and fairseq's beam search.
 
-A workload has the attributes ``kind`` (of the data folder), ``compared`` (key of the ratio to the first model),
-``batch_sizes`` (the default) and ``settings`` (entries that it adds to the measurement).
+Attributes of a workload:
+
+    kind           kind of data folder
+    compared       key of the ratio to the first model, "ratio" of times or "speed"
+    batch_sizes    the default batch sizes
+    settings       entries that it adds to the measurement
 """
 
 import statistics
@@ -13,6 +17,7 @@ import torch
 
 from .. import data_folder
 from ..errors import LayerdropError
+from ..modules.inference import ReadyForInference, optimize_for_inference
 from ..provenance import CheckpointRecord
 
 Loaded = Mapping[str, tuple[torch.nn.Module, Any]]  # name -> model and task, as fairseq loads them
@@ -21,15 +26,15 @@ Loaded = Mapping[str, tuple[torch.nn.Module, Any]]  # name -> model and task, as
 def choose_workload(
     described: Mapping[str, CheckpointRecord], loaded: Loaded, beam: int
 ) -> "Classification | Translation":
-    """The workload that fits all models.
+    """Create the workload that fits all models.
 
     Args:
-        described: name -> the checkpoint's description.
-        loaded: name -> the checkpoint's model and task.
-        beam: beam's size of translations.
+        described: name -> description of the checkpoint.
+        loaded: name -> model and task of the checkpoint.
+        beam: beam size, for translation models.
 
     Raises:
-        LayerdropError: they are of several kinds, or neither classifiers nor translation models.
+        LayerdropError: the models are of different kinds, or neither classifiers nor translation models.
     """
     decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
     if len(set(decoders.values())) > 1:
@@ -42,7 +47,7 @@ def choose_workload(
 
 
 class Classification:
-    """The forward of an encoder and its classification head, without gradients."""
+    """Forward passes of an encoder and its classification head, without gradients."""
 
     kind = data_folder.CLASSIFICATION
     compared = "ratio"
@@ -52,6 +57,9 @@ class Classification:
     def __init__(self, loaded: Loaded, _beam: int):
         self._heads = {name: task.cfg.classification_head_name for name, (_, task) in loaded.items()}
         self._models = {name: model.eval() for name, (model, _) in loaded.items()}
+        for model in self._models.values():
+            if isinstance(model, ReadyForInference):
+                optimize_for_inference(model, model.inference_dtype)
 
     @staticmethod
     def check(path: str, model: torch.nn.Module, task: Any) -> None:
@@ -60,12 +68,12 @@ class Classification:
             raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
 
     def longest(self) -> int:
-        """Most tokens that every model can read."""
+        """Maximum number of tokens that all models can read."""
         return min(model.max_positions() for model in self._models.values())
 
     @staticmethod
     def size(dataset: Any, index: int) -> int:
-        """Tokens of an example."""
+        """Number of tokens of an example."""
         return int(dataset.size(index))
 
     @staticmethod
@@ -75,34 +83,42 @@ class Classification:
 
     @torch.no_grad()
     def run(self, name: str, batches: Sequence[Any]) -> None:
-        """The model *name* on *batches*."""
+        """Run the model *name* on *batches*."""
         model, head = self._models[name], self._heads[name]
         for net_input in batches:
             model(**net_input, features_only=True, classification_head_name=head)
 
     @staticmethod
     def count(_outputs: None) -> int:
-        """Nothing: every sentence has one answer."""
+        """0, as no tokens are generated."""
         return 0
 
     @staticmethod
     def figures(
         seconds: Mapping[int, Sequence[float]], _counts: Mapping[int, int], sentences: int
     ) -> dict[str, dict[str, Any]]:
-        """Milliseconds per sentence: the single rounds and their median."""
+        """Milliseconds per sentence.
+
+        Args:
+            seconds: batch size -> seconds of each round.
+            sentences: number of sentences in a round.
+
+        Returns:
+            ``ms_per_sentence`` and ``all_ms_per_sentence``, see :class:`latency.Timed`.
+        """
         every = {str(size): [1000 * one / sentences for one in taken] for size, taken in seconds.items()}
         medians = {size: statistics.median(taken) for size, taken in every.items()}
         return {"ms_per_sentence": medians, "all_ms_per_sentence": every}
 
     @staticmethod
     def ratios(model: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, list[float]]:
-        """Time over the first model's in the same round: by batch size, one for each round."""
+        """Time divided by the first model's time in the same round: batch size -> ratio of each round."""
         times, base = model["all_ms_per_sentence"], first["all_ms_per_sentence"]
         return {size: [ms / first_ms for ms, first_ms in zip(times[size], base[size], strict=True)] for size in times}
 
 
 class Translation:
-    """fairseq's beam search, as fairseq-generate runs it, up to the hypotheses' tokens: no words are put together."""
+    """fairseq's beam search as fairseq-generate runs it, without converting the hypotheses' tokens to text."""
 
     kind = data_folder.TRANSLATION
     compared = "speed"
@@ -111,13 +127,13 @@ class Translation:
     def __init__(self, loaded: Loaded, beam: int):
         from fairseq.dataclass.configs import GenerationConfig
 
-        # Models that pruning has harmed may repeat themselves to the end: bounded as when they are scored.
+        # Heavily pruned models may repeat words up to the limit: the same limit as in translations.translator.
         generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
         names = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "lenpen")
         self.settings = {"generation": {name: getattr(generation, name) for name in names}}
         self._runs = {}
         for name, (model, task) in loaded.items():
-            model.eval()  # before: models prepared for inference have no train mode, and eval() returns None
+            model.eval()  # before prepare_for_inference_, after which a model has no train mode
             model.prepare_for_inference_(Namespace(generation=generation))
             self._runs[name] = model, task, task.build_generator([model], generation)
 
@@ -128,12 +144,12 @@ class Translation:
             raise LayerdropError(f"{path} is no translation model: it has no encoder, or its task no target language")
 
     def longest(self) -> int:
-        """Most source tokens that every model can read."""
+        """Maximum number of source tokens that all models can read."""
         return min(model.max_positions()[0] for model, *_ in self._runs.values())
 
     @staticmethod
     def size(dataset: Any, index: int) -> int:
-        """Tokens of an example's source."""
+        """Number of source tokens of an example."""
         return int(dataset.src_sizes[index])
 
     @staticmethod
@@ -142,20 +158,36 @@ class Translation:
         return dataset.collater(samples)
 
     def run(self, name: str, batches: Sequence[Any]) -> list[Any]:
-        """The model *name* on *batches*; fairseq's hypotheses: by batch, by sentence, best first."""
+        """Translate *batches* with the model *name*.
+
+        Returns:
+            For each batch, for each sentence, fairseq's hypotheses, the best one first.
+        """
         model, task, generator = self._runs[name]
         return [task.inference_step(generator, [model], batch) for batch in batches]  # without gradients
 
     def count(self, outputs: Sequence[Any]) -> int:
-        """Target tokens: of the best hypothesis of every sentence, pieces of words as the model has them, without the
-        end mark (which fairseq-generate counts)."""
+        """Number of target tokens (subwords) in the best hypothesis of every sentence.
+
+        Unlike in fairseq-generate, end-of-sentence symbols are not counted.
+        """
         return sum(len(best["tokens"]) - 1 for batch in outputs for best, *_ in batch)
 
     @staticmethod
     def figures(
         seconds: Mapping[int, Sequence[float]], counts: Mapping[int, int], sentences: int
     ) -> dict[str, dict[str, Any]]:
-        """Tokens and sentences per second at the median of the rounds' *seconds*, and the single rounds."""
+        """Tokens and sentences per second at the median of the rounds.
+
+        Args:
+            seconds: batch size -> seconds of each round.
+            counts: batch size -> target tokens of one round.
+            sentences: number of sentences in a round.
+
+        Returns:
+            ``target_tokens``, ``tokens_per_second``, ``sentences_per_second`` and ``all_seconds``, see
+            :class:`latency.Timed`.
+        """
         medians = {size: statistics.median(taken) for size, taken in seconds.items()}
         return {
             "target_tokens": {str(size): count for size, count in counts.items()},
@@ -166,7 +198,7 @@ class Translation:
 
     @staticmethod
     def ratios(model: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, list[float]]:
-        """Tokens per second over the first model's in the same round: by batch size, one for each round."""
+        """Tokens per second divided by the first model's in the same round: batch size -> ratio of each round."""
         rates, base = (
             {
                 size: [one["target_tokens"][size] / taken for taken in every]

@@ -1,7 +1,8 @@
-"""Every change that importing this plugin makes to fairseq, PyTorch and the running Python; no file is changed.
+"""All changes that importing this plugin makes to fairseq, PyTorch and the running Python; no file is changed.
 
-One function a change, whose docstring says what it mends and when it can go. :func:`install` calls them in the order of
-PATCHES. Importing this folder imports neither fairseq nor torch: each function imports what it changes.
+There is one function for each change. Its docstring says what it fixes and when it can be removed. :func:`install`
+calls them in the order of PATCHES. Importing this folder imports neither fairseq nor torch: each function imports the
+modules that it changes.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from .data_and_search import (
     patch_numpy_names,
     patch_whole_words,
 )
+from .hub import patch_hub_pairs, patch_hub_tokenizer
+from .inference import patch_roberta_hub, patch_validation
 from .interpreter import (
     patch_excepthook,
     patch_second_name,
@@ -43,18 +46,23 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_trainer_loading,
     patch_child_classes,
     patch_dictionary_check,
+    patch_trainer_loading,
     patch_iterator_position,
     patch_numpy_names,
     patch_whole_words,
     patch_diverse_beams,
     patch_attention_in_search,
     patch_hard_alignment,
+    patch_hub_pairs,
+    patch_hub_tokenizer,
+    patch_validation,
+    patch_roberta_hub,
 )
-_installed: list[Callable[[], None]] = []  # those of PATCHES that this process has
+_installed: list[Callable[[], None]] = []  # the PATCHES that were applied in this process
 
 
 def install() -> None:
-    """Apply PATCHES, each once per process however often this is called.
+    """Apply PATCHES. Further calls do nothing.
 
     Raises:
         MissingFairseqError: fairseq is not installed.

@@ -1,24 +1,25 @@
-"""Changes to how fairseq and PyTorch load checkpoints and build the models in them."""
+"""Changes to the loading of checkpoints in fairseq and PyTorch, and to the building of their models."""
 
 import contextlib
 import copy
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 
 from ..errors import LayerdropError, first_line
 from .replace import replaces
 
 logger = logging.getLogger(__name__)
-WORKERS = "workers"  # in a checkpoint's place in its data: by how many workers it was written
+WORKERS = "workers"  # key in a checkpoint's ``train_iterator``: number of workers of the run that wrote it
 
 
 def patch_safe_classes() -> None:
     """Add the classes in fairseq's checkpoints to those that ``torch.load(weights_only=True)`` accepts.
 
-    They are listed in :func:`layerdrop_plugin.checkpoint.safe_classes`. It can go when fairseq does so.
+    They are listed in :func:`layerdrop_plugin.checkpoint.safe_classes`. Can be removed when fairseq does so itself.
     """
-    import fairseq  # noqa: F401 (where it is missing, say so before torch is imported)
+    import fairseq  # noqa: F401 (raises an error before torch is imported if it is not installed)
     import torch
 
     from ..checkpoint import safe_classes
@@ -27,10 +28,11 @@ def patch_safe_classes() -> None:
 
 
 def patch_checkpoint_loading() -> None:
-    """Let ``load_checkpoint_to_cpu`` execute nothing of a file, fail in one line, and note how many workers wrote it.
+    """Make ``load_checkpoint_to_cpu`` execute no code in a file, raise one-line errors and note the number of workers.
 
-    While it runs, the environment has torch's TORCH_FORCE_WEIGHTS_ONLY_LOAD, which overrules ``weights_only=False`` of
-    newer fairseq. It can go when fairseq loads with ``weights_only=True``, and with :func:`patch_iterator_position`.
+    While it runs, the environment variable TORCH_FORCE_WEIGHTS_ONLY_LOAD is set, which overrides ``weights_only=False``
+    of newer fairseq. Can be removed when fairseq loads with ``weights_only=True``, and :func:`patch_iterator_position`
+    is removed.
     """
     from fairseq import checkpoint_utils
 
@@ -48,11 +50,13 @@ def patch_checkpoint_loading() -> None:
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
             position[WORKERS] = training.get("distributed_world_size") or 1
+        for task in _loading_for:
+            _check_task(path, state, task)
         return state
 
 
 class _Torch:
-    """torch, whose ``load`` is :func:`layerdrop_plugin.checkpoint.load`."""
+    """torch, except that ``load`` is :func:`layerdrop_plugin.checkpoint.load`."""
 
     def __init__(self, torch):
         self._torch = torch
@@ -61,15 +65,26 @@ class _Torch:
         return getattr(self._torch, name)
 
     def load(self, file, *args, **kwargs):
-        """What *file*, an open one, holds."""
+        """Return the contents of *file*, an open file."""
         from ..checkpoint import load
 
         return load(file.name)
 
 
+def _check_task(path, state, task) -> None:
+    from ..checkpoint import plain
+    from ..models.dictionaries import check_dictionaries
+
+    options = plain(state["cfg"]["model"] if state.get("cfg") is not None else state.get("args"))
+    try:
+        check_dictionaries(Namespace(**(options or {})), task)
+    except LayerdropError as error:
+        raise LayerdropError(f"{path}: {error}") from None
+
+
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """Within this block every ``torch.load`` is one with ``weights_only=True``."""
+    """Make every ``torch.load`` in this block use ``weights_only=True``."""
     force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = {name: os.environ.pop(name, None) for name in (force, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
     os.environ[force] = "1"
@@ -81,9 +96,9 @@ def _weights_only() -> Iterator[None]:
 
 
 def patch_ensemble_loading() -> None:
-    """Let ``load_model_ensemble_and_task`` say in one line which file does not go with the data or the others.
+    """Make ``load_model_ensemble_and_task`` name the file that does not fit the data or the other files, in one line.
 
-    It can go when fairseq's messages name the file and the cause.
+    Can be removed when fairseq's messages name the file and the cause.
     """
     from fairseq import checkpoint_utils
 
@@ -109,34 +124,43 @@ def patch_ensemble_loading() -> None:
 
 
 def _unloadable(filename: str, error: Exception) -> LayerdropError:
-    """What to say of the file *filename*, of which fairseq could not make a model."""
+    """The error to raise for *filename*, from which fairseq could not build a model."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[1] if len(lines) > 1 and "state_dict" in lines[0] else first_line(error)  # of its list the first
     return LayerdropError(f"cannot load {filename}: {reason[:300]} ({type(error).__name__})")
 
 
-def patch_trainer_loading() -> None:
-    """Let ``Trainer.load_checkpoint`` say in one line that a checkpoint's weights or its progress cannot be used.
+_loading_for: list = []  # tasks of the trainers that are loading a checkpoint
 
-    It can go when fairseq has errors of its own for files that do not go with a run.
+
+def patch_trainer_loading() -> None:
+    """Let ``Trainer.load_checkpoint`` refuse a checkpoint that does not fit the run in one line.
+
+    That is a checkpoint of another dictionary than the data's, as ``build_model`` does not check what training begins
+    with (``--finetune-from-model``, ``--restore-file``), and one whose weights or progress cannot be used. Can be
+    removed when :func:`patch_dictionary_check` is and fairseq reports such files itself.
     """
     from fairseq.trainer import Trainer
 
     @replaces(Trainer, "load_checkpoint")
     def load_checkpoint(original, self, filename, *args, **kwargs):
+        _loading_for.append(self.task)
         try:
             return original(self, filename, *args, **kwargs)
         except (LayerdropError, KeyboardInterrupt):
             raise
         except Exception as error:
             raise _unloadable(filename, error) from error
+        finally:
+            _loading_for.pop()
 
 
 def patch_child_classes() -> None:
-    """Let ``build_model`` build translation children, which have a stock name, of this plugin's classes.
+    """Make ``build_model`` use this plugin's classes for children, whose checkpoints name fairseq's model.
 
-    They are known by the dictionary that they remember. Same weights and outputs, and beam search as fast as their
-    parents'. It can go when fairseq's beam search keeps one copy of each sentence's encoder output.
+    Children are recognised by the option ``dictionary_sha256``. Weights and outputs are the same, and inference is as
+    fast as the parents'. Can be removed when fairseq's beam search keeps one copy of each sentence's encoder output and
+    its layers pack their weights.
     """
     from fairseq import models
     from omegaconf import OmegaConf, open_dict
@@ -144,17 +168,18 @@ def patch_child_classes() -> None:
     @replaces(models, "build_model")
     def build_model(original, cfg, task, from_checkpoint=False):
         child = from_checkpoint and OmegaConf.is_config(cfg) and cfg.get("dictionary_sha256")
-        if child and cfg.get("_name") == "transformer":
-            cfg = copy.copy(cfg)  # the caller's goes on saying what is in the file
+        if child and cfg.get("_name") in ("roberta", "transformer", "transformer_lm"):
+            cfg = copy.copy(cfg)  # the caller's configuration is not changed
             with open_dict(cfg):
-                cfg._name = cfg.arch = "layerdrop_transformer"
+                cfg._name = cfg.arch = f"layerdrop_{cfg._name}"
         return original(cfg, task, from_checkpoint)
 
 
 def patch_dictionary_check() -> None:
-    """Let ``build_model`` refuse data of another dictionary than the model's, also for children with a stock name.
+    """Make ``build_model`` raise an error if the data has another dictionary than the model was trained with.
 
-    It can go when fairseq's checkpoints hold their dictionaries.
+    Children whose checkpoints name fairseq's model are included. Can be removed when fairseq's checkpoints contain
+    their dictionaries.
     """
     from fairseq import models
 
@@ -167,10 +192,10 @@ def patch_dictionary_check() -> None:
 
 
 def patch_iterator_position() -> None:
-    """Let a run go on at its place in the data with another number of workers, or refuse where that cannot be.
+    """Let a run resume at its position in the data with another number of workers, or raise an error if it cannot.
 
-    fairseq counts the batches that each worker took, so ``EpochBatchIterator.load_state_dict`` would repeat some data,
-    or leave some out. It can go when fairseq counts the batches of all workers.
+    fairseq stores the number of batches of each worker, so ``EpochBatchIterator.load_state_dict`` would repeat or leave
+    out some data. Can be removed when fairseq stores the number of batches of all workers.
     """
     from fairseq.data.iterators import EpochBatchIterator
 

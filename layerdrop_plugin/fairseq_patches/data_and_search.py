@@ -1,4 +1,4 @@
-"""Changes to fairseq's data sets and searches: options that today's numpy or fairseq itself broke, alignments."""
+"""Changes to fairseq's data sets and searches: options that fail with numpy 2 or in fairseq itself, and alignments."""
 
 import types
 
@@ -6,7 +6,7 @@ from .replace import replaces
 
 
 class _NumpyOfOld:
-    """numpy, with ``np.compat.long`` and ``np.percentile(interpolation=)`` of numpy 1."""
+    """numpy with ``np.compat.long`` and ``np.percentile(interpolation=)``, which only numpy 1 has."""
 
     compat = types.SimpleNamespace(long=int)
 
@@ -17,15 +17,15 @@ class _NumpyOfOld:
         return getattr(self._numpy, name)
 
     def percentile(self, values, percents, interpolation="linear"):
-        """numpy's, whose *interpolation* is called ``method`` now."""
+        """``numpy.percentile`` with *interpolation* as its ``method``."""
         return self._numpy.percentile(values, percents, method=interpolation)
 
 
 def patch_numpy_names() -> None:
     """Give fairseq's data sets the names of numpy 1 that they use: ``np.compat.long``, ``percentile(interpolation=)``.
 
-    For ``--sample-break-mode eos``, ``--num-batch-buckets`` and generating with language models. It can go when fairseq
-    says ``int`` and ``method=``.
+    Needed for ``--sample-break-mode eos``, ``--num-batch-buckets`` and generation with language models. Can be removed
+    when fairseq uses ``int`` and ``method=``.
     """
     import numpy
     from fairseq.data import data_utils, language_pair_dataset, token_block_dataset
@@ -35,9 +35,10 @@ def patch_numpy_names() -> None:
 
 
 def patch_whole_words() -> None:
-    """Let ``MaskedLMTask.load_dataset`` find the run's ``--bpe``, which ``--mask-whole-words`` asks for.
+    """Let ``MaskedLMTask.load_dataset`` find the run's ``--bpe``, which ``--mask-whole-words`` needs.
 
-    It looks into ``self.args``, which the task lost when it got a configuration; it can go when fairseq no longer does.
+    fairseq reads it from ``self.args``, which tasks with a configuration do not have. Can be removed when fairseq reads
+    it from the configuration.
     """
     from fairseq.tasks.masked_lm import MaskedLMTask
     from omegaconf import OmegaConf
@@ -51,10 +52,10 @@ def patch_whole_words() -> None:
 
 
 def patch_diverse_beams() -> None:
-    """Let ``DiverseBeamSearch`` look up a sentence's overlaps at its place in the batch, where it keeps them.
+    """Make ``DiverseBeamSearch`` index its overlaps by the sentences' positions in the batch.
 
-    ``--diverse-beam-groups`` fails because sentences come with their numbers in the data set. It can go when fairseq
-    does this itself.
+    fairseq indexes them by the sentences' indices in the data set, with which ``--diverse-beam-groups`` fails. Can be
+    removed when fairseq uses positions.
     """
     import torch
     from fairseq.search import DiverseBeamSearch
@@ -66,13 +67,14 @@ def patch_diverse_beams() -> None:
 
     @replaces(DiverseBeamSearch, "prune_sentences")
     def prune_sentences(original, self, batch_idxs):
-        self.group_overlap = self.group_overlap[batch_idxs]  # of the sentences that go on
+        self.group_overlap = self.group_overlap[batch_idxs]  # keep those of unfinished sentences
 
 
 def patch_attention_in_search() -> None:
-    """Let searches return attention weights where their caller asks for alignments, and skip them elsewhere.
+    """Make searches return attention weights if their caller needs them for alignments.
 
-    Hub interfaces tell models that nobody wants the weights, and then read them. It can go when they no longer do.
+    fairseq's hub interfaces tell models to omit the weights, and read them nevertheless. Can be removed when they no
+    longer do.
     """
     from fairseq.hub_utils import GeneratorHubInterface
     from fairseq.sequence_generator import SequenceGeneratorWithAlignment
@@ -88,9 +90,9 @@ def patch_attention_in_search() -> None:
 
 
 def patch_hard_alignment() -> None:
-    """Make alignments hard where ``--print-alignment`` is neither ``hard`` nor ``soft``, as fairseq's ``--help`` says.
+    """Make alignments hard if ``--print-alignment`` is neither ``hard`` nor ``soft``, as fairseq's ``--help`` says.
 
-    Without this, it is an AttributeError of ``SequenceGeneratorWithAlignment``. It can go when fairseq has a default.
+    fairseq raises an AttributeError in ``SequenceGeneratorWithAlignment``. Can be removed when fairseq has a default.
     """
     from fairseq.sequence_generator import SequenceGeneratorWithAlignment
     from fairseq.utils import extract_hard_alignment

@@ -11,11 +11,11 @@ PACKAGE = __package__.partition(".")[0]
 
 
 def patch_second_name() -> None:
-    """Make a second import of these files under another name the same modules (``sys.modules``).
+    """Let a second import of these files under another name return the same modules (``sys.modules``).
 
-    ``--user-dir`` through a renamed link imports them again, and registering everything twice is an error in fairseq.
-    It can go when fairseq asks whether it has imported the same files, not the same name. The package calls it before
-    it imports anything else.
+    fairseq imports them again if ``--user-dir`` is a link with another name, and fails as everything is registered
+    twice. Can be removed when fairseq compares the imported files, not their names. The package calls this function
+    before it imports anything else.
     """
     mine = sys.modules[PACKAGE]
     file = os.path.realpath(mine.__file__)
@@ -28,10 +28,10 @@ def patch_second_name() -> None:
 
 
 def patch_excepthook() -> None:
-    """Let fairseq's commands end with this plugin's one-line errors instead of a traceback (``sys.excepthook``).
+    """Make fairseq's commands print this plugin's errors as one line instead of a traceback (``sys.excepthook``).
 
-    With LAYERDROP_DEBUG=1 the traceback stands before them. The exit status is 1 either way. It
-    can go when fairseq's commands have errors of their own for users.
+    With LAYERDROP_DEBUG=1 the traceback is printed before it. The exit status is 1 in both cases. Can be removed when
+    fairseq's commands report errors to users themselves.
     """
 
     @replaces(sys, "excepthook")
@@ -46,15 +46,15 @@ def patch_excepthook() -> None:
 
 
 def patch_speech_log() -> None:
-    """Silence a log message at each import of fairseq that an optional package is missing; only speech models need it.
+    """Suppress fairseq's log message that an optional package, which only speech models need, is missing.
 
-    It can go when fairseq imports that package where it is used.
+    Can be removed when fairseq imports this package only where it is used.
     """
     logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
 class _SameFolder(list):
-    """A package's ``__path__`` for which ``in`` asks for the same folder, not for the same string."""
+    """A package's ``__path__`` for which ``in`` compares folders instead of strings."""
 
     def __contains__(self, path):
         if any(os.path.exists(path) and os.path.samefile(path, mine) for mine in self):
@@ -66,10 +66,10 @@ class _SameFolder(list):
 
 
 def patch_user_dir() -> None:
-    """Let ``--user-dir`` be any path that reaches the files already imported; another copy is refused in one line.
+    """Let ``--user-dir`` be any path of the folder that is already imported; another copy raises a one-line error.
 
-    ``fairseq.utils.import_user_module`` tests ``path in module.__path__``; this replaces the package's ``__path__``. It
-    can go when fairseq compares the folders.
+    ``fairseq.utils.import_user_module`` tests ``path in module.__path__``; this function replaces the package's
+    ``__path__``. Can be removed when fairseq compares folders.
     """
     package = sys.modules[PACKAGE]
     package.__path__ = _SameFolder(package.__path__)

@@ -1,4 +1,4 @@
-"""fairseq reads lists in options' strings with ``eval``, also where the strings come from a checkpoint."""
+"""Replaces ``eval``, with which fairseq parses lists in options, also if the options come from a checkpoint."""
 
 import importlib
 import sys
@@ -15,9 +15,9 @@ MODULES = (
 
 
 def patch_eval() -> None:
-    """Let fairseq read literals where it calls ``eval``: the name is given another meaning in its modules.
+    """Make fairseq parse literals where it calls ``eval``, so that options in a checkpoint cannot execute code.
 
-    A string in a checkpoint's configuration could run anything there. It can go when fairseq says ``ast.literal_eval``.
+    ``eval`` is defined as a global of its modules. Can be removed when fairseq uses ``ast.literal_eval``.
     """
     import fairseq.criterions
     import fairseq.models
@@ -32,7 +32,7 @@ def patch_eval() -> None:
 
 
 def _imported(name: str) -> types.ModuleType | None:
-    """The module *name*; None where a package is missing that it needs, so that nobody can import it."""
+    """Import and return the module *name*; None if a package that it needs is missing."""
     try:
         return sys.modules.get(name) or importlib.import_module(name)
     except (ImportError, OSError):

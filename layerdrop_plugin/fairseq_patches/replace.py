@@ -1,11 +1,14 @@
-"""Put a function in the place of another one."""
+"""Replace a function or method of another module."""
 
 import functools
 from collections.abc import Callable
 
 
 def replaces(owner: object, name: str) -> Callable:
-    """Decorator: the function, called with the original as its first argument, takes the place of *owner*'s *name*."""
+    """Decorator that replaces the attribute *name* of *owner* (a module or class) by the decorated function.
+
+    The function is called with the original as its first argument.
+    """
     original = getattr(owner, name)
 
     def replace(function):

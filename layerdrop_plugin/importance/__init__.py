@@ -1,3 +1,4 @@
 """Importance scores from the gradients of gates."""
 
-METHOD_NAMES = ("importance", "fisher", "taylor", "magnitude", "random")  # of methods.METHODS, without importing torch
+# The keys of methods.METHODS, for the command line, which does not import torch.
+METHOD_NAMES = ("importance", "fisher", "taylor", "magnitude", "random")

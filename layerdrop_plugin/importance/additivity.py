@@ -17,16 +17,17 @@ ALONE = 4  # number of examples that are run one by one
 def check_additivity(
     loss_fn: Callable[[dict], Tensor], sample: dict, modules: Iterable[nn.Module], padding: int
 ) -> None:
-    """Refuse a loss that is no sum over the examples of *sample*.
+    """Raise an error if the loss is not a sum over the examples of *sample*.
 
-    A few examples, spread over the batch, are run one by one: their common loss must be the sum of their single losses,
-    and the batch's loss the sum of theirs and that of the other examples. This takes at most eight forward passes.
+    A few examples, spread over the batch, are run one by one. Their loss as one batch must be the sum of their single
+    losses, and the loss of *sample* the sum of their loss and that of the other examples. This takes at most eight
+    forward passes.
 
     Args:
-        loss_fn: computes the loss of a fairseq batch.
+        loss_fn: computes the loss (a scalar) of a fairseq batch.
         sample: a fairseq batch.
-        modules: the model and the criterion. They are put into evaluation mode meanwhile; their state and the random
-            states are restored.
+        modules: the model and the criterion. They are in evaluation mode during the check; their modes and the states
+            of the random number generators are restored.
         padding: the dictionary's padding index.
 
     Raises:
@@ -50,7 +51,7 @@ def check_additivity(
 
 
 def _partitions(rows: int) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Pairs of some examples' indices in a batch of *rows* and a partition of these indices."""
+    """Yield (indices of examples in a batch of *rows*, partition of these indices); the losses of both must agree."""
     few = sorted({number * (rows - 1) // (ALONE - 1) for number in range(ALONE)})
     rest = [row for row in range(rows) if row not in few]
     yield few, [[row] for row in few]
@@ -73,7 +74,13 @@ def _evaluation(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def examples(sample: dict, rows: list[int], padding: int) -> dict:
-    """The examples *rows* of *sample* as a batch; their padding is not changed."""
+    """The examples of *sample* with the indices *rows* as a batch, with unchanged padding.
+
+    Args:
+        sample: a fairseq batch.
+        rows: indices in the batch.
+        padding: the dictionary's padding index, to count ``ntokens``.
+    """
     chosen = _rows(sample, rows, num_examples(sample))
     if "nsentences" in sample:
         chosen["nsentences"] = len(rows)
@@ -93,7 +100,11 @@ def _rows(value, chosen: list[int], rows: int):
 
 
 def _tokens(sample: dict, chosen: dict, padding: int):
-    """``ntokens`` of *chosen*: counted in the text that gives the ``ntokens`` of *sample*, or in proportion to it."""
+    """``ntokens`` of *chosen*, a part of *sample*.
+
+    If the target or the source of *sample* has ``ntokens`` tokens without padding, those of *chosen* are counted in it;
+    otherwise ``ntokens`` is divided in proportion to the number of examples.
+    """
     for text in (lambda batch: batch.get("target"), lambda batch: batch.get("net_input", {}).get("src_tokens")):
         if isinstance(text(sample), Tensor) and int(text(sample).ne(padding).sum()) == int(sample["ntokens"]):
             return int(text(chosen).ne(padding).sum())

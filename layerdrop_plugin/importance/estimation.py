@@ -1,4 +1,4 @@
-"""Scores of the parts of a loaded model in one pass over examples, with constant weights."""
+"""Score the parts of a loaded model in one pass over examples, without changing its weights."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..base_criterion import BaseCriterion, base_criterion, saved_criterion
 from ..errors import LayerdropError
 from ..pruning.gates import of_open_parts
 from ..pruning.scores import Scores
 from .additivity import check_additivity
-from .base_criterion import BaseCriterion, base_criterion, saved_criterion
 from .methods import GRADIENTS, METHODS
 from .recorder import GradientSums, Recorder
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this block *model* is in evaluation mode and none of its weights requires a gradient.
+    """Put *model* into evaluation mode and let none of its weights require a gradient, in this block.
 
-    If its gates have probes, a backward pass computes only the gradients that these need.
+    If the gates have probes, a backward pass computes only the gradients that the probes need. Modes and
+    ``requires_grad`` are restored when the block is left.
     """
     training = {module: module.training for module in model.modules()}
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -57,7 +58,8 @@ def sum_gradients(
     """Sum the gradients of the gates of *model* over *samples*.
 
     Args:
-        loss_fn: computes the loss of a sample, which must be a sum over independent examples.
+        model: a model whose layers have gates.
+        loss_fn: computes the loss (a scalar) of a fairseq batch, which must be a sum over independent examples.
         samples: fairseq batches.
         per_token: see :class:`GradientSums`.
 
@@ -89,16 +91,18 @@ def estimate(
     criterion_args: str | None = None,
     command: str | None = None,
 ) -> Scores:
-    """Score the parts of the session's model with its current gates; closed parts get zero.
+    """Score the parts of the session's model with its current gates; the scores of closed parts are 0.
 
     Args:
-        subset: the split to take examples from.
-        method: one of ``methods.METHODS``.
-        per: ``example`` or ``token``: take absolute values and squares of each example's gradient or each token's.
-        max_examples: number of examples to draw, with the session's seed; all by default.
-        criterion: name of the criterion, by default the checkpoint's with the options that it had there.
+        session: the model and its data.
+        subset: name of the split to draw examples from.
+        method: a key of ``methods.METHODS``.
+        per: ``example`` or ``token``: whether absolute values and squares are taken of the gradient of each example or
+            of each token.
+        max_examples: maximum number of examples, drawn with the session's seed; all by default.
+        criterion: name of the criterion, by default that of the checkpoint. Its options are those in the checkpoint.
         criterion_args: further options of the criterion, as a JSON object.
-        command: for the file's signature.
+        command: the command line, for the file's signature.
 
     Raises:
         LayerdropError: an unknown criterion or option, a loss that is no sum over independent examples, or a missing
@@ -125,10 +129,15 @@ def estimate(
 
 
 def criterion_of_session(session: "Session", name: str | None = None, arguments: str | None = None) -> BaseCriterion:
-    """The criterion *name* for the session's model, by default the checkpoint's own.
+    """The criterion for the session's model.
+
+    Args:
+        session: the model.
+        name: name of the criterion, by default that of the checkpoint.
+        arguments: options as a JSON object; they override those in the checkpoint.
 
     Raises:
-        LayerdropError: the checkpoint names none, or there is no such criterion or option.
+        LayerdropError: the checkpoint names no criterion, or there is no such criterion or option.
     """
     saved = session.cfg.get("criterion") or {}
     if name is None:

@@ -1,8 +1,9 @@
 """Methods that score a model's parts: importance (Michel et al. 2019) and methods to compare it with.
 
-A method is a function of (model, sums of its gates' gradients or None, seed) that returns scores and their standard
-errors, each a map from stack and kind, such as ``encoder.self_attn``, to a row of numbers for each layer. Parts with
-low scores are removed first.
+A method is a function of the model, the sums of its gates' gradients (None if it needs none) and a seed. It returns
+scores and their standard errors, both as dictionaries: stack and kind, such as ``encoder.self_attn`` -> for each layer
+a list with a number for each part; ``encoder.layers`` and ``decoder.layers`` have one number for each layer instead.
+Parts with low scores are removed first.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def taylor(model: nn.Module | None, sums: GradientSums, seed: int = 1) -> tuple[
 
 
 def magnitude(model: nn.Module, sums: GradientSums | None = None, seed: int = 1) -> tuple[Rows, Rows]:
-    """L2 norm of a part's weights: of the projections that compute it, biases included, and of those that read it."""
+    """L2 norm of a part's weights in its input projections, biases included, and in its output projection."""
     gates = _gates_with_layers(model).items()
     return _exact({key: [_norms(layer, key, gate) for layer, gate in pairs] for key, pairs in gates})
 
@@ -55,13 +56,13 @@ METHODS: dict[str, Callable[..., tuple[Rows, Rows]]] = {
 
 
 def _with_error(sums: GradientSums, mean: Tensor, square: Tensor) -> tuple[Rows, Rows]:
-    """Rows of *mean* and of its standard error, from the mean of the squares *square*."""
+    """Scores *mean* (parts,) and their standard errors, computed from the mean of the squares *square* (parts,)."""
     error = ((square - mean.square()).clamp_min(0) / sums.counts).sqrt()
     return sums.rows(mean), sums.rows(error)
 
 
 def _exact(rows: dict[str, list[Tensor]]) -> tuple[Rows, Rows]:
-    """*rows* as lists, and zeros as their standard errors, as nothing was estimated."""
+    """Convert *rows* to lists; the standard errors are 0, as nothing was estimated from a sample."""
     scores = {}
     for key, layers in rows.items():
         plain = [layer.tolist() for layer in layers]

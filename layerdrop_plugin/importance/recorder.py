@@ -1,7 +1,8 @@
 """Record the gradients of a model's gates in ordinary backward passes, summed over examples in double precision.
 
-g = ∂L(x)/∂ξ is the gradient of one example x and one part (a head, an FFN unit, a layer) at its gate's value. One
-backward pass of a batch gives g of every example, because L is a sum of losses of independent examples.
+g = ∂L(x)/∂ξ is the derivative of the loss L of one example x with respect to the gate ξ of one part (a head, an FFN
+unit, a layer). One backward pass of a batch gives g for every example, because L is a sum of losses of independent
+examples.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from ..modules.layer_stack import LayerStack
 from ..pruning.gates import gates_of, stacks_of
 
 POWERS = ("absolute", "square", "signed", "fourth")  # summed for each part: |g|, g², g, g⁴
-COUNTS = ("examples", "loss", *STACKS)  # a stack's count is that of its tokens without padding
+COUNTS = ("examples", "loss", *STACKS)  # for a stack, the number of tokens that it reads, without padding
 CHUNK = 2**22  # gradients whose powers are computed at once, with 16 bytes of working memory each: 64 MB
 
 
@@ -27,7 +28,7 @@ class GradientSums:
 
     Args:
         sizes: stack and kind, such as ``encoder.self_attn`` -> number of parts of each layer.
-        per_token: the powers are of each token's gradient rather than of each example's.
+        per_token: sum powers of the gradients of tokens rather than of examples.
     """
 
     def __init__(self, sizes: dict[str, list[int]], per_token: bool = False):
@@ -37,7 +38,7 @@ class GradientSums:
 
     @classmethod
     def from_state_dict(cls, state: dict) -> "GradientSums":
-        """The reverse of :meth:`state_dict`."""
+        """Restore the sums from a *state* of :meth:`state_dict`."""
         sums = cls(state["sizes"], state["per_token"])
         sums.add(state["values"])
         return sums
@@ -77,13 +78,15 @@ class GradientSums:
         return torch.cat(counts)
 
     def mean(self, power: str) -> Tensor:
-        """Mean of one of POWERS of each part's g: (parts,)."""
+        """Mean of *power*, one of POWERS, of each part's g: (parts,)."""
         return self._values[len(COUNTS) :].view(len(POWERS), -1)[POWERS.index(power)] / self.counts
 
     def rows(self, values: Tensor) -> dict[str, list]:
-        """*values* (parts,) in the shape of :class:`~layerdrop_plugin.pruning.scores.Scores`: a row for each layer.
+        """Group *values* (parts,) as :class:`~layerdrop_plugin.pruning.scores.Scores` does.
 
-        ``*.layers`` has a number for each layer instead.
+        Returns:
+            stack and kind -> for each layer a list with a number for each part; ``*.layers`` has a number for each
+            layer instead.
         """
         rows_by_key, remaining = {}, iter(values.tolist())
         for key, layers in self.sizes.items():
@@ -98,11 +101,11 @@ class RecordedBatch:
     Args:
         examples: number of examples in the batch.
         tokens: number of tokens without padding, for each of STACKS.
-        sums: gives the number of parts and ``per_token``; it is not changed.
-        weight: one of the model's weights; the gradients have its device and precision.
+        sums: the sums that the batch will be added to; only its number of parts and ``per_token`` are read.
+        weight: one of the model's weights, whose device and precision (at least single) the gradients have.
         callback: called at the end of the backward pass with a vector for :meth:`GradientSums.add`. The vector is zero
-            if the batch does not count: the loss was multiplied by zero, as fairseq does with dummy batches, or a
-            gradient is not finite, as after an overflow of loss scaling.
+            if the loss was multiplied by zero, as fairseq does with dummy batches, or if a gradient is not finite, as
+            after an overflow of loss scaling.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class RecordedBatch:
         """Add the *gradient* (batch, parts) or (batch, parts, tokens) that a probe reports for *parts*.
 
         Raises:
-            LayerdropError: the batch axis is not that of the batch's examples.
+            LayerdropError: the batch axis has another length than the number of examples.
         """
         if len(gradient) != self.examples:
             raise LayerdropError(
@@ -139,7 +142,7 @@ class RecordedBatch:
             self.gradients[:, parts] += gradient
 
     def finish(self) -> None:
-        """Compute the batch's sums and give them to ``callback``, without synchronising with the GPU."""
+        """Compute the batch's sums and call ``callback`` with them, without synchronising with the GPU."""
         powers = self.powers if self.per_token else _powers(self.gradients, self.loss_scale)
         self.gradients = None  # frees memory: the probes refer to this batch until the next one starts
         counts = (self.examples, self.loss, *self.tokens)
@@ -150,7 +153,7 @@ class RecordedBatch:
 
 
 class _AttachedLoss(torch.autograd.Function):
-    """Identity on a loss. Its backward pass runs first and stores the gradient of the loss: its scale."""
+    """Identity on a loss. Its backward pass, the first to run, stores the gradient of the loss, which is its scale."""
 
     @staticmethod
     def forward(ctx, loss: Tensor, batch: RecordedBatch) -> Tensor:
@@ -160,13 +163,13 @@ class _AttachedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         ctx.batch.loss_scale = gradient.detach().sum().double()
-        # As DistributedDataParallel does: the only hook at the end of the whole backward pass.
+        # The only hook at the end of the whole backward pass; DistributedDataParallel uses it, too.
         torch.autograd.Variable._execution_engine.queue_callback(ctx.batch.finish)
         return gradient, None
 
 
 def _powers(gradients: Tensor, loss_scale: Tensor) -> Tensor:
-    """Sums (powers, parts) of POWERS of *gradients* (batch, parts[, tokens]) divided by *loss_scale*."""
+    """Sums (powers, parts) of POWERS of *gradients* (batch, parts[, tokens]) after division by *loss_scale*."""
     sums = torch.empty(len(POWERS), gradients.size(1), dtype=torch.float64, device=gradients.device)
     parts = max(1, CHUNK * gradients.size(1) // max(1, gradients.numel()))
     for chunk, chunk_sums in zip(gradients.split(parts, 1), sums.split(parts, 1), strict=True):
@@ -220,7 +223,7 @@ class Recorder:
         return GradientSums(self.sizes, self.per_token)
 
     def start_batch(self, sample: dict, callback: Callable[[Tensor], None]) -> RecordedBatch:
-        """Record the next forward pass, which must be of *sample* (a fairseq batch), and its backward pass.
+        """Record the next forward pass, which must run on *sample* (a fairseq batch), and its backward pass.
 
         The probes stay until the next call, because activation checkpointing runs layers again in the backward pass.
 
@@ -245,7 +248,7 @@ class Recorder:
                 gate.probe = None
 
     def _tokens(self, sample: dict) -> list:
-        """Number of tokens without padding that each of STACKS reads; 0 unless ``per_token``."""
+        """Number of tokens without padding that each of STACKS reads, 0-dimensional tensors; 0 unless ``per_token``."""
         if not self.per_token:
             return [0 for _ in STACKS]
         net_input = sample["net_input"]

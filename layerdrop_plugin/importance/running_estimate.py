@@ -19,9 +19,10 @@ STATE = "head_importance"  # key in a checkpoint
 
 
 def keep_in_checkpoints(estimate: "RunningEstimate", task: FairseqTask) -> None:
-    """Save *estimate* in the checkpoints of a run of *task*, and restore it, with fairseq's hooks for tasks.
+    """Save *estimate* in the checkpoints of a run of *task* and restore it from them.
 
-    fairseq calls ``set_checkpoint_dict`` only if the run resumes at its position in the data.
+    Replaces the hooks ``get_checkpoint_dict`` and ``set_checkpoint_dict`` of *task*. fairseq calls the latter only if
+    the run resumes at its position in the data.
     """
     name = type(task).__name__
     get_others, set_others = getattr(task, "get_checkpoint_dict", dict), getattr(task, "set_checkpoint_dict", None)
@@ -48,18 +49,17 @@ class RunningEstimate:
 
     Args:
         file: JSON file to write; None on workers other than the master.
-        interval: least number of updates between two writes. The number of updates also grows by a tenth at least
-            from write to write, because writing takes long for large models and the estimate of a long run hardly
-            changes.
+        interval: minimum number of updates between two writes. The number of updates must also grow by at least a
+            tenth, because writing takes long for large models and the estimate of a long run hardly changes.
         method: one of ``methods.GRADIENTS``.
         per: ``example`` or ``token``.
-        model, data, signature: as in :class:`Scores`.
-        resumes: whether the run resumes from a checkpoint and continues its sums.
+        model, data, signature: see :class:`Scores`.
+        resumes: whether the run resumes from a checkpoint, whose sums are continued.
 
     Attributes:
         updates: number of updates in the sums.
-        since_update: number of updates that the model had had before the first of them.
-        counted: whether the latest batch's gradients were finite; a boolean tensor after the first batch.
+        since_update: number of updates of the model before the first one in the sums.
+        counted: whether the gradients of the latest batch were finite; a boolean tensor after the first batch.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class RunningEstimate:
             self.write()
 
     def write(self) -> None:
-        """Write the file, on the master, if there are any examples."""
+        """Write the file, on the master only, if there are any examples."""
         if self.file is None or self.sums is None or self.sums.examples == 0:
             return
         scores, errors = METHODS[self.method](None, self.sums)
@@ -136,7 +136,7 @@ class RunningEstimate:
         return counts | {"sums": self.sums.state_dict(), "of": self._identity()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue the sums of a checkpoint, unless their data, criterion or unit are others than this run's."""
+        """Continue the sums of a checkpoint, unless their settings (see :meth:`_identity`) differ from this run's."""
         saved, current = state["of"], self._identity()
         other = next((name for name in current if saved.get(name) != current[name]), None)
         if other:

@@ -1,6 +1,5 @@
 """Fingerprints of the dictionaries that a model was trained with, saved in its configuration and checked on loading."""
 
-import hashlib
 from argparse import Namespace
 from collections.abc import Iterable
 
@@ -10,14 +9,16 @@ from fairseq.utils import safe_getattr
 from omegaconf import DictConfig
 
 from ..errors import LayerdropError
+from ..pruning import vocabulary
+from ..pruning.parent import Parent
 
 # Option that holds a fingerprint -> attribute of the task that is the dictionary.
-FINGERPRINTS = {"dictionary_sha256": "source_dictionary", "target_dictionary_sha256": "target_dictionary"}
+FINGERPRINTS = {option: f"{side}_dictionary" for side, option in vocabulary.FINGERPRINTS.items()}
 
 
 def dictionary_sha256(dictionary: Dictionary) -> str:
     """SHA-256 of the symbols of *dictionary*, in their order."""
-    return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
+    return vocabulary.symbols_sha256(dictionary.symbols)
 
 
 def check_dictionaries(args: Namespace | DictConfig, task: FairseqTask) -> None:
@@ -33,6 +34,28 @@ def check_dictionaries(args: Namespace | DictConfig, task: FairseqTask) -> None:
             raise LayerdropError(
                 f"the model was trained with another dictionary than the data's ({len(dictionary)} types, other"
                 f" symbols{side}): binarise the data with the model's own (fairseq-preprocess --srcdict, --tgtdict)"
+            )
+
+
+def check_vocabulary(parent: Parent, task: FairseqTask, who: str) -> None:
+    """Check that a checkpoint's embeddings are those of the dictionaries of *task*.
+
+    Args:
+        parent: the checkpoint.
+        who: what it is to the user, for the message.
+
+    Raises:
+        LayerdropError: it has other embeddings, or the symbols or their order differ.
+    """
+    for option, name in FINGERPRINTS.items():
+        dictionary = getattr(task, name, None)
+        if dictionary is None:
+            continue
+        expected, size = parent.options.get(option), parent.vocabulary_size(name.split("_")[0])
+        if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
+            raise LayerdropError(
+                f"{who} was trained with another dictionary ({size} types) than the data's ({len(dictionary)} types):"
+                " binarise the data with its own dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
             )
 
 

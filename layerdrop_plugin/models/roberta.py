@@ -1,4 +1,4 @@
-"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout and prunable layers."""
+"""``layerdrop_roberta``: fairseq's RoBERTa with LayerDrop, structured dropout, prunable layers, BERT's details."""
 
 from argparse import ArgumentParser
 
@@ -15,9 +15,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from ..modules.convert import layerdrop_encoder
+from ..modules.inference import ReadyForInference
 from ..modules.scriptable import Scriptable
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from ..modules.zero_gradients import with_zero_gradients
+from .bert import add_bert_args, add_segments, check_bert_options, set_layernorm_eps
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import Args, add_layerdrop_args, check_layerdrop, refuse_unfinished_pruning, set_layerdrop_defaults
@@ -31,16 +33,18 @@ class LayerDropRobertaEncoder(Scriptable, RobertaEncoder):
     ) -> LayerDropTransformerEncoder:
         """fairseq's hook: build the Transformer encoder, with BERT's initialisation."""
         encoder = layerdrop_encoder(TransformerEncoder(args, dictionary, embed_tokens), args)
+        add_segments(encoder, args, dictionary.eos())
         encoder.apply(init_bert_params)
         return encoder
 
 
 @register_model("layerdrop_roberta")
-class LayerDropRobertaModel(LayersToKeep, RobertaModel):
+class LayerDropRobertaModel(ReadyForInference, LayersToKeep, RobertaModel):
     """RoBERTa with LayerDrop (Fan et al. 2019).
 
-    With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped). In
-    training, dropped layers and unused heads get zero gradients (law 5, dropped layers).
+    With every rate 0 it is fairseq's ``roberta``: checkpoints load in both directions (law 2, nothing dropped), unless
+    ``--layernorm-eps`` or ``--segment-embeddings`` make it a BERT. In training, dropped layers and unused heads get
+    zero gradients (law 5, dropped layers).
     """
 
     @staticmethod
@@ -48,6 +52,7 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
         """Add fairseq's RoBERTa options and this plugin's."""
         RobertaModel.add_args(parser)
         add_layerdrop_args(parser, "encoder")
+        add_bert_args(parser)
 
     @classmethod
     def build_model(cls, args: Args, task: FairseqTask) -> "LayerDropRobertaModel":
@@ -66,6 +71,7 @@ class LayerDropRobertaModel(LayersToKeep, RobertaModel):
             args.max_positions = safe_getattr(args, "tokens_per_sample") or task.max_positions()
         remember_dictionaries(args, task, ["dictionary_sha256"])
         model = cls(args, LayerDropRobertaEncoder(args, task.source_dictionary))
+        set_layernorm_eps(model, args)
         model.layers_to_keep = layers_to_keep
         if OmegaConf.is_config(args):
             OmegaConf.set_struct(args, True)
@@ -97,6 +103,7 @@ def base_architecture(args: Args) -> None:
     set_layerdrop_defaults(args, "encoder")
     stock_base_architecture(args)
     check_layerdrop(args, "encoder")
+    check_bert_options(args)
 
 
 @register_model_architecture("layerdrop_roberta", "layerdrop_roberta_base")

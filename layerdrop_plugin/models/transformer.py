@@ -12,6 +12,7 @@ from torch import nn
 
 from ..anatomy import STACKS
 from ..modules.convert import layerdrop_decoder, layerdrop_encoder
+from ..modules.inference import ReadyForInference
 from ..modules.transformer_decoder import LayerDropTransformerDecoder
 from ..modules.transformer_encoder import LayerDropTransformerEncoder
 from .dictionaries import remember_dictionaries
@@ -20,7 +21,7 @@ from .options import Args, add_layerdrop_args, check_layerdrop, refuse_base_laye
 
 
 @register_model("layerdrop_transformer")
-class LayerDropTransformerModel(LayersToKeep, TransformerModel):
+class LayerDropTransformerModel(ReadyForInference, LayersToKeep, TransformerModel):
     """Transformer with LayerDrop (Fan et al. 2019).
 
     With every rate 0 it is fairseq's ``transformer``, whose checkpoints load here (law 2, nothing dropped). In

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..modules.convert import layerdrop_decoder
 from ..modules.drop_rates import SCHEDULES
+from ..modules.inference import ReadyForInference
 from ..modules.structured_dropout import CHUNKS
 from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
@@ -60,7 +61,7 @@ class LayerDropTransformerLanguageModelConfig(TransformerLanguageModelConfig):
 
 
 @register_model("layerdrop_transformer_lm", dataclass=LayerDropTransformerLanguageModelConfig)
-class LayerDropTransformerLanguageModel(LayersToKeep, TransformerLanguageModel):
+class LayerDropTransformerLanguageModel(ReadyForInference, LayersToKeep, TransformerLanguageModel):
     """Language model with LayerDrop (Fan et al. 2019); stock ``transformer_lm`` checkpoints load here (law 2)."""
 
     @classmethod

@@ -36,7 +36,7 @@ class AttentionWithoutHeads(Scriptable, nn.Module):
     def forward(
         self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None, **_unused
     ) -> tuple[Tensor, None]:
-        """*query* (target length, batch, width) -> the bias at every position (same shape), and None as weights."""
+        """Return the bias at every position of *query* (target length, batch, width), and None as attention weights."""
         inputs = [x for x in (query, key) if x is not None and self.training]
         return with_zero_gradients(self.out_proj.bias.expand_as(query), inputs), None
 
@@ -52,7 +52,7 @@ class AttentionWithoutHeads(Scriptable, nn.Module):
 
 
 class OnlyBias(Scriptable, nn.Module):
-    """Parameters of a linear layer without input features: its bias."""
+    """The bias (features,) of a linear layer without input features."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -90,13 +90,13 @@ class PrunableAttention(Scriptable, MultiheadAttention):
         """Attend with fairseq's arguments.
 
         Args:
-            query: (target length, batch, width).
-            key, value: (source length, batch, their width).
+            query: tensor (target length, batch, width).
+            key, value: tensors (source length, batch, width of the key or value).
 
         Returns:
-            the output (target length, batch, width), and attention weights (batch, target length, source length), with
-            ``need_head_weights`` (heads, batch, target length, source length), or None if not requested. With
-            ``before_softmax`` the scores (batch x heads, target length, source length) and the values
+            The output (target length, batch, width), and the attention weights: (batch, target length, source length),
+            or (heads, batch, target length, source length) with ``need_head_weights``, or None if not requested. With
+            ``before_softmax``, the scores (batch x heads, target length, source length) and the values
             (batch x heads, source length, head's width) instead.
         """
         q, k, v, padding = self._project(query, key, value, key_padding_mask, incremental_state, static_kv)
@@ -117,7 +117,7 @@ class PrunableAttention(Scriptable, MultiheadAttention):
             dropout = self.dropout_module.p if drops else 0.0
             x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=self.scaling)
         x = self.gate(_by_row(x, beams))
-        return batch_first(self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
+        return batch_first(packed_linear(x, self.out_proj) or self.out_proj, x.permute(2, 0, 1, 3).flatten(2)), weights
 
     def stock_attributes(self) -> dict:
         """As :meth:`Scriptable.stock_attributes`: fairseq's attention needs ``embed_dim`` = heads x head's width."""
@@ -128,7 +128,8 @@ class PrunableAttention(Scriptable, MultiheadAttention):
 
     def _heads(self, x: Tensor, *projections: nn.Module) -> Sequence[Tensor]:
         """Apply each of *projections* to *x* (length, batch, width): tensors (batch, heads, length, head's width)."""
-        parts, packed = (self.num_heads, self.head_dim), packed_linear(*projections)
+        parts = (self.num_heads, self.head_dim)
+        packed = packed_linear(x, *projections)
         if packed is None:
             projected = (batch_first(projection, x) for projection in projections)
             return [x.unflatten(2, parts).permute(1, 2, 0, 3) for x in projected]
@@ -164,19 +165,31 @@ class PrunableAttention(Scriptable, MultiheadAttention):
             self._set_input_buffer(incremental_state, saved)
         return q, k, v, padding
 
+    def packed_together(self) -> list[tuple[nn.Module, ...]]:
+        """The projections, in groups that one forward applies to the same input."""
+        if self.self_attention:
+            return [(self.q_proj, self.k_proj, self.v_proj)]
+        if self.encoder_decoder_attention and self.k_proj.in_features == self.v_proj.in_features:
+            return [(self.q_proj,), (self.k_proj, self.v_proj)]
+        return [(self.q_proj,), (self.k_proj,), (self.v_proj,)]
+
     def pack(self) -> None:
-        """Make the weights of the projections that read the same input contiguous (see :func:`packed_linear`)."""
+        """Make the weights of the projections with the same input contiguous (see :func:`packed_linear`)."""
         one_input = [p for p in (self.q_proj, self.k_proj, self.v_proj) if p.in_features == self.v_proj.in_features]
         pack(*one_input)
 
     def _apply(self, *args, **kwargs):
-        """As ``nn.Module._apply``, which moves each weight separately (device, precision): pack them again."""
+        """As ``nn.Module._apply``; pack the weights again, as it converts (device, precision) each one separately."""
         result = super()._apply(*args, **kwargs)
         self.pack()
         return result
 
     def _returned_weights(self, weights: Tensor, need_head_weights: bool) -> Tensor | None:
-        """Weights (batch, heads, ...) of the heads that the gate keeps: by head, or their mean; None without heads."""
+        """The attention *weights* (batch, heads, ...) to return, of the heads that the gate keeps.
+
+        Returns:
+            (heads, batch, ...) with *need_head_weights*, else their mean (batch, ...); None if no head is kept.
+        """
         kept = self.gate.kept()
         if kept is not None:
             weights = weights[:, list(kept)]
@@ -186,7 +199,12 @@ class PrunableAttention(Scriptable, MultiheadAttention):
 
 
 def _visible(padding: Tensor | None, attn_mask: Tensor | None, q: Tensor) -> Tensor | None:
-    """SDPA's mask: True at visible keys (batch, 1, 1, source), or numbers to add to scores (..., target, source)."""
+    """Combine both masks into one for ``scaled_dot_product_attention``.
+
+    Returns:
+        Booleans (batch, 1, 1, source), True at visible keys; numbers (..., target, source) to add to the scores if
+        there is an *attn_mask*; None if nothing is masked.
+    """
     if padding is not None:
         padding = padding.to(torch.bool)[:, None, None, :]
     if attn_mask is None:
@@ -211,5 +229,5 @@ def _softmax(scores: Tensor) -> Tensor:
 
 
 def _by_row(x: Tensor, beams: int) -> Tensor:
-    """(sentences, heads, beams x length, ...) as (sentences x beams, heads, length, ...)."""
+    """Reshape *x* from (sentences, heads, beams x length, ...) to (sentences x beams, heads, length, ...)."""
     return x if beams == 1 else x.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)

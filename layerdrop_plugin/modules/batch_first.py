@@ -6,9 +6,13 @@ from torch import Tensor
 
 
 def batch_first(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``module(x)`` without a copy, for a *module* that works on the last axis of *x* (length, batch, width) only.
+    """Compute ``module(x)`` without a copy, for a *module* that works on the last axis only.
 
-    The result has the memory order of *x*, so that the layers of a stack copy nothing to change it.
+    Args:
+        x: tensor (length, batch, width).
+
+    Returns:
+        Tensor (length, batch, output width) with the memory order of *x*, so that no layer of a stack has to copy it.
     """
     if x.is_contiguous():
         return module(x)

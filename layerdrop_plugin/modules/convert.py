@@ -1,6 +1,7 @@
-"""The only place where fairseq's objects change their class: encoders, decoders, layers and attentions become ours.
+"""Convert fairseq's encoders, decoders, layers and attentions in place to this plugin's classes.
 
-No second model is built, and no random number is drawn for what stays whole.
+This is the only module that changes the class of an object. No second model is built, and random numbers are drawn only
+for layers that become smaller.
 """
 
 from argparse import Namespace
@@ -44,6 +45,7 @@ def layerdrop_encoder(encoder: TransformerEncoder, args: Namespace | DictConfig)
     """Convert fairseq's *encoder* in place, with the layer sizes and drop rates in *args*.
 
     Args:
+        encoder: fairseq's encoder.
         args: besides fairseq's options ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
             ``layerdrop_warmup_updates`` and ``seed``; see also ``layer_sizes`` and ``StructuredDropout.from_args``.
 
@@ -88,11 +90,12 @@ def prunable_layer(layer: nn.Module, sizes: dict[str, int | None]) -> nn.Module:
     """Convert fairseq's *layer* in place to a prunable one; layers of other classes are returned unchanged.
 
     Args:
+        layer: fairseq's layer; activation checkpointing is kept.
         sizes: kind of sublayer -> number of heads or FFN units, or None for an absent sublayer; see
             :func:`_convert_sublayers`.
 
     Raises:
-        LayerdropError: *sizes* ask for a smaller layer, and a layer of this class cannot be converted.
+        LayerdropError: there are *sizes* for a layer whose class cannot be converted.
     """
     layer_class = CLASSES.get(type(layer))
     if layer_class is None:

@@ -11,10 +11,10 @@ RATES = ("headdrop", "ffndrop", "sublayerdrop")  # options of structured dropout
 
 
 def drop_rate(value: str | float, name: str = "--encoder-layerdrop") -> float:
-    """Check that *value* is a drop rate in [0, 1), given by the option *name*; return it as a float.
+    """Convert *value*, which the option *name* has, to a drop rate in [0, 1).
 
     Raises:
-        LayerdropError: it is not a number, or outside [0, 1).
+        LayerdropError: *value* is not a number, or is outside [0, 1).
     """
     try:
         rate = float(value)

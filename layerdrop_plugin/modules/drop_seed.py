@@ -1,4 +1,4 @@
-"""Random numbers of structured dropout, independent of any other use of random numbers (law 4, draws)."""
+"""Random numbers for structured dropout, independent of any other use of random numbers (law 4)."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class DropSeed:
     stack: str
 
     def uniform(self, structure: str, *shape: int) -> np.ndarray:
-        """Uniform random numbers in [0, 1), of *shape*, for a kind of structure: one of STRUCTURES."""
+        """Uniform random numbers in [0, 1), of *shape*, for *structure*, one of STRUCTURES."""
         entropy = [self.seed % 2**64, self.update, self.micro_batch, STACKS.index(self.stack)]
         if structure != LAYERS:  # the seed without a structure's index is that of layers
             entropy.append(STRUCTURES.index(structure))

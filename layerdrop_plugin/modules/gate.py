@@ -20,7 +20,7 @@ FACTORS = {HEADS: (-1, 1, 1), UNITS: (-1,), LAYER: (1,)}
 
 
 def by_part(x: Tensor, layout: str) -> Tensor:
-    """View of *x* as (batch, parts, tokens, width)."""
+    """A view of *x*, which has the given *layout*, as (batch, parts, tokens, width)."""
     if layout == HEADS:
         return x  # already (batch, heads, tokens, width)
     if layout == UNITS:
@@ -35,7 +35,8 @@ class Probe(NamedTuple):
         callback: called in the backward pass with ∂L/∂ξ in at least single precision, of shape (batch, parts), or
             (batch, parts, tokens) with ``per_token``; L is the tensor that was differentiated, loss scale included.
         per_token: report a gradient for each token rather than for each example.
-        root: a leaf that requires a gradient. It puts the gate on the autograd graph where its input requires none.
+        root: a leaf tensor that requires a gradient, so that the gate is in the autograd graph even if its input
+            requires none.
     """
 
     callback: Callable[[Tensor], None]
@@ -44,7 +45,7 @@ class Probe(NamedTuple):
 
 
 class _Probed(torch.autograd.Function):
-    """Identity on *x*, which contains the summand ξ · *part*; its backward pass gives ∂L/∂ξ to the probe."""
+    """Identity on *x*, which has ξ · *part* as a summand; its backward pass reports ∂L/∂ξ to the probe."""
 
     @staticmethod
     def forward(ctx, x: Tensor, part: Tensor, root: Tensor, layout: str, probe: Probe) -> Tensor:
@@ -80,7 +81,12 @@ class Gate:
         self.probe: Probe | None = None
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """ξ x; with a layer's input *residual* r, only what the layer added to it is gated: r + ξ (x - r)."""
+        """Multiply the parts of *x* by ξ.
+
+        Args:
+            x: output of the parts, in the gate's layout.
+            residual: input r of a layer whose output is *x*. Only the layer's contribution is gated: r + ξ (x - r).
+        """
         if self.value is None and self.drop_mask is None and not self.probed:
             return x
         part = x if residual is None else x - residual
@@ -94,7 +100,7 @@ class Gate:
         return x
 
     def __getstate__(self) -> dict:
-        """State without the probe: it is to receive this model's gradients, not those of its copies."""
+        """State without the probe, which must not receive the gradients of copies of the model."""
         return self.__dict__ | {"probe": None}
 
     @property

@@ -1,4 +1,4 @@
-"""How many heads and FFN units each layer of a stack has, as ``--STACK-self-attn-heads`` and its like say it."""
+"""Numbers of heads and FFN units of each layer, as options such as ``--encoder-self-attn-heads`` specify them."""
 
 from argparse import Namespace
 from collections.abc import Iterable
@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 
-if TYPE_CHECKING:  # the options of commands that start without fairseq are sized here, too
+if TYPE_CHECKING:  # commands that start without fairseq use this module, too
     from omegaconf import DictConfig
 
 ABSENT = "-"
 
 
 def parse_sizes(text: str | None, layers: int, whole: int, name: str) -> tuple[int | None, ...]:
-    """The sizes in *text*, such as ``4,3,-,0``: one per layer, None for an absent sublayer; *whole* each by default.
+    """Parse the sizes of the layers in *text*, such as ``4,3,-,0``.
+
+    Args:
+        text: the option's value; *whole* for every layer if it is empty or None.
+        layers: number of layers.
+        whole: size of a whole sublayer, which is the maximum.
+        name: name of the option, for messages.
+
+    Returns:
+        The size of each layer; None for an absent sublayer.
 
     Raises:
-        LayerdropError: not one number from 0 to *whole*, or ``-``, for each of *layers* layers.
+        LayerdropError: *text* is not a number from 0 to *whole*, or ``-``, for each layer.
     """
     if not text:
         return (whole,) * layers
@@ -35,17 +44,21 @@ def parse_sizes(text: str | None, layers: int, whole: int, name: str) -> tuple[i
 
 
 def format_sizes(sizes: tuple[int | None, ...], whole: int) -> str | None:
-    """The reverse of :func:`parse_sizes`; None where every layer is whole."""
+    """Format *sizes* for :func:`parse_sizes`; None if every layer has the size *whole*."""
     return None if all(size == whole for size in sizes) else format_row(sizes)
 
 
 def format_row(sizes: Iterable[int | None]) -> str:
-    """Sizes of layers, None for an absent sublayer, as the options write them: ``4,3,-,0``."""
+    """Format the *sizes* of layers, None for an absent sublayer, as in the options: ``4,3,-,0``."""
     return ",".join(ABSENT if size is None else str(size) for size in sizes)
 
 
 def layer_sizes(args: "Namespace | DictConfig", stack: str, layers: int) -> list[dict[str, int | None]]:
-    """For each layer of *stack* the sizes that the options in *args* give it; kinds without an option are left out.
+    """Read the sizes of the layers of *stack* from the options in *args*.
+
+    Returns:
+        For each layer: kind of sublayer -> number of heads or FFN units, None for an absent sublayer. Kinds whose
+        option is not set are left out.
 
     Raises:
         LayerdropError: as :func:`parse_sizes`.

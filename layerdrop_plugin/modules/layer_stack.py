@@ -1,4 +1,4 @@
-"""A stack of layers, of which LayerDrop skips some in each training forward and a plan's gates skip others.
+"""A stack of layers, some of which are skipped: by LayerDrop in each training forward, or by a plan's gates.
 
 Source: Fan, Grave, Joulin 2019, "Reducing Transformer Depth on Demand with Structured Dropout", section 3.
 """
@@ -27,12 +27,12 @@ class LayerStack(Scriptable, nn.ModuleList):
     Outside :meth:`forward_pass` it iterates over all layers, because fairseq also iterates to configure modules.
 
     Args:
-        layers: in the order in which they run.
+        layers: the layers, in the order in which they run.
         rates: drop rate of each layer, in [0, 1); layers without a rate are never dropped.
         seed: fairseq's ``--seed``.
         stack: ``encoder`` or ``decoder``.
         warmup_updates: number of updates over which the rates rise from 0.
-        structured_dropout: of the parts within layers; None to drop none of them.
+        structured_dropout: dropout of parts within layers; None drops none.
 
     Attributes:
         active_layers: layers that a plan's gates keep, or None for all; set by ``pruning.gates``.
@@ -65,7 +65,7 @@ class LayerStack(Scriptable, nn.ModuleList):
         return {}
 
     def set_num_updates(self, num_updates: int) -> None:
-        """fairseq's hook. It is called several times per micro-batch: only another number starts a new update."""
+        """fairseq's hook, called several times per micro-batch; only a changed number starts a new update."""
         if num_updates != self.num_updates:
             self.num_updates, self.micro_batch = num_updates, 0
 
@@ -97,7 +97,7 @@ class LayerStack(Scriptable, nn.ModuleList):
         It must not be within anything that activation checkpointing recomputes (law 4, draws).
 
         Yields:
-            the parameters of the skipped layers, for :func:`with_zero_gradients` (law 5, dropped layers).
+            The parameters of the skipped layers, for :func:`with_zero_gradients` (law 5, dropped layers).
         """
         kept = self._draw()
         skipped = [p for depth, layer in enumerate(self) if depth not in kept for p in layer.parameters()]
@@ -111,7 +111,7 @@ class LayerStack(Scriptable, nn.ModuleList):
         """Index of *layer* among the layers that run in this :meth:`forward_pass`, or -1 if it does not run.
 
         Args:
-            layer: its number in the whole stack; by default that of the last layer that a plan's gates keep.
+            layer: index in the whole stack; by default that of the last layer that a plan's gates keep.
         """
         if layer is None:
             layer = len(self) - 1 if self.active_layers is None else max(self.active_layers)

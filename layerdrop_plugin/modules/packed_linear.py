@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .onednn_linear import PackedWeight, gradients_wanted, is_recorded, packed_product
+
 
 def pack(*layers: nn.Linear) -> None:
     """Make the weights of *layers* of the same input width contiguous, in this order; likewise their biases."""
@@ -18,31 +20,38 @@ def pack(*layers: nn.Linear) -> None:
         return
     for name in ("weight", "bias"):
         parts = [getattr(layer, name) for layer in layers]
-        if any(part is None or part.is_meta for part in parts) or _as_one(parts) is not None:
+        if any(part is None or part.is_meta or type(part) is PackedWeight for part in parts):
+            continue
+        if _as_one(parts) is not None:
             continue
         packed = torch.cat([part.detach() for part in parts])
         for part, view in zip(parts, packed.split([len(part) for part in parts]), strict=True):
             part.data = view
 
 
-def packed_linear(*layers: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def packed_linear(x: Tensor, *layers: nn.Module, activation: str = "none") -> Callable[[Tensor], Tensor] | None:
     """A function that computes the outputs of *layers*, concatenated on the last axis, in one matrix product.
 
-    None if they have to be computed separately: their weights are not contiguous or require gradients, a layer has
-    hooks or another class than ``nn.Linear`` (a quantised one), or the model is being traced or compiled.
+    Args:
+        x: what it will be called with, in any order of the axes but the last.
+        activation: applied to the outputs; one of ``onednn_linear.ALGORITHMS``.
+
+    Returns:
+        None if they have to be computed separately: their weights are not contiguous or require gradients, a layer has
+        hooks or another class than ``nn.Linear`` (a quantised one), the model is being traced or compiled, or an
+        activation is asked for and the weights are not packed by oneDNN.
     """
     if is_recorded() or any(type(layer) is not nn.Linear or _hooked(layer) for layer in layers):
         return None
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-    if torch.is_grad_enabled() and any(part.requires_grad for part in weights + biases):
+    bias = biases[0] if len(layers) == 1 else _as_one(biases)
+    if (bias is None and len(layers) > 1) or gradients_wanted(*weights, *biases):
         return None
-    weight, bias = _as_one(weights), _as_one(biases)
-    return None if weight is None or bias is None else partial(F.linear, weight=weight, bias=bias)
-
-
-def is_recorded() -> bool:
-    """Whether this forward is being traced or compiled: the graph must not depend on whether gradients are enabled."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    packed = packed_product(x, weights)
+    if packed is not None:
+        return partial(packed.product, bias=bias, activation=activation)
+    weight = _as_one(weights) if activation == "none" else None
+    return None if weight is None else partial(F.linear, weight=weight, bias=bias)
 
 
 def _hooked(layer: nn.Module) -> bool:
@@ -51,6 +60,8 @@ def _hooked(layer: nn.Module) -> bool:
 
 def _as_one(parts: Sequence[Tensor]) -> Tensor | None:
     """*parts* concatenated on their first axis, as a view of their memory; None if they are not contiguous there."""
+    if any(part is None or type(part) is PackedWeight for part in parts):
+        return None
     first, address = parts[0], parts[0].data_ptr()
     for part in parts:
         if part.data_ptr() != address or part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:

@@ -6,6 +6,7 @@ from typing import NoReturn
 from torch import nn
 
 from ..errors import LayerdropError
+from .onednn_linear import as_ordinary
 
 
 class Scriptable:
@@ -40,14 +41,17 @@ def as_stock(module: nn.Module, done: dict[int, nn.Module] | None = None) -> nn.
         return done[id(module)]
     own = module.stock_attributes() if isinstance(module, Scriptable) else None
     children = {name: None if child is None else as_stock(child, done) for name, child in module._modules.items()}
+    parameters = {name: as_ordinary(parameter) for name, parameter in module._parameters.items()}
+    changed = any(child is not module._modules[name] for name, child in children.items())
+    changed |= any(parameter is not module._parameters[name] for name, parameter in parameters.items())
     result = module
-    if own is not None or any(child is not module._modules[name] for name, child in children.items()):
+    if own is not None or changed:
         result = copy.copy(module)
         result.__class__ = next(base for base in type(module).__mro__ if not issubclass(base, Scriptable))
         # Attributes of this plugin; and the wrapper of activation checkpointing, which calls the old class's forward.
         for name in (*getattr(module, "__jit_ignored_attributes__", ()), "forward", "precheckpoint_forward"):
             result.__dict__.pop(name, None)
-        result.__dict__ |= {"_modules": children, "_parameters": dict(module._parameters)} | (own or {})
+        result.__dict__ |= {"_modules": children, "_parameters": parameters} | (own or {})
     done[id(module)] = result
     return result
 

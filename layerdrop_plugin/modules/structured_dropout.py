@@ -23,7 +23,14 @@ CHUNKS = 8  # default number of groups of FFN units
 
 @dataclass(frozen=True)
 class StructuredDropout:
-    """Rates in [0, 1) at which each head, each of ``chunks`` groups of FFN units and each sublayer is dropped."""
+    """Structured dropout within the layers of one stack.
+
+    Attributes:
+        headdrop: rate in [0, 1) at which each head is dropped.
+        ffndrop: rate at which each group of FFN units is dropped.
+        sublayerdrop: rate at which each sublayer is dropped.
+        chunks: number of groups that the units of each FFN are divided into.
+    """
 
     headdrop: float = 0.0
     ffndrop: float = 0.0
@@ -69,8 +76,9 @@ class StructuredDropout:
         The masks stay set until the next forward, so that activation checkpointing recomputes the same.
 
         Args:
-            drop_seed: of this forward; None to drop nothing.
-            factor: multiplies the rates, in [0, 1].
+            layers: the layers of the stack.
+            drop_seed: seed of this forward; None drops nothing.
+            factor: factor in [0, 1] that the rates are multiplied by.
         """
         layers = [layer for layer in layers if isinstance(layer, Sublayers)]
         for kind in kinds_of_part(HEADS):

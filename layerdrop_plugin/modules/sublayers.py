@@ -10,20 +10,21 @@ from ..anatomy import SUBLAYERS
 from .attention import AttentionWithoutHeads, OnlyBias, PrunableAttention
 from .batch_first import batch_first
 from .gate import Gate
-from .packed_linear import is_recorded
+from .onednn_linear import is_recorded
+from .packed_linear import packed_linear
 from .scriptable import Scriptable, refuse_to_script
 from .zero_gradients import with_zero_gradients
 
-# fairseq's activation functions -> their in-place variants
-IN_PLACE = {get_activation_fn("gelu"): torch._C._nn.gelu_, get_activation_fn("relu"): torch.relu_}
+NAMES = {get_activation_fn(name): name for name in ("gelu", "relu")}  # fairseq's activation functions
+IN_PLACE = {"gelu": torch._C._nn.gelu_, "relu": torch.relu_}
 
 
 class Sublayers(Scriptable):
     """Common part of the encoder and decoder layers; a mixin for fairseq's classes, see ``modules.convert``.
 
     Attributes:
-        gate: over the whole layer.
-        ffn_gate: over the FFN's units, or None if they cannot be gated separately.
+        gate: gate over the whole layer.
+        ffn_gate: gate over the FFN's units; None if they cannot be gated separately.
         absent: kinds of sublayers that this layer does not have.
         closed: kinds that a plan removes; set by ``pruning.gates``.
         dropped: kinds that structured dropout skips in this forward; set by ``modules.structured_dropout``.
@@ -71,8 +72,12 @@ class Sublayers(Scriptable):
         """Run the sublayer *kind* with LayerNorm, dropout and residual connection.
 
         Args:
-            x: (length, batch, width).
-            compute: the sublayer's own function, of tensors of that shape.
+            kind: ``self_attn``, ``encoder_attn`` or ``ffn``.
+            x: tensor (length, batch, width).
+            compute: the attention or FFN itself, from and to tensors of this shape.
+
+        Returns:
+            Tensor of the same shape; *x* itself if the sublayer does not run.
         """
         if not self.runs(kind):
             return with_zero_gradients(x, self.parameters_of(kind)) if self.training else x
@@ -88,13 +93,16 @@ class Sublayers(Scriptable):
         return x if self.normalize_before else batch_first(norm, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """The FFN of *x* (length, batch, width), without LayerNorm and residual connection."""
+        """Apply the FFN to *x* (length, batch, width), without LayerNorm and residual connection."""
         if self.fc1 is None:
             return with_zero_gradients(self.fc2.bias.expand_as(x), [x] if self.training else [])
         input_needed = torch.is_grad_enabled() or self.fc1._forward_hooks or is_recorded()
-        in_place = None if input_needed else IN_PLACE.get(self.activation_fn)
-        x = (in_place or self.activation_fn)(batch_first(self.fc1, x))
+        name = None if input_needed else NAMES.get(self.activation_fn)
+        activated = name and packed_linear(x, self.fc1, activation=name)
+        activate = IN_PLACE.get(name, self.activation_fn)
+        x = batch_first(activated, x) if activated else activate(batch_first(self.fc1, x))
         x = self.activation_dropout_module(x)
         if getattr(self, "ffn_layernorm", None) is not None:
             x = batch_first(self.ffn_layernorm, x)
-        return batch_first(self.fc2, x if self.ffn_gate is None else self.ffn_gate(x))
+        x = x if self.ffn_gate is None else self.ffn_gate(x)
+        return batch_first(packed_linear(x, self.fc2) or self.fc2, x)

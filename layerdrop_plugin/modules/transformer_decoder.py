@@ -11,12 +11,12 @@ from .zero_gradients import with_zero_gradients
 
 
 class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
-    """fairseq's decoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
+    """fairseq's decoder (law 2, nothing dropped) with LayerDrop that does not compute dropped layers (laws 4 and 5).
 
     Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
-    _beams = 1  # hypotheses that share a sentence's encoder output in the current search
+    _beams = 1  # number of hypotheses that share a sentence's encoder output in the current search
     _need_attention = True  # whether the current search needs attention weights
 
     def make_generation_fast_(self, need_attn: bool = False, **kwargs) -> None:
@@ -34,9 +34,9 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
     ) -> tuple[Tensor, dict]:
         """As fairseq's (same arguments and result), running only the layers that this forward keeps.
 
-        ``alignment_layer`` is a layer's number in the whole stack, by default the last one that a plan's gates keep.
-        Without it no attention weights are computed, to save time, in a search that does not need them and in training
-        with LayerDrop, which may skip the layer. A layer that is named gives weights if it runs.
+        ``alignment_layer`` is the index of a layer in the whole stack, by default the last one that the gates keep. By
+        default no attention weights are computed in a search that does not need them, to save time, and in training
+        with LayerDrop, which may skip the layer. With ``alignment_layer`` they are computed whenever that layer runs.
         """
         encoded = encoder_out["encoder_out"] if encoder_out is not None else []
         no_weights = alignment_layer is None and self._skips_attention_weights(incremental_state)
@@ -54,7 +54,7 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
         return with_zero_gradients(x, [*skipped, *encoded] if skipped else []), extra
 
     def _skips_attention_weights(self, incremental_state) -> bool:
-        """Whether no attention weights are computed in this call unless a layer is named."""
+        """Whether this call computes no attention weights by default."""
         if incremental_state is not None:
             return not self._need_attention
         return self.training and any(self.layers.rates)
@@ -76,7 +76,7 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
 
 @contextlib.contextmanager
 def attention_wanted(model: nn.Module) -> Iterator[None]:
-    """Within this block the decoders in *model* compute attention weights in a search, as for printing alignments."""
+    """Let the decoders in *model* compute attention weights in a search, in this block, as for printing alignments."""
     decoders = [module for module in model.modules() if isinstance(module, LayerDropTransformerDecoder)]
     before = [decoder._need_attention for decoder in decoders]
     for decoder in decoders:

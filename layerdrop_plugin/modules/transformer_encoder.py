@@ -6,16 +6,16 @@ from torch import Tensor
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
-BEAMS = "beams"  # key in the encoder's output: how many hypotheses share one copy of each sentence
+BEAMS = "beams"  # key in the encoder's output: number of hypotheses that share one copy of each sentence
 
 
 class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
-    """fairseq's encoder (law 2, nothing dropped) with a LayerDrop that really skips layers (laws 4 and 5).
+    """fairseq's encoder (law 2, nothing dropped) with LayerDrop that does not compute dropped layers (laws 4 and 5).
 
     Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
-    beam_size = 1  # of the next search; set by the model's set_beam_size()
+    beam_size = 1  # beam size of the next search; set by the model's set_beam_size()
 
     def forward_scriptable(self, *args, **kwargs) -> dict[str, list[Tensor]]:
         """As fairseq's (same arguments and result), running only the layers that this forward keeps."""

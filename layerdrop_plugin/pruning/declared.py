@@ -1,4 +1,4 @@
-"""The weights that a checkpoint's configuration declares, against those that it has."""
+"""Compares the weights of a checkpoint with those of the model that its configuration describes."""
 
 import inspect
 import re
@@ -13,23 +13,24 @@ from ..errors import LayerdropError, first_line
 if TYPE_CHECKING:
     from .parent import Parent
 
-# Weights that come and go with the task, not with the configuration of the model.
+# Weights that depend on the task, not on the configuration of the model.
 _BESIDE = re.compile(r"(^|\.)(classification_heads\.|version$|_float_tensor$|embed_positions\._float_tensor$|k$)")
-_LATER = re.compile(r"(^|\.)(output_projection\.weight|lm_head\.weight)$")  # added on loading where it is missing
+# fairseq adds these on loading if they are missing.
+_LATER = re.compile(r"(^|\.)(output_projection\.weight|lm_head\.weight)$")
 
 
 class _StayMeta(TorchFunctionMode):
-    """Within this context a tensor without values is not moved: fairseq initialises RoBERTa's weights on the CPU."""
+    """Keeps meta tensors on their device: fairseq moves RoBERTa's weights to the CPU to initialise them."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """torch's hook around each of its functions."""
+        """Called by torch in place of each of its functions."""
         if func in (torch.Tensor.cpu, torch.Tensor.to) and args[0].is_meta:
             return args[0]
         return func(*args, **kwargs or {})
 
 
 class _Task:
-    """What building a model asks of a task: dictionaries of the right sizes."""
+    """The part of a fairseq task that building a model uses: dictionaries of the right sizes."""
 
     def __init__(self, parent: "Parent"):
         from fairseq.data import Dictionary
@@ -51,9 +52,9 @@ class _Task:
 
 
 def check(parent: "Parent") -> None:
-    """Raise LayerdropError unless *parent* has the weights that its configuration declares: names, shapes, dtypes.
+    """Raise LayerdropError unless names, shapes and dtypes of *parent*'s weights are those its configuration describes.
 
-    They are compared with those of the family's model, built without memory for values (torch's meta device).
+    They are compared with those of the family's model, built on torch's meta device, which takes no memory.
     """
     from .. import register
 
@@ -62,7 +63,7 @@ def check(parent: "Parent") -> None:
         declared = _declared(parent)
     except LayerdropError:
         raise
-    except Exception as error:  # whatever fairseq makes of options that do not fit together
+    except Exception as error:  # fairseq raises many types for inconsistent options
         raise LayerdropError(f"no model can be built of its configuration: {first_line(error)}") from error
     found = parent.weights
     for name, wanted in declared.items():
@@ -78,17 +79,17 @@ def check(parent: "Parent") -> None:
             raise LayerdropError(f"its weight {name} has numbers of the type {found[name].dtype}, which no weight has")
     unknown = next((name for name in found if name not in declared and not _BESIDE.search(name)), None)
     if unknown is not None and not _LATER.search(unknown):
-        raise LayerdropError(f"its weight {unknown[:80]} is none of a {parent.family.stock} of its configuration")
+        raise LayerdropError(f"its weight {unknown[:80]} does not belong to the {parent.family.stock} it configures")
 
 
 def _declared(parent: "Parent") -> dict[str, torch.Tensor]:
-    """Name -> meta tensor of the model that the parent's options describe, built as fairseq does on loading."""
+    """Name -> meta tensor of the model that the parent's options describe, built as fairseq builds it on loading."""
     from fairseq import models
     from omegaconf import OmegaConf
 
     options = parent.options | {"checkpoint_activations": False, "offload_activations": False, "quant_noise_pq": 0}
     for stack in STACKS:
-        options[f"{stack}_embed_path"] = None  # a file's name, which nothing in a checkpoint may have read
+        options[f"{stack}_embed_path"] = None  # path of a file: a checkpoint must not make us read files
         options[f"{stack}_layers_to_keep"] = None
     options["_name"] = parent.architecture
     cfg = OmegaConf.create(options, flags={"allow_objects": True})

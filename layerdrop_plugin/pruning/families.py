@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..anatomy import STACKS
 from ..errors import LayerdropError
 
-# Options of any Transformer that change what its weights compute: a child takes them from its parent.
+# Options that change the computation of any Transformer with given weights: a child takes them from its parent.
 _COMMON = (
     "activation_fn",
     "layernorm_embedding",
@@ -40,16 +40,17 @@ def _of(*stacks: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Family:
-    """A stock model of fairseq's that whole layers can be taken out of.
+    """A model of fairseq that can be pruned.
 
     Attributes:
-        stock: its registered name, which a child has too.
-        stacks: its stacks.
-        source, target: how the names of its embeddings begin, per side (the same one where there is one vocabulary).
-        positions: name of its table of learned positions, or None where positions are not part of its shape.
-        options: options that its weights depend on or that change what they compute; all others (dropout, learning
-            rate, ...) are the run's.
-        beside: options that a child's configuration must have although nothing set them.
+        stock: its registered name in fairseq, which a child has too.
+        stacks: names of its stacks.
+        source, target: prefixes of the names of its source and target embeddings; equal if there is one vocabulary.
+        positions: name of the weight with its learned positions; None if positions are not part of its shape.
+        options: options that shape its weights or change what they compute. All others (dropout, learning rate, ...)
+            belong to the run and are not taken from the parent.
+        ours: those of them that only our model of the family has; with a value, they make it differ from fairseq's.
+        beside: (option, value) pairs that a child's configuration must have in addition.
     """
 
     stock: str
@@ -58,7 +59,17 @@ class Family:
     target: str
     options: tuple[str, ...]
     positions: str | None = None
+    ours: tuple[str, ...] = ()
     beside: tuple[tuple[str, object], ...] = ()
+
+    def is_stock(self, options: dict) -> bool:
+        """Whether the stock model computes what our model of the family with these *options* does, its layers alike."""
+        return not any(options.get(name) for name in self.ours)
+
+    @property
+    def one_vocabulary(self) -> bool:
+        """Whether there is one vocabulary, not one of the source and one of the target."""
+        return self.source == self.target
 
 
 _TRANSFORMER_OPTIONS = (
@@ -92,8 +103,11 @@ FAMILIES = {
                 "max_positions",
                 "max_source_positions",
                 "spectral_norm_classification_head",
+                "layernorm_eps",
+                "segment_embeddings",
             ),
-            beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it has to be there
+            ours=("layernorm_eps", "segment_embeddings"),
+            beside=(("load_checkpoint_heads", False),),  # from_pretrained overrides it, so it must exist
         ),
         Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
         Family(
@@ -120,16 +134,16 @@ FAMILIES = {
         ),
     )
 }
-OURS = re.compile(r"^layerdrop_")  # our model of a family is called like the stock one behind this
+OURS = re.compile(r"^layerdrop_")  # prefix of the names of our models, before that of the stock model
 
 
 def architecture_of(cfg_model: dict) -> str | None:
-    """What ``--arch`` named, of a checkpoint's ``cfg.model``."""
+    """The value of ``--arch`` in *cfg_model*, a checkpoint's ``cfg.model``."""
     return cfg_model.get("_name") or cfg_model.get("arch")
 
 
 def model_named(arch: str) -> str | None:
-    """The model of an architecture whose name says it without fairseq's registry: a model's own, or one of ours."""
+    """The model of *arch* if it can be told from the name alone, without fairseq's registry; None otherwise."""
     if arch in FAMILIES:
         return arch
     found = [stock for stock in FAMILIES if f"{arch}_".startswith(f"layerdrop_{stock}_")]
@@ -137,7 +151,7 @@ def model_named(arch: str) -> str | None:
 
 
 def registered_model(cfg_model: dict) -> str:
-    """The registered model that a checkpoint's ``cfg.model`` belongs to, whatever its architecture's name."""
+    """The name of the registered model of the architecture in *cfg_model*, a checkpoint's ``cfg.model``."""
     arch = str(architecture_of(cfg_model))
     model = model_named(arch)
     if model is not None:
@@ -155,7 +169,7 @@ def family_of(cfg_model: dict) -> Family:
     """The family of the model in a checkpoint's ``cfg.model``.
 
     Raises:
-        LayerdropError: a model that cannot be pruned.
+        LayerdropError: models of this architecture cannot be pruned.
     """
     name = registered_model(cfg_model)
     stock = OURS.sub("", str(name))

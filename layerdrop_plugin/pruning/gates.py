@@ -1,4 +1,4 @@
-"""Run a sub-network of a live model: the plan as gates, without touching a weight."""
+"""Apply a plan to a live model with gates, without changing its weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def stacks_of(model: nn.Module) -> dict[str, LayerStack]:
 
 
 def model_shape(model: nn.Module) -> ModelShape:
-    """The shape of a live *model*; of layers that are not ours the sublayers count as absent."""
+    """The shape of a live *model*. Sublayers of layers that are not this plugin's count as absent."""
     return ModelShape(**{name: _stack_shape(stack) for name, stack in stacks_of(model).items()})
 
 
@@ -49,9 +49,11 @@ def _size(layer, kind: str) -> int | None:
 
 
 def gates_of(model: nn.Module) -> dict[str, list[Gate | None]]:
-    """The gates of *model*: by stack and kind (``encoder.self_attn``, ``decoder.ffn``, ``encoder.layers``), by layer.
+    """The gates of *model*.
 
-    None where the sublayer is absent or cannot be gated; kinds that a stack does not have are left out.
+    Returns:
+        stack and kind, such as ``encoder.self_attn``, ``decoder.ffn`` or ``encoder.layers`` -> the gate of each layer,
+        None if the sublayer is absent or cannot be gated. Kinds that a stack does not have are left out.
     """
     gates: dict[str, list[Gate | None]] = {}
     for name, stack in stacks_of(model).items():
@@ -69,7 +71,16 @@ def _gate(layer: Sublayers, kind: str) -> Gate | None:
 
 
 def of_open_parts(model: nn.Module, scores: dict[str, list]) -> dict[str, list]:
-    """*scores* of the parts of *model* (rows by key, of ``*.layers`` numbers), zero for those that its gates close."""
+    """Set the *scores* of parts whose gates are 0 to 0.
+
+    Args:
+        model: a model with gates.
+        scores: stack and kind -> for each layer a list with a score for each part; ``*.layers`` has a score for each
+            layer instead.
+
+    Returns:
+        A dictionary of the same form.
+    """
     found = {}
     for key, gates in gates_of(model).items():
         flat = key.endswith(".layers")
@@ -86,10 +97,10 @@ def _open_only(gate: Gate | None, row: list[float]) -> list[float]:
 
 @contextlib.contextmanager
 def gated(model: nn.Module, plan: Plan) -> Iterator[nn.Module]:
-    """Within this block *model* computes what the child of *plan* would, in training and in evaluation mode.
+    """Set the gates of *model* to *plan* in this block, so that it computes the same as the plan's child (law 1).
 
     Raises:
-        LayerdropError: the plan cannot be cut out of the model, or names parts that cannot be gated.
+        LayerdropError: the plan does not fit the model, or names parts that cannot be gated.
     """
     plan.validate(model_shape(model))
     with contextlib.ExitStack() as opened:
@@ -110,7 +121,7 @@ def _of_layer(plan: StackPlan, depth: int) -> dict[str, tuple[int, ...] | None]:
 
 
 def _close(layer: Sublayers, kept: dict[str, tuple[int, ...] | None], opened: contextlib.ExitStack) -> None:
-    """Close what a *layer* does not keep; *opened* opens it again."""
+    """Set the gates of the parts that a *layer* does not keep to 0; *opened* restores them."""
     opened.callback(setattr, layer, "closed", layer.closed)
     layer.closed = frozenset(kind for kind, parts in kept.items() if parts is None)
     for kind in KINDS:

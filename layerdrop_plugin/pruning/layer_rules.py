@@ -1,7 +1,7 @@
-"""Rules that say which layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
+"""Rules that select the layers of a stack to keep, written ``NAME:ARGUMENT`` on the command line.
 
-Sources: Fan et al. 2019 (every other, by its formula and as its authors' released example has it); Sajjad et al. 2020,
-"Poor Man's BERT" (first, last, outer, even).
+Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
+Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
 A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES.
 """
 
@@ -15,16 +15,16 @@ from .shape import StackShape
 def every_other(layers: int, argument: str) -> list[int]:
     """Drop the layers d = 0 (mod floor(1/p)), depth d counted from 0: the formula of Fan et al. 2019, section 3.2.
 
-    At p = 0.5 the layers 1, 3, 5, ... stay. The formula by itself would remove everything above p = 0.5; there, with
-    k = floor(1/(1-p)), the layers d = k-1 (mod k) are kept. p = 0 keeps all. The rate reached often differs from p.
+    At p = 0.5 the layers 1, 3, 5, ... are kept. Above p = 0.5 the formula would drop all layers; the layers d = k-1
+    (mod k) with k = floor(1/(1-p)) are kept then. p = 0 keeps all. The share that is dropped often differs from p.
     """
     return _every_other(layers, "every-other", argument, depth_of_first=0)
 
 
 def every_other_from_1(layers: int, argument: str) -> list[int]:
-    """The same formula, depth d counted from 1, as the released example of Fan et al. 2019 has it.
+    """As :func:`every_other` with depth d counted from 1, as in the released example of Fan et al. 2019.
 
-    At p = 0.5 the layers 0, 2, 4, ... (numbered from 0, as everywhere) stay: the example keeps 0, 2, ..., 14 of 16.
+    At p = 0.5 the layers 0, 2, 4, ... are kept; the example keeps 0, 2, ..., 14 of 16.
     """
     return _every_other(layers, "every-other-from-1", argument, depth_of_first=1)
 
@@ -32,7 +32,7 @@ def every_other_from_1(layers: int, argument: str) -> list[int]:
 def _every_other(layers: int, name: str, argument: str, depth_of_first: int) -> list[int]:
     """The layers that the formula keeps, *depth_of_first* being 0 or 1."""
     try:
-        # exact: in floating point 1/(1 - 2/3) is below 3; a third written with many digits is a third
+        # Exact, as 1/(1 - 2/3) is below 3 in floating point; 0.3333333 is taken for 1/3.
         p = Fraction(argument).limit_denominator(10**4)
     except (ValueError, ZeroDivisionError):
         raise LayerdropError(f"{name}:{argument}: want a rate p with 0 <= p < 1, such as 0.5 or 2/3") from None
@@ -47,7 +47,7 @@ def _every_other(layers: int, name: str, argument: str, depth_of_first: int) -> 
 
 
 def keep(layers: int, argument: str) -> list[int]:
-    """Keep exactly the layers named, such as ``0,2,4``."""
+    """Keep the layers with the given numbers, such as ``0,2,4``."""
     try:
         return [int(part) for part in argument.split(",")]
     except ValueError:
@@ -76,6 +76,15 @@ def outer(layers: int, argument: str) -> list[int]:
     return [*range((count + 1) // 2), *range(layers - count // 2, layers)]
 
 
+def spread(layers: int, argument: str) -> list[int]:
+    """Keep N layers spaced evenly from the first one to the last: 0, 4, 7, 11 of 12; of N = 1 the last one."""
+    count = _count("spread", layers, argument)
+    if count == 1:
+        return [layers - 1]
+    gaps = count - 1
+    return [(2 * place * (layers - 1) + gaps) // (2 * gaps) for place in range(count)]  # rounded to the nearest
+
+
 RULES = {
     "every-other": every_other,
     "every-other-from-1": every_other_from_1,
@@ -84,11 +93,13 @@ RULES = {
     "first": first,
     "last": last,
     "outer": outer,
+    "spread": spread,
 }
 SPEC_HELP = (
     "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
     " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
-    " keep:0,2,4, or with N layers kept even:N, first:N, last:N, outer:N"
+    " keep:0,2,4, or with N layers kept even:N, first:N, last:N,"
+    " outer:N, spread:N"
 )
 
 
@@ -103,10 +114,11 @@ def _count(name: str, layers: int, argument: str) -> int:
 
 
 def stack_plan(spec: str, shape: StackShape, stack: str) -> StackPlan:
-    """The plan that the rule *spec* makes for a *stack* of *shape*.
+    """Apply the rule *spec*, ``NAME:ARGUMENT``, to a *stack* of *shape*.
 
     Raises:
-        LayerdropError: unknown rule, or one that keeps nothing, repeats a layer or names one that is not there.
+        LayerdropError: the rule is unknown or its argument invalid, or it keeps no layer, repeats a layer or names a
+            layer that does not exist.
     """
     name, colon, argument = spec.partition(":")
     if not colon or name not in RULES:

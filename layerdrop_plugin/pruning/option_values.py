@@ -1,4 +1,4 @@
-"""What the options of a model in a checkpoint may be: types and ranges, by name.
+"""Valid types and ranges of the model options in a checkpoint, by name.
 
 The types are those of fairseq's dataclasses and parsers, which take seconds to import; a test compares them.
 """
@@ -175,13 +175,13 @@ KNOWN |= {
 
 
 def check_state(state: Any) -> None:
-    """Hold the options of a checkpoint's model, if it is of a known family, against their types and its weights.
+    """Check the options of a checkpoint's model, if it is of a known family, and compare its depth with its weights.
 
     Args:
-        state: the checkpoint, of today's format; its configuration may be plain or fairseq's.
+        state: the checkpoint, in today's format; its configuration may be plain or OmegaConf's.
 
     Raises:
-        LayerdropError: an option that cannot be; sizes that the weights do not have.
+        LayerdropError: an option has an invalid value, or the weights have another number of layers.
     """
     cfg = state.get("cfg") if isinstance(state, dict) else None
     model = cfg.get("model") if cfg else None
@@ -209,7 +209,7 @@ def _registered(arch: str) -> str:
 
 
 def check_options(options: Mapping) -> None:
-    """Raise LayerdropError unless each option of a model of a known family is of its type and in its range."""
+    """Raise LayerdropError unless each of the *options* of a model of a known family has a valid type and range."""
     for name, value in options.items():
         if name not in KNOWN or value is None:
             continue
@@ -224,7 +224,7 @@ def check_options(options: Mapping) -> None:
 
 
 def _check_table(options: Mapping, stack: str) -> None:
-    """Positions that are computed take memory that no weight in the file accounts for."""
+    """Limit the tables of computed positions, whose size no weight in the file confirms."""
     side = "source" if stack == "encoder" else "target"
     longest = max((options.get(name) or 0 for name in ("max_positions", f"max_{side}_positions")), default=0)
     width = options.get(f"{stack}_embed_dim") or 0
@@ -233,7 +233,7 @@ def _check_table(options: Mapping, stack: str) -> None:
 
 
 def check_depth(options: Mapping, weights: Mapping) -> None:
-    """Raise LayerdropError unless each stack has as many layers as there are weights, or sizes, for."""
+    """Raise LayerdropError unless each stack has as many layers as the *weights*, or the sizes in *options*, say."""
     for stack in STACKS:
         said = options.get(f"{stack}_layers")
         numbers = layers_of(weights, stack)

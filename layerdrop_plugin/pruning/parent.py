@@ -12,23 +12,27 @@ from ..errors import LayerdropError, first_line
 from .families import FAMILIES, Family, architecture_of, family_of, registered_model
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
-from .weights import LAYER
+from .weights import LAYER, tables_of
 
-# What fairseq registers as buffers: a format number and a device probe.
+# Names of fairseq's buffers, which are not learned: a format version and a tensor that tells the device.
 _BUFFERS = {"version", "_float_tensor"}
-# Weights of a layer that are as long as the model is wide.
+# Weights of a layer whose length is the width of the model.
 _OF_WIDTH = ("layer_norm.bias", "out_proj.bias", "fc2.bias")
-# Output layers may be the embedding itself; files that a tool has rewritten hold it twice.
+# An output layer may share the embedding's weights; some tools write such weights twice.
 _MATRIX_OF_WORDS = re.compile(r"(embed_tokens|output_projection|lm_head)\.weight$")
+
+# Options with which embeddings or output layers are no plain tables.
+_NOT_BY_ROWS = ("adaptive_input", "adaptive_softmax_cutoff", "character_embeddings")
 
 
 class Parent:
-    """A checkpoint and what is known about its model; each property is computed when first asked for, and once.
+    """A checkpoint and the properties of its model, each of which is computed once, at its first use.
 
     Attributes:
-        state: the checkpoint, as :func:`layerdrop_plugin.checkpoint.read` gives it; it is not changed.
-        path: its file, None where there is none.
-        cfg: its configuration, plain dicts and lists; ``options`` are the model's.
+        state: the checkpoint, as :func:`layerdrop_plugin.checkpoint.read` returns it; it is not changed.
+        path: path of its file; None if there is none.
+        cfg: its configuration, plain dicts and lists.
+        options: the model's options in ``cfg``.
     """
 
     def __init__(self, state: dict, path: str | os.PathLike | None = None):
@@ -38,14 +42,15 @@ class Parent:
 
     @classmethod
     def load(cls, path: str | os.PathLike, build: bool = True) -> "Parent":
-        """Read the file *path*, whose weights must be those that its configuration declares.
+        """Read the checkpoint *path*, whose weights must be those that its configuration declares.
 
         Args:
-            build: compare names and shapes of all weights with those of a model that fairseq builds; without it only
-                what is known without fairseq is compared.
+            path: path of the file.
+            build: compare the names and shapes of all weights with those of the model that fairseq builds from the
+                configuration; if False, only what is known without fairseq is compared.
 
         Raises:
-            LayerdropError: it is no readable fairseq checkpoint, or the two do not agree.
+            LayerdropError: the file cannot be read, is not a fairseq checkpoint, or configuration and weights differ.
         """
         parent = cls(checkpoint.read(path), path)
         with checkpoint.loading_errors(path):
@@ -65,24 +70,24 @@ class Parent:
 
     @property
     def architecture(self) -> str | None:
-        """What ``--arch`` named."""
+        """The value of ``--arch`` that the model was trained with."""
         return architecture_of(self.options)
 
     @cached_property
     def family(self) -> Family:
-        """The stock model that the architecture is one of.
+        """The model's family.
 
         Raises:
-            LayerdropError: a model that cannot be pruned.
+            LayerdropError: models of this architecture cannot be pruned.
         """
         return family_of(self.options)
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """The weights under today's names.
+        """name -> weight, with the names of fairseq 0.12.
 
-        Early models have one ``in_proj`` for queries, keys and values, and early RoBERTas say ``decoder`` and
-        ``emb_layer_norm``.
+        Early models have one ``in_proj`` for queries, keys and values, and early RoBERTa models have the names
+        ``decoder`` and ``emb_layer_norm`` instead of ``encoder`` and ``layernorm_embedding``.
         """
         weights = {}
         for key, value in self.state["model"].items():
@@ -100,10 +105,10 @@ class Parent:
 
     @cached_property
     def shape(self) -> ModelShape:
-        """Layers, heads and FFN units.
+        """The shape of the model: layers, heads and FFN units.
 
         Raises:
-            LayerdropError: a model that cannot be pruned, or weights that are not those of its architecture.
+            LayerdropError: models of this architecture cannot be pruned, or the weights do not fit the architecture.
         """
         family = self.family
         if not any(key.startswith(family.source) for key in self.weights):
@@ -119,27 +124,27 @@ class Parent:
 
     @cached_property
     def positions(self) -> int | None:
-        """Longest input, in tokens, of an encoder with one table of positions; None where the shape has none."""
+        """Maximum number of tokens of the input; None for families without learned positions in their shape."""
         name = self.family.positions
         if name is None:
             return None
         if name not in self.weights:
             return int(self.options.get("max_positions") or 512)
-        return self.weights[name].shape[0] - 2  # its first two rows are never used
+        return self.weights[name].shape[0] - 2  # fairseq never uses the first two rows
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the weights of the layers, see :func:`layerdrop_plugin.pruning.scores.fingerprint`."""
+        """SHA-256 of the weights of the layers, see :func:`layerdrop_plugin.pruning.scores.fingerprint`."""
         return fingerprint(self.weights)
 
     @cached_property
     def sha256(self) -> str | None:
-        """SHA-256 of the file, None where there is none."""
+        """SHA-256 of the file; None if there is none."""
         return None if self.path is None else checkpoint.sha256(self.path)
 
     @cached_property
     def learned_weights(self) -> dict[str, Tensor]:
-        """The learned tensors, each once: no buffers, and no output layer that is the embedding itself."""
+        """name -> learned tensor, without buffers and without an output layer that shares the embedding's weights."""
         found, places, words = {}, set(), []
         for key, value in self.weights.items():
             place = checkpoint.place_in_memory(value)
@@ -155,14 +160,42 @@ class Parent:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of parameters."""
+        """Number of elements of the learned weights."""
         return sum(weight.numel() for weight in self.learned_weights.values())
 
     def vocabulary_size(self, side: str = "source") -> int:
-        """Number of symbols that are embedded on a *side*, ``source`` or ``target``."""
+        """Number of symbols in the embeddings of *side*, ``source`` or ``target``."""
         begins = {"source": self.family.source, "target": self.family.target}[side]
-        tables = re.compile(re.escape(begins) + r"(weight|embeddings\.\d+\.0\.weight)")  # whole, or adaptive in parts
+        tables = re.compile(re.escape(begins) + r"(weight|embeddings\.\d+\.0\.weight)")  # also adaptive inputs
         return sum(value.shape[0] for key, value in self.weights.items() if tables.fullmatch(key))
+
+    @cached_property
+    def vocabulary_sizes(self) -> dict[str, int]:
+        """Side -> rows of its embedding; one vocabulary is the source's.
+
+        Raises:
+            LayerdropError: rows of such embeddings cannot be pruned.
+        """
+        found = next((name for name in _NOT_BY_ROWS if self.options.get(name)), None)
+        if found:
+            raise LayerdropError(
+                f"the parent was trained with --{found.replace('_', '-')}: its vocabulary cannot be pruned"
+            )
+        sizes = {}
+        for side, tables in tables_of(self.weights, self.family.one_vocabulary).items():
+            sizes[side] = self.vocabulary_size(side)
+            other = next((name for name in tables if self.weights[name].shape[0] != sizes[side]), None)
+            if other:
+                raise LayerdropError(
+                    f"the parent's {other} has {self.weights[other].shape[0]} rows, its {side} embedding {sizes[side]}:"
+                    " the vocabulary of such a model cannot be pruned"
+                )
+        return sizes
+
+    @property
+    def shares_vocabulary(self) -> bool:
+        """Whether a translation's source and target are one embedding."""
+        return bool(self.options.get("share_all_embeddings") or self.options.get("merge_src_tgt_embed"))
 
 
 def _check_provenance(cfg: dict) -> None:
@@ -182,7 +215,17 @@ def _check_provenance(cfg: dict) -> None:
 
 
 def _stack_shape(weights: dict[tuple[int, str], Tensor], options: dict, stack: str, family: Family) -> StackShape:
-    """The shape of a *stack* of layers, of *weights* by layer and name in it."""
+    """The shape of a *stack*.
+
+    Args:
+        weights: (layer, name within the layer) -> weight.
+        options: the model's options.
+        stack: ``encoder`` or ``decoder``.
+        family: the model's family.
+
+    Raises:
+        LayerdropError: weights of layers are missing, or the layers are not Transformer layers.
+    """
     kinds = kinds_of_stack(stack)
     sized = any(options.get(f"{stack}_{kind.size_option}") for kind in kinds)
     numbers = {number for number, _ in weights}
@@ -208,7 +251,7 @@ def _stack_shape(weights: dict[tuple[int, str], Tensor], options: dict, stack: s
 
 
 def _parts(weights: dict[tuple[int, str], Tensor], layer: int, projection: str, width: int) -> int | None:
-    """How many parts of *width* a sublayer's last *projection* puts together; None if there is none."""
+    """The number of parts of a sublayer, from its output *projection* and the *width* of a part; None if absent."""
     weight = weights.get((layer, f"{projection}.weight"))
     if weight is not None:
         return weight.shape[1] // width

@@ -1,40 +1,56 @@
-"""From a parent and rules to a child: the way that ``layerdrop prune`` and the pruning tasks share."""
+"""Make a child from a parent and rules, for ``layerdrop prune`` and the pruning tasks."""
+
+from dataclasses import replace
 
 from . import surgery
 from .describe import describe_kept
 from .parent import Parent
 from .plan import Plan
 from .rules import Rules
+from .vocabulary import PrunedVocabulary
 
 
 class Child(Parent):
-    """What pruning makes: a checkpoint whose training has not begun, and which may be a parent again.
+    """A pruned checkpoint without training state, which may be pruned again.
+
+    It does not refer to the parent, which need not stay in memory.
 
     Attributes:
         plan: what it keeps of its parent.
-        parent_shape: the parent's; the parent itself, its optimizer's state included, need not stay in memory.
+        parent_shape: shape of the parent.
+        parent_vocabulary: side -> number of rows of the parent's embedding, if some of them are removed.
     """
 
-    def __init__(self, parent: Parent, plan: Plan):
+    def __init__(self, parent: Parent, plan: Plan, vocabulary: PrunedVocabulary | None = None):
         shape = surgery.child_shape(parent.shape, plan)
-        super().__init__(surgery.child_state(parent, plan, shape))
+        super().__init__(surgery.child_state(parent, plan, shape, vocabulary))
         self.plan, self.parent_shape = plan, parent.shape
-        self.family, self.shape = parent.family, shape  # known already: not read from the child's own state
+        self.parent_vocabulary = {} if plan.vocabulary is None else parent.vocabulary_sizes
+        self.family, self.shape = parent.family, shape  # known, so they are not derived from the state again
 
     def describe(self) -> list[str]:
-        """Lines that say how many layers, heads and FFN units are kept; none where all are."""
-        return describe_kept(self.plan, self.parent_shape)
+        """Lines with the numbers of layers, heads, FFN units and embedding rows kept; none if everything is kept."""
+        return describe_kept(self.plan, self.parent_shape, self.parent_vocabulary)
 
 
-def prune(parent: Parent, rules: Rules | Plan) -> Child:
-    """The child that *rules*, or a plan, cut out of *parent*.
+def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | None = None) -> Child:
+    """Prune *parent* by *rules* or by a plan.
+
+    Args:
+        parent: the parent.
+        rules: rules that select what is kept, or a plan.
+        vocabulary: the rows of the embeddings to keep and their symbols; they replace rows named in a plan.
 
     Raises:
-        LayerdropError: the parent cannot be pruned, or not by these.
+        LayerdropError: the parent cannot be pruned, or the rules or the plan do not fit it.
     """
     if isinstance(rules, Plan):
         plan = rules
         plan.validate(parent.shape)
     else:
         plan = rules.plan(parent.shape, parent.fingerprint if rules.by_score else None)
-    return Child(parent, plan)
+    if vocabulary is not None:
+        plan = replace(plan, vocabulary=vocabulary.plan)
+    if plan.vocabulary is not None:
+        plan.vocabulary.validate(parent.vocabulary_sizes, parent.shares_vocabulary)
+    return Child(parent, plan, vocabulary)

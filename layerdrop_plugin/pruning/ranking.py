@@ -1,4 +1,4 @@
-"""From scores to a plan: the heads or FFN units with the lowest normalised scores go (Michel et al. 2019, sec. 4)."""
+"""Remove the heads or FFN units with the lowest normalised scores from a plan (Michel et al. 2019, section 4)."""
 
 import re
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
 RANKING_HELP = (
-    "what competes: global (all kinds and layers together), per-kind (the share goes from each kind of attention, and"
-    " from the FFNs of each stack), per-layer (the share goes from each attention or FFN, so that layers stay even)"
+    "which parts are ranked together: global (those of all kinds and layers), per-kind (the share is removed from each"
+    " kind of attention, and from the FFNs of each stack), per-layer (the share is removed from each attention or FFN)"
 )
 
 
 def share(text: str | float | Fraction) -> Fraction:
-    """The share that *text* (a number, or such as ``0.4`` or ``1/3``) says, exactly.
+    """Convert *text*, a number or a string such as ``0.4`` or ``1/3``, to an exact share.
 
     Raises:
-        LayerdropError: no number from 0 to 1.
+        LayerdropError: *text* is not a number from 0 to 1.
     """
     try:
         if len(str(text)) > 40 or re.search(r"e[+-]?[0-9]{4}", str(text), re.IGNORECASE):
-            raise ValueError("digits without end")
-        value = Fraction(str(text)).limit_denominator(10**6)  # a third written with many digits is a third
+            raise ValueError("it would take many digits")
+        value = Fraction(str(text)).limit_denominator(10**6)  # 0.3333333 is taken for 1/3
     except (ValueError, ZeroDivisionError):
         value = Fraction(-1)
     if not 0 <= value <= 1:
@@ -44,25 +44,28 @@ def prune_by_importance(
     ranking: str = "global",
     min_heads: int = 0,
 ) -> Plan:
-    """*plan* without the share *rate* of the parts that it keeps: those of the lowest normalised scores.
+    """Remove the share *rate* of the parts that *plan* keeps, those with the lowest normalised scores.
 
-    The number removed is the share of what competes (see *ranking*), rounded, a half up. Equal scores go by position:
-    encoder before decoder, self-attention before encoder-decoder attention, then lower layers and lower numbers first.
+    *ranking* divides the parts into groups; in each group the share is removed, rounded to a whole number, halves up.
+    Of parts with equal scores, those of the encoder are removed before the decoder's, self-attention's before
+    encoder-decoder attention's, then those of lower layers and those with lower numbers.
 
     Args:
-        plan: what is kept so far of the parent; layers that it does not keep do not count.
-        shape: the parent's.
-        scores: the parent's scores.
-        part: what goes, heads or FFN units.
-        rate: share to remove, from 0 to 1: a number or a string.
+        plan: what is kept of the parent before. Only parts that it keeps are counted.
+        shape: shape of the parent.
+        scores: scores of the parent's parts.
+        part: HEADS or FFN_UNITS.
+        rate: share to remove, from 0 to 1, as a number or a string.
         ranking: one of RANKINGS.
-        min_heads: heads that every attention keeps, if it has as many; the next lowest go instead. An FFN may lose all.
+        min_heads: minimum number of heads that every attention keeps, if it has as many; heads with higher scores are
+            removed instead. An FFN may lose all units.
 
     Returns:
-        Plan: names the sublayers that lose parts; all others keep what *plan* says.
+        *plan* with new entries for the sublayers that lose parts.
 
     Raises:
-        LayerdropError: scores of another shape; nothing to remove from; more to remove than the minimum allows.
+        LayerdropError: the scores do not fit the shape, there are no parts to remove, or the minimum does not allow to
+            remove the share.
     """
     if ranking not in RANKINGS:
         raise LayerdropError(f"unknown ranking {ranking!r}: use {', '.join(RANKINGS)}")
@@ -80,7 +83,14 @@ def prune_by_importance(
 
 @dataclass
 class _Sublayer:
-    """What *layer* of *stack* keeps in its sublayer of a *kind*, and the scores of all of the parent's parts there."""
+    """A sublayer of the parent.
+
+    Attributes:
+        stack, kind, layer: its place.
+        parts: numbers of the heads or units that the plan keeps.
+        scores: normalised scores of all its heads or units in the parent.
+        removed: numbers of those that are removed.
+    """
 
     stack: str
     kind: str
@@ -95,13 +105,16 @@ class _Sublayer:
 
 
 def check_any_left(plan: Plan, shape: ModelShape, part: Part) -> None:
-    """Raise LayerdropError if *plan* keeps no head, or FFN unit, of a parent of *shape* that could be removed."""
+    """Raise LayerdropError if *plan* keeps no heads, or no FFN units, of a parent of *shape*."""
     if not any(parts for *_, parts in _kept(plan, shape, part)):
         raise LayerdropError(f"the layers that are kept of the parent have no {part.many} left to remove")
 
 
 def _kept(plan: Plan, shape: ModelShape, part: Part) -> Iterator[tuple[str, str, int, tuple[int, ...]]]:
-    """Stack, kind and layer of the sublayers that *plan* keeps, and their heads or FFN units, in order of ties."""
+    """Yield (stack, kind, layer, kept heads or FFN units) of the sublayers that *plan* keeps.
+
+    Of equal scores, those of earlier sublayers are removed first.
+    """
     found = shape.sizes(part)
     for key in (key for key in KEYS if key in found):
         stack, kind = key.split(".")
@@ -126,7 +139,7 @@ def _sublayers(plan: Plan, shape: ModelShape, scores: Scores, part: Part) -> lis
 
 
 def _groups(sublayers: list[_Sublayer], ranking: str) -> dict[str, list[_Sublayer]]:
-    """The sublayers whose parts compete, by what to call them in an error."""
+    """Group the *sublayers* whose parts are ranked together; the keys name the groups in error messages."""
     names = {
         "global": lambda sublayer: "",
         "per-kind": lambda sublayer: f" in {sublayer.stack}.{sublayer.kind}",
@@ -139,7 +152,7 @@ def _groups(sublayers: list[_Sublayer], ranking: str) -> dict[str, list[_Sublaye
 
 
 def _remove(group: list[_Sublayer], rate: Fraction, minimum: int, name: str) -> None:
-    """Remove the share *rate* of the *group*'s parts, leaving each sublayer its *minimum*."""
+    """Remove the share *rate* of the parts of *group*, such that each sublayer keeps at least *minimum*."""
     total = sum(len(sublayer.parts) for sublayer in group)
     count = int(rate * total + Fraction(1, 2))
     most = sum(max(0, len(sublayer.parts) - minimum) for sublayer in group)

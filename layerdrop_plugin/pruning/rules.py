@@ -1,4 +1,4 @@
-"""What a command's options ask to prune: rules for layers or a plan's file, then rules for heads and FFN units."""
+"""The rules in a command's options: for layers, or a plan's file instead, and for heads and FFN units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from .ranking import RANKINGS, check_any_left, prune_by_importance, share
 from .scores import Scores
 from .shape import ModelShape
 
-PART_HELP = "FILE:RATE, such as importance.json:0.4: the share of them that goes, lowest scores first"
-MIN_HEADS_HELP = "heads that every attention keeps at least, the next lowest going instead (default: none)"
+PART_HELP = "FILE:RATE, such as importance.json:0.4: scores and the share to remove, lowest scores first"
+MIN_HEADS_HELP = "minimum number of heads that every attention keeps (default: 0)"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules that make a plan of a parent's shape.
+    """Rules from which a plan for a parent is made.
 
     Attributes:
-        layers: stack -> rule for its layers, see layer_rules.py; all layers of a stack that is not named stay.
-        plan_file: JSON file of a plan, instead of rules for layers.
-        heads, ffn: ``FILE:RATE``: a file of scores, and the share to remove; None leaves all of them.
-        ranking: what competes, one of ranking.RANKINGS.
-        min_heads: heads that every attention keeps.
+        layers: stack -> rule for its layers, see layer_rules.py; other stacks keep all layers.
+        plan_file: path of a plan's JSON file, instead of rules for layers.
+        heads, ffn: ``FILE:RATE``, a file of scores and the share to remove; None keeps all heads or units.
+        ranking: one of ranking.RANKINGS.
+        min_heads: minimum number of heads that every attention keeps.
 
     Raises:
-        LayerdropError: rules that exclude each other, or one that would do nothing.
+        LayerdropError: two rules exclude each other, or a rule has no effect.
     """
 
     layers: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Rules:
 
     @classmethod
     def from_options(cls, options: Mapping, prefix: str = "") -> "Rules":
-        """The rules in a command's *options*, whose names begin with *prefix*: ``encoder_layers``, ``plan``, ..."""
+        """Read the rules from a command's *options*: ``encoder_layers``, ``plan``, ..., each after *prefix*."""
         layers = {stack: options.get(f"{prefix}{stack}_layers") for stack in STACKS}
         ranking = options.get(f"{prefix}ranking")
         return cls(
@@ -64,24 +64,24 @@ class Rules:
 
     @property
     def by_score(self) -> dict[Part, str]:
-        """The rules for heads and FFN units, in the order in which they apply."""
+        """The rules for heads and FFN units that are set, in the order in which they are applied."""
         return {part: spec for part, spec in ((HEADS, self.heads), (FFN_UNITS, self.ffn)) if spec}
 
     @property
     def files(self) -> list[str]:
-        """The files that these rules read."""
+        """Paths of the files that the rules refer to."""
         files = [self.plan_file, *(spec.rpartition(":")[0] for spec in self.by_score.values())]
         return [file for file in files if file]
 
     def plan(self, shape: ModelShape, model: str | None = None) -> Plan:
-        """The plan that these rules make, which can be cut out of *shape*.
+        """Make a plan for a parent.
 
         Args:
-            shape: the parent's.
-            model: fingerprint of the parent's weights, None where they are not known: scores are then not compared.
+            shape: shape of the parent.
+            model: fingerprint of the parent's weights, which scores must be of; None skips this check.
 
         Raises:
-            LayerdropError: scores of another model, or what the rules say cannot be cut out of *shape*.
+            LayerdropError: the rules do not fit *shape*, a file cannot be read, or scores are of another model.
         """
         if self.plan_file:
             plan = Plan.load(self.plan_file)
@@ -97,7 +97,7 @@ class Rules:
         return plan
 
     def _without(self, part: Part, spec: str, plan: Plan, shape: ModelShape, model: str | None) -> Plan:
-        """*plan* without the heads or FFN units that the rule *spec* removes."""
+        """Remove from *plan* the heads or FFN units that the rule *spec* removes."""
         file, _, rate = spec.rpartition(":")
         if not file:
             raise LayerdropError(f"{spec}: want FILE:RATE, such as importance.json:0.4")

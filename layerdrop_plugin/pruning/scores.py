@@ -1,8 +1,9 @@
-"""Scores of a model's parts, such as its heads' importance (Michel et al. 2019), and the file that holds them.
+"""Scores of a model's parts, such as the importance of its heads (Michel et al. 2019), and their file.
 
-A file has scores of what a model has of: ``encoder.self_attn``, ``decoder.self_attn``, ``decoder.encoder_attn`` (a row
-of heads for each layer), ``encoder.ffn``, ``decoder.ffn`` (a row of FFN units for each layer), ``encoder.layers`` and
-``decoder.layers`` (a number for each layer). The row of a sublayer that is absent or has no parts left is empty.
+Scores have the following keys, as far as the model has such parts: ``encoder.self_attn``, ``decoder.self_attn`` and
+``decoder.encoder_attn`` (for each layer a row with a score for each head), ``encoder.ffn`` and ``decoder.ffn`` (for
+each layer a row with a score for each FFN unit), ``encoder.layers`` and ``decoder.layers`` (a score for each layer).
+The row of a sublayer that is absent or has no parts left is empty.
 """
 
 import hashlib
@@ -23,24 +24,25 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = 1
-Rows = dict[str, list]  # key -> rows, one per layer, of numbers; of *.layers one number per layer
+Rows = dict[str, list]  # key -> a row of numbers for each layer; for *.layers a number for each layer
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one model's parts; parts with low scores are those to remove first.
+    """Scores of one model's parts; parts with low scores are removed first.
 
     Attributes:
-        method: what the scores are: ``importance`` or a baseline's name.
-        model: fingerprint of the weights that were scored, None where training moved them on.
-        data: SHA-256 of the data, None where none was needed.
-        examples: number of examples that the scores are means over.
-        loss: mean over the examples of the criterion's loss, None where none was computed.
-        per: ``example`` or ``token``: what absolute values were taken of; None where that means nothing.
-        scores: key (see anatomy.KEYS) -> rows.
-        normalized: likewise, each row divided by its l2 norm (of ``*.layers`` the whole list), 0 where that is 0.
+        method: name of the method of scoring, such as ``importance``.
+        model: fingerprint of the scored weights; None if they changed during the estimation (in training).
+        data: SHA-256 of the data; None if the method needs none.
+        examples: number of examples over which the scores are averaged.
+        loss: the criterion's loss, averaged over the examples; None if none was computed.
+        per: ``example`` or ``token``: whether absolute values and squares were taken of the gradients of examples or of
+            tokens; None for methods without gradients.
+        scores: key (see anatomy.KEYS) -> scores.
+        normalized: likewise, each row (for ``*.layers`` the whole list) divided by its l2 norm, unless that is 0.
         standard_error: likewise, the standard errors of *scores*.
-        signature: how it was made: command, seed, versions.
+        signature: provenance: command, seed, versions.
     """
 
     method: str
@@ -78,7 +80,11 @@ class Scores:
         per: str | None,
         signature: dict,
     ) -> "Scores":
-        """Scores just computed; rows may be tensors.
+        """Make an instance from computed scores, whose rows may be tensors; they are normalised here.
+
+        Args:
+            scores, standard_error: key -> scores and standard errors.
+            method, model, data, examples, loss, per, signature: see the class.
 
         Raises:
             LayerdropError: a score is not finite.
@@ -102,15 +108,15 @@ class Scores:
             raise LayerdropError(f"the scores by {method} cannot be used: {error}") from None
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the file *path*: whole or not at all."""
+        """Write the JSON file *path* atomically."""
         checkpoint.write_text_atomic(path, json.dumps({"version": VERSION} | vars(self), allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Scores":
-        """Read a file of scores.
+        """Read the JSON file *path* of scores.
 
         Raises:
-            LayerdropError: no such file, no JSON, another version, or scores that are no numbers or do not fit.
+            LayerdropError: the file cannot be read, is not JSON, has another version, or its scores are invalid.
         """
         data = read_json(path, "the importance file")
         try:
@@ -119,15 +125,15 @@ class Scores:
             raise LayerdropError(f"the importance file {path} cannot be used: {error}") from None
 
     def check(self, shape: ModelShape, model_sha256: str | None, path: str | os.PathLike) -> None:
-        """Refuse scores of another model.
+        """Check that these are the scores of the given model.
 
         Args:
-            shape: of the model that is to be pruned.
-            model_sha256: its :func:`fingerprint`, None where it is not known.
-            path: what to call these scores in an error.
+            shape: shape of the model that is to be pruned.
+            model_sha256: its :func:`fingerprint`; None skips the comparison of the weights.
+            path: path of the scores' file, for messages.
 
         Raises:
-            LayerdropError: scores of another shape, or of a model with other weights.
+            LayerdropError: the scores are of a model with another shape or other weights.
         """
         for key, rows in self.scores.items():
             stack, kind = key.split(".")
@@ -148,9 +154,12 @@ class Scores:
 
 
 def fingerprint(weights: "Mapping[str, torch.Tensor]") -> str:
-    """SHA-256 over the weights of the stacks' layers in *weights* (name -> tensor, names as fairseq's of today).
+    """SHA-256 of the weights of the stacks' layers, converted to single precision.
 
-    The same for a checkpoint and for the live model that it makes, whatever the precision it is stored in can hold.
+    It is the same for a checkpoint and for the model that is loaded from it.
+
+    Args:
+        weights: name -> tensor, with the names of fairseq 0.12; weights outside the layers are ignored.
     """
     import torch
 
@@ -165,7 +174,7 @@ def fingerprint(weights: "Mapping[str, torch.Tensor]") -> str:
 
 
 def normalize(rows: list) -> list:
-    """Each of *rows* divided by its l2 norm; *rows* of plain numbers are one row."""
+    """Divide each of *rows* by its l2 norm; a list of numbers is one row. Rows of zeros stay zero."""
     if rows and not isinstance(rows[0], list):
         return _unit(rows)
     return [_unit(row) for row in rows]
@@ -177,7 +186,7 @@ def _unit(row: list[float]) -> list[float]:
 
 
 def _plain(rows) -> list:
-    """Rows (tensors, lists, None for an absent sublayer) or one row of numbers, as lists of Python's floats."""
+    """Convert rows (tensors, lists, or None for an absent sublayer), or one row of numbers, to lists of floats."""
     rows = rows.tolist() if hasattr(rows, "tolist") else rows
     if rows and _all_numbers(rows):
         return list(map(float, rows))
@@ -189,7 +198,7 @@ def _is_row(value) -> bool:
 
 
 def _known(data) -> dict:
-    """The fields in a file's *data*."""
+    """The fields of :class:`Scores` in *data*, the contents of a file."""
     if not isinstance(data, dict) or type(data.get("version")) is not int or data["version"] != VERSION:
         raise LayerdropError(f'it is no JSON object with "version": {VERSION}')
     names = [entry.name for entry in fields(Scores)]
@@ -222,7 +231,7 @@ def _check_scores(scores, name: str) -> None:
 
 
 def _all_finite(row: list) -> bool:
-    """Whether *row* has finite numbers only; without a step of Python's for each of many FFN units."""
+    """Whether *row* has finite numbers only; without a Python loop, as a row may have thousands of FFN units."""
     try:
         return _all_numbers(row) and all(map(math.isfinite, row))
     except OverflowError:  # an integer beyond what a float can hold
@@ -241,7 +250,7 @@ def _lengths(scores: Rows) -> dict:
 
 def _check_sizes(rows: list, sizes: tuple, kind: str, stack: str, path) -> None:
     for layer, (row, size) in enumerate(zip(rows, sizes, strict=True)):
-        if row and len(row) != (size or 0):  # what cannot be gated has no scores
+        if row and len(row) != (size or 0):  # parts that cannot be gated have no scores
             place = f"{kind} of {stack} layer {layer}"
             raise LayerdropError(
                 f"{path} has scores of {len(row)} {SUBLAYERS[kind].part.one}s in {place}, but the model has"

@@ -1,4 +1,4 @@
-"""Shapes of models: what a plan is cut out of."""
+"""Shapes of models: numbers of layers, heads and FFN units, and widths."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PerStack(Generic[T]):
-    """Something of each of a model's stacks, None of one that it does not have."""
+    """A value for each stack of a model; None for a stack that it does not have."""
 
     encoder: T | None = None
     decoder: T | None = None
 
     def get(self, stack: str) -> T | None:
-        """What there is of *stack*, or None."""
+        """The value of *stack*, or None."""
         return getattr(self, stack)
 
     def items(self) -> Iterator[tuple[str, T]]:
-        """(stack, what there is of it), without those of which there is nothing."""
+        """Iterate over (stack, value), without stacks whose value is None."""
         return ((stack, self.get(stack)) for stack in STACKS if self.get(stack) is not None)
 
 
@@ -31,11 +31,11 @@ class StackShape:
 
     Attributes:
         layers: number of layers.
-        heads: attention heads of a whole layer; ``embed_dim / heads`` is the width of a head.
-        ffn: FFN units of a whole layer.
+        heads: number of attention heads of a whole layer; ``embed_dim / heads`` is the width of a head.
+        ffn: number of FFN units of a whole layer.
         embed_dim: width of the model.
-        sizes: per kind of sublayer that the stack has, the heads or units of each layer, None where it is absent; by
-            default self-attention and FFN, whole.
+        sizes: kind of sublayer -> number of heads or units of each layer, None if the sublayer is absent; by default
+            whole self-attentions and FFNs.
     """
 
     layers: int
@@ -49,11 +49,11 @@ class StackShape:
         object.__setattr__(self, "sizes", self.sizes or whole)
 
     def whole(self, kind: str) -> int:
-        """Heads or units of a whole sublayer of *kind*."""
+        """Number of heads or units of a whole sublayer of *kind*."""
         return self.ffn if kind == "ffn" else self.heads
 
     def width(self, kind: str) -> int:
-        """Rows or columns of a weight that belong to one head or unit."""
+        """Number of rows or columns of a weight that belong to one head or unit of a sublayer of *kind*."""
         return SUBLAYERS[kind].width(self.embed_dim, self.heads)
 
 
@@ -63,13 +63,15 @@ class ModelShape(PerStack[StackShape]):
 
     @property
     def uniform(self) -> bool:
-        """Whether all layers of a stack are alike: none has lost heads, FFN units or a sublayer."""
+        """Whether no layer has lost heads, FFN units or a sublayer, so that all layers of a stack have equal sizes."""
         return all(size == of.whole(kind) for _, of in self.items() for kind, row in of.sizes.items() for size in row)
 
     def sizes(self, part: Part) -> dict[str, tuple[int | None, ...]]:
-        """Heads or units of each layer, None for an absent sublayer, of the sublayers that consist of such parts.
+        """Sizes of the sublayers that consist of *part*, heads or FFN units.
 
-        Keys are such as ``encoder.self_attn``.
+        Returns:
+            stack and kind, such as ``encoder.self_attn`` -> number of heads or units of each layer, None for an absent
+            sublayer.
         """
         return {
             f"{stack}.{kind}": sizes
@@ -79,5 +81,5 @@ class ModelShape(PerStack[StackShape]):
         }
 
     def count(self, part: Part) -> int:
-        """Heads, or FFN units, of all layers together."""
+        """Number of heads, or of FFN units, in all layers together."""
         return sum(size or 0 for sizes in self.sizes(part).values() for size in sizes)

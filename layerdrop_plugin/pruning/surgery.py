@@ -1,4 +1,4 @@
-"""Surgery: a plan applied to a checkpoint's weights and configuration. The child stands alone (law 3)."""
+"""Apply a plan to a checkpoint's weights and configuration; the child is independent of its parent (law 3)."""
 
 import copy
 import functools
@@ -14,12 +14,14 @@ from .families import OURS, Family
 from .parent import Parent
 from .plan import Plan
 from .shape import ModelShape, StackShape
-from .weights import prune_weights
+from .vocabulary import FINGERPRINTS, PrunedVocabulary
+from .weights import prune_rows, prune_weights
 
-_PRUNING = "pruning_"  # our task is called like the stock one, whose data and loss it shares, behind this
+TOKENIZER_JSON = "tokenizer_json"  # name in --bpe of the tokenizer of an imported model
+_PRUNING = "pruning_"  # prefix of the names of our tasks, before that of the stock task
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
 _OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
-# Options with which heads, or FFN units, cannot be told apart any more.
+# Options of models from which single heads, or FFN units, cannot be removed.
 FIXED = {
     HEADS: ("quant_noise_pq", "{stack}_xformers_att_config", "scale_heads"),
     FFN_UNITS: ("quant_noise_pq", "scale_fc"),
@@ -27,18 +29,27 @@ FIXED = {
 
 
 def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | None) -> dict:
-    """A copy of the *cfg* of a model of *family* that says the *shape* itself and names fairseq's own task.
+    """Make the configuration of a child.
 
-    A model whose layers are all alike names fairseq's own model too, and nothing in it asks for this plugin. Another
-    one, of which heads, FFN units or sublayers are gone from some layers, names our model of the family.
+    Its task is fairseq's own. If all layers are whole, so is its model, and it loads without this plugin. If layers
+    have lost heads, FFN units or sublayers, its model is this plugin's model of the family.
+
+    Args:
+        cfg: configuration of the parent, which is copied.
+        family: the parent's family.
+        shape: shape of the child.
+        positions: maximum number of tokens of the input, see ``Parent.positions``.
 
     Raises:
-        LayerdropError: we have no model for the latter.
+        LayerdropError: this plugin has no model of the family, and not all layers are whole.
     """
     cfg = copy.deepcopy(cfg)
     options = size_options(shape)
-    name = family.stock if not any(options.values()) else our_model(family)
-    model = {k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith("prune_")}
+    stock = not any(options.values()) and family.is_stock(cfg["model"])
+    name = family.stock if stock else our_model(family)
+    model = {
+        k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
+    }
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(("prune_", "importance_"))}
     task["_name"] = _stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
@@ -52,13 +63,21 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
         model |= {"max_positions": positions, "max_source_positions": positions}
         if "max_positions" in task:
             task["max_positions"] = positions
+    if stock:
+        model = {k: v for k, v in model.items() if k not in family.ours}
+        if (cfg.get("bpe") or {}).get("_name") == TOKENIZER_JSON:  # which fairseq without this plugin cannot build
+            cfg["bpe"]["_name"] = None  # patch_hub_tokenizer finds the file without it
     cfg["model"], cfg["task"] = model, task
     cfg.setdefault("common", {})["user_dir"] = None
     return cfg
 
 
 def size_options(shape: ModelShape) -> dict[str, str | None]:
-    """Our options that say how many heads and FFN units the layers of each stack of *shape* have; None: all whole."""
+    """This plugin's options for the sizes of layers, such as ``encoder_self_attn_heads``.
+
+    Returns:
+        option -> value for a model of *shape*; None if all such sublayers are whole.
+    """
     return {
         f"{stack}_{SUBLAYERS[kind].size_option}": format_sizes(sizes, of.whole(kind))
         for stack, of in shape.items()
@@ -67,10 +86,10 @@ def size_options(shape: ModelShape) -> dict[str, str | None]:
 
 
 def our_model(family: Family) -> str:
-    """The name of our model of *family*, whose layers may differ.
+    """The name of this plugin's model of *family*, whose layers may have different sizes.
 
     Raises:
-        LayerdropError: there is none.
+        LayerdropError: there is no such model.
     """
     from fairseq.models import ARCH_MODEL_REGISTRY
 
@@ -86,17 +105,21 @@ def _stock_task(name):
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
-def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
-    """The child's checkpoint: what a valid *plan* keeps of *parent*, ready for any fairseq command.
+def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: PrunedVocabulary | None = None) -> dict:
+    """Make the child's checkpoint.
 
     Args:
-        shape: the child's, as :func:`child_shape` gives it.
+        parent: the parent.
+        plan: a plan that fits the parent's shape.
+        shape: shape of the child, as :func:`child_shape` returns it.
+        vocabulary: if the plan names embedding rows: the symbols that it keeps; without them the child has no
+            fingerprints of its dictionaries.
 
     Returns:
-        dict: tensors and plain containers only, without optimizer state, training not yet begun.
+        The checkpoint: tensors and plain containers only, without optimizer state, with 0 updates.
 
     Raises:
-        LayerdropError: of such a parent only other parts can be pruned.
+        LayerdropError: the plan removes parts that cannot be removed from such a parent.
     """
     _refuse_fixed_parts(parent.options, plan)
     cfg = child_config(parent.cfg, parent.family, shape, parent.positions)
@@ -105,11 +128,19 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape) -> dict:
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
     cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
-    return checkpoint.untrained(parent.state, cfg, prune_weights(parent.weights, plan, parent.shape))
+    weights = prune_weights(parent.weights, plan, parent.shape)
+    if plan.vocabulary is not None:
+        weights = prune_rows(weights, plan.vocabulary, parent.family.one_vocabulary)
+        fingerprints = {} if vocabulary is None else vocabulary.fingerprints
+        old = {name: value for name, value in cfg["model"].items() if name not in FINGERPRINTS.values()}
+        cfg["model"] = old | fingerprints
+        if (cfg.get("bpe") or {}).get("sentencepiece_model"):  # no longer the parent's, but the file beside the child
+            cfg["bpe"]["sentencepiece_model"] = os.path.basename(cfg["bpe"]["sentencepiece_model"])
+    return checkpoint.untrained(parent.state, cfg, weights)
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
-    """The shape of what *plan* keeps of a parent of *shape*; an FFN's whole is what the widest layer still has."""
+    """The shape of the child of a parent of *shape*; a whole FFN of the child has the units of its widest layer."""
     cut = plan.cut(shape)
     widest = {}
     for stack, of in cut.items():
@@ -119,7 +150,7 @@ def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:
 
 
 def _refuse_fixed_parts(options: dict, plan: Plan) -> None:
-    """Raise LayerdropError where *plan* takes parts out of a sublayer that works with all of them together."""
+    """Raise LayerdropError if *plan* removes heads or units that the parent's *options* make inseparable, see FIXED."""
     for stack, of in plan.items():
         for part, names in FIXED.items():
             cut = any(kept is not None for kind in kinds_of_part(part) for kept in of.kept(kind).values())
@@ -132,7 +163,11 @@ def _refuse_fixed_parts(options: dict, plan: Plan) -> None:
 
 
 def _aligned(layer: int, plan: Plan) -> int:
-    """The number in the child of the decoder layer whose attention was trained to align words."""
+    """The child's number of the decoder *layer* whose attention was trained to align words.
+
+    Raises:
+        LayerdropError: the plan drops this layer.
+    """
     if layer not in plan.decoder.layers:
         raise LayerdropError(
             f"the plan drops decoder layer {layer}, which the parent was trained to align words with: keep it"
@@ -141,17 +176,21 @@ def _aligned(layer: int, plan: Plan) -> int:
 
 
 def provenance(parent: Parent, plan: Plan) -> dict:
-    """Where a child came from: its ancestors, oldest first, and what its plan in the oldest one's numbers hashes to.
+    """The provenance of a child of *parent* by *plan*.
 
-    Each ancestor comes with the plan by which it was pruned; :func:`whole_plan` composes them.
+    Returns:
+        ``ancestors``: a record of each ancestor, oldest first, with the plan by which it was pruned; ``plan_sha256``:
+        SHA-256 of their composition, see :func:`whole_plan`.
     """
     before = parent.cfg.get(checkpoint.PROVENANCE) or {}
+    dictionaries = {name: parent.options[name] for name in FINGERPRINTS.values() if parent.options.get(name)}
     ancestor = {
         "file": os.path.basename(str(parent.path or "")),
         "sha256": parent.sha256,
         "architecture": parent.architecture,
         **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
         "shape": asdict(parent.shape),
+        **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes, "dictionaries": dictionaries}),
         "plan": plan.to_dict(),
     }
     found = {"ancestors": [*before.get("ancestors", []), ancestor]}
@@ -159,19 +198,19 @@ def provenance(parent: Parent, plan: Plan) -> dict:
 
 
 def whole_plan(provenance: dict) -> Plan:
-    """What a child with this *provenance* keeps of its oldest ancestor."""
+    """The composition of all plans in a child's *provenance*: what it keeps of its oldest ancestor."""
     plans = [Plan.from_dict(ancestor["plan"]) for ancestor in provenance["ancestors"]]
     return functools.reduce(lambda first, second: second.after(first), plans)
 
 
 def origin_of(cfg: dict) -> dict | None:
-    """The provenance in a checkpoint's *cfg* and its ``plan`` as a whole, in plain form; None where it has none."""
+    """The provenance in a checkpoint's *cfg*, with :func:`whole_plan` as its ``plan``; None if it was not pruned."""
     found = cfg.get(checkpoint.PROVENANCE)
     return found | {"plan": whole_plan(found).to_dict()} if found else None
 
 
 def shape_before(origin: dict) -> ModelShape:
-    """The shape that the last ancestor in a child's provenance had."""
+    """The shape of the parent in *origin*, a child's provenance."""
     plain = origin["ancestors"][-1]["shape"]
     stacks = {stack: of for stack, of in plain.items() if of is not None}
     for stack, of in stacks.items():

@@ -1,1 +1,1 @@
-"""Pages that people read: a table, a picture and what they come from, made of records in JSON files."""
+"""Pages with a table, a figure and the provenance of their numbers, made from records in JSON files."""

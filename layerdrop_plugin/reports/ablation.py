@@ -1,4 +1,4 @@
-"""The page about an ablation: how many heads matter, the most and the least important ones, a heat map."""
+"""The page of an ablation: number of significant heads, table of the heads with the largest changes, heat map."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,14 +20,14 @@ _ATTENTIONS = {
     "decoder.self_attn": "decoder self-attention",
     "decoder.encoder_attn": "encoder-decoder attention",
 }
-_NUMBERS = 16  # most heads of a layer for which the heat map has room for numbers
+_NUMBERS = 16  # maximum number of heads in a layer for which the heat map shows numbers
 
 
 def page_of(record: dict[str, Any]) -> Page:
-    """The page about an ablation.
+    """The page of an ablation.
 
     Args:
-        record: what evaluation/ablation_summary.py gives, with a session's signature.
+        record: the record of evaluation/ablation_summary.py, together with the entries of ``Session.signature``.
     """
     bleu = record.get("bleu")
     return Page(
@@ -44,7 +44,7 @@ def page_of(record: dict[str, Any]) -> Page:
 
 
 def findings(record: Mapping[str, Any]) -> list[str]:
-    """For each metric, how many heads change it significantly."""
+    """A sentence for each metric, with the number of heads that change it significantly."""
     one_left = record["mode"] != "each"
     how = "when all others of their attention are removed" if one_left else "when removed alone"
     lines = []
@@ -82,8 +82,11 @@ def _table(record: Mapping[str, Any]) -> Table:
 
 
 def shown(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of heads that the table shows: the best of each layer, as tested, or by the change of the loss,
-    greatest first, SHOWN at either end and those with BLEU."""
+    """The entries of heads that the table shows.
+
+    These are the best heads of the layers, if any were selected. Otherwise heads are sorted by descending change of the
+    loss, and the first and last SHOWN of them are shown together with all heads that have BLEU.
+    """
     if best := _best(record):
         return best
     ranked = sorted(record["heads"], key=lambda entry: -entry["loss"]["change"])
@@ -92,7 +95,8 @@ def shown(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _best(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The best heads of their layers; in files of version 0.1.0 as measured on the examples that chose them."""
+    """Entries of the best heads of the layers. In files of version 0.1.0 they were measured on the examples that they
+    were selected on."""
     if "selection" in record:
         return record["best"] or []
     return [entry for entry in record["heads"] if entry.get("best")]
@@ -135,8 +139,10 @@ def _unit(record: Mapping[str, Any]) -> str:
 
 
 def _heat_map(record: Mapping[str, Any]):
-    """Changes of the loss, layers x heads, a panel for each kind of attention; significant changes are bold, the best
-    heads of their layers framed."""
+    """Heat map of the changes of the loss, layers x heads, with a panel for each kind of attention.
+
+    Significant changes are bold; the best heads of their layers have a frame.
+    """
     by_kind = {}
     for entry in record["heads"]:
         by_kind.setdefault(entry["kind"], []).append(entry)

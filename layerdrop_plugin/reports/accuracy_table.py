@@ -1,9 +1,9 @@
-"""The report of sentence classifiers and regressors: quality against milliseconds per sentence.
+"""The report of sentence classifiers and regressors: quality and milliseconds per sentence.
 
-Beside what every row has (rows.py):
+Entries of a row in addition to those of rows.py:
 
-    ms_per_sentence  {batch size: median milliseconds}, empty where not measured
-    relative_time    ratio of the time at the largest batch size to the first model's, or null
+    ms_per_sentence  {batch size: median milliseconds}, empty if not measured
+    relative_time    time at the largest batch size divided by the first model's, or null
 """
 
 import statistics
@@ -24,7 +24,12 @@ _INTERVAL = "95 % interval"
 
 
 def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
-    """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
+    """The entries of the module's docstring for one row.
+
+    Args:
+        group: results of the model, one for each seed.
+        timed: latency of the model.
+    """
     metric, value = group[0]["metric"]["name"], statistics.fmean(result["metric"]["value"] for result in group)
     correct = round(statistics.fmean(result["correct"] for result in group)) if metric == "accuracy" else None
     return {
@@ -35,7 +40,13 @@ def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Table:
-    """The table of *rows*; *metric* is the headline, *times* the latency."""
+    """The table of *rows*.
+
+    Args:
+        rows: see rows.py.
+        metric: name of the headline metric.
+        times: the latency measurement.
+    """
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     base = times["models"][0]["name"] if times else None
     shown = metric_of(metric)
@@ -55,7 +66,7 @@ def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Tab
 
 
 def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
-    """What a reader must know to read the table, a line each."""
+    """Lines below the table that explain its columns."""
     metric, examples = results[0]["metric"]["name"], results[0]["examples"]
     text = timing_notes(times, "ms/sentence: ", "tokens", "time")
     text.append(
@@ -73,7 +84,13 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
 
 
 def pictured(rows: Sequence[Row], metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
-    """The panels of the figure: quality against time at the largest batch, or model by model without *times*; costs."""
+    """The panels of the figure: quality against time at the largest batch size, and costs.
+
+    Without *times* the models stand side by side.
+
+    Args:
+        rows, metric, times: as for :func:`table`.
+    """
     size = str(max(times["batch_sizes"])) if times else None
     points = Points(
         xlabel=f"ms per sentence, batch {size} (less is better){unreliable(rows)}" if times else None,

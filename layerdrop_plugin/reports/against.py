@@ -1,9 +1,10 @@
 """The column "against PARENT (p)" of a report: each row's headline minus the first row's, on the same examples.
 
-Only results with answers count (`layerdrop evaluate` leaves them, and `layerdrop score --generated`), seed by seed: of
-each seed that both rows have. Several seeds are combined as evaluation/comparison.py says. A row gets
+Results are compared if they have ``answers``, which `layerdrop evaluate` and `layerdrop score --generated` write. They
+are compared seed by seed, for the seeds that both rows have; evaluation/comparison.py combines several seeds. Entry of
+a row:
 
-    against    {"name": of the first row, "seeds", "difference", "p", "test"}, or null where there is nothing to compare
+    against    {"name": name of the first row, "seeds", "difference", "p", "test"}, or null if there is no comparison
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,19 @@ _DIGITS = {"mse": 4}
 
 
 def add_comparisons(rows: Sequence[dict], results: Sequence[dict], metric: str) -> None:
-    """Give each of *rows* its ``against``, from the *results* that the rows are made of; *metric* is the headline."""
+    """Set ``against`` in each of *rows*.
+
+    Args:
+        rows: see rows.py.
+        results: the results that the rows were made from.
+        metric: name of the headline metric.
+    """
     answered = {
         name: {found["seed"]: found for found in results if found["name"] == name and found.get("answers")}
         for name in (row["name"] for row in rows)
     }
     first = answered[rows[0]["name"]] if rows else {}
-    columns = {}  # of the first row's results, each made once
+    columns = {}  # seed -> answers of the first row's result as arrays
     for number, row in enumerate(rows):
         mine = answered[row["name"]]
         seeds = [seed for seed in first if seed in mine and _comparable(first[seed], mine[seed], metric)]
@@ -36,7 +43,7 @@ def add_comparisons(rows: Sequence[dict], results: Sequence[dict], metric: str) 
 
 
 def _comparable(first: dict, other: dict, metric: str) -> bool:
-    """Whether both results have what the *metric* is made of, of equally many examples."""
+    """Whether both results have the answers that *metric* needs, for the same number of examples."""
     needed = {"bleu": "hypothesis", "accuracy": "label", "f1": "label", "mcc": "label", "acc_and_f1": "label"}
     column = needed.get(metric, "loss" if metric in PER_EXAMPLE else "target")
     sizes = [len(found["answers"].get(column, ())) for found in (first, other)]
@@ -44,7 +51,7 @@ def _comparable(first: dict, other: dict, metric: str) -> bool:
 
 
 def with_column(table: Table, rows: Sequence[dict], metric: str) -> Table:
-    """The *table* of *rows* with the column, and as it is where nothing was compared."""
+    """*table* with the additional column; unchanged if no row has a comparison."""
     compared = [row["against"] for row in rows if row["against"]]
     if not compared:
         return table
@@ -58,7 +65,7 @@ def with_column(table: Table, rows: Sequence[dict], metric: str) -> Table:
 
 
 def notes(rows: Sequence[dict]) -> list[str]:
-    """What a reader must know to read the column."""
+    """Lines below the table that explain the column."""
     compared = [row["against"] for row in rows if row["against"]]
     if not compared:
         return []
@@ -70,10 +77,10 @@ def notes(rows: Sequence[dict]) -> list[str]:
 
 
 def explained(name: str) -> str:
-    """What stands in a column of comparisons with the model *name*."""
+    """The meaning of a column of comparisons with the model *name*."""
     return f"against {name}: difference and p-value (two-sided, of each model alone) on the same examples"
 
 
 def against_cell(test: dict | None, digits: int) -> str:
-    """A difference, with one decimal more than its metric's *digits*, and its p-value; a dash where there is none."""
+    """The cell of a comparison: the difference, with one decimal more than *digits*, and the p-value; "-" for None."""
     return "-" if test is None else f"{test['difference']:+.{digits + 1}f} ({p_cell(test['p'])})"

@@ -1,12 +1,12 @@
-"""Depth curves: quality against the number of layers kept, for every way of training, over seeds.
+"""Depth curves: quality against the number of layers kept, with a line for each training, over seeds.
 
-Only results with a `point` (results/record.py) count. A *depth* is one place on a curve:
+Results without a `point` (results/record.py) are left out. A *depth* is one position on a curve:
 
-    task, side, train, kept   as in its results' points
+    task, side, train, kept   as in the points of its results
     seeds                     ascending
-    whole                     whether nothing was cut off: the model that the others are cut out of
-    loss, bleu                {"mean", "low", "high", "deviation"} over seeds, or null where not measured; loss in nats
-                              per target token; deviation is the seeds' standard deviation (n - 1), null for one seed
+    whole                     whether the model has all layers of its oldest ancestor
+    loss, bleu                {"mean", "low", "high", "deviation"} over seeds, or null if not measured; loss in nats per
+                              target token; deviation is the standard deviation (n - 1), null for one seed
 """
 
 import math
@@ -23,23 +23,24 @@ from .figure import bare, new_figure
 from .page import Page, Table
 from .translation_table import TOO_LOW, TOO_LOW_NOTE
 
-_KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # of results, in the order of columns and panels
+_KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # name here -> name in results, in the order of columns and panels
 _PLACE = ("task", "side", "train", "kept")
 _TOKENS = {"masked-lm": "masked token", "translation": "target token"}
 _XLABELS = {"encoder": "encoder layers kept", "decoder": "decoder layers kept", "both": "layers kept, both sides"}
-_ACROSS = 3  # most panels in a row
+_ACROSS = 3  # maximum number of panels in a row
 
 
 def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None = None) -> Page:
     """The page of depth curves.
 
     Args:
-        paths: files of results, or folders that are searched for them; results without a point are left out.
-        title: of the page and the picture.
-        command: what was typed.
+        paths: files of results, or folders that are searched for them.
+        title: title of the page and the figure.
+        command: the command line.
 
     Raises:
-        LayerdropError: no points, two results at one point, or results of different tests.
+        LayerdropError: there are no results with points, two results have the same point, or results of one task were
+            tested on different data.
     """
     results = [result for result in load(paths) if result.get("point")]
     if not results:
@@ -65,10 +66,13 @@ def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None 
 
 
 def depths_of(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Group results with points into depths; by task, side and training as they come, then by depth.
+    """Group results with points into depths.
+
+    Returns:
+        Depths in the order in which task, side and training first occur in *results*, then by number of layers.
 
     Raises:
-        LayerdropError: two results at one point, or results of one task that were tested on different data.
+        LayerdropError: two results have the same point, or results of one task were tested on different data.
     """
     groups, tasks = {}, {}
     for result in results:
@@ -103,7 +107,7 @@ def _spread(values: Sequence[float | None]) -> dict[str, float | None] | None:
 
 
 def is_whole(result: Mapping[str, Any]) -> bool:
-    """Whether the evaluated model has all layers of the model that it was first cut out of."""
+    """Whether the evaluated model has all layers of its oldest ancestor."""
     plan, parents = result["plan"] or {}, (result["provenance"] or {}).get("ancestors") or [{}]
     stacks = [stack for stack in ("encoder", "decoder") if plan.get(stack)]
     return all(len(plan[stack]["layers"]) == parents[0].get(f"{stack}_layers") for stack in stacks)
@@ -140,7 +144,7 @@ def _notes(depths: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _caption(depths: Sequence[Mapping[str, Any]]) -> str:
-    """What dots, bars and rings are."""
+    """Legend of dots, bars and rings."""
     counts = sorted({len(depth["seeds"]) for depth in depths})
     several = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed" + "s" * (counts[0] > 1)
     bars = "; bars: standard deviation over seeds" if counts[-1] > 1 else ""
@@ -148,7 +152,7 @@ def _caption(depths: Sequence[Mapping[str, Any]]) -> str:
 
 
 def panels_of(depths: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """(task, side, metric) of every panel of the figure: as *depths* come, the loss before BLEU."""
+    """(task, side, metric) of every panel of the figure, in the order of *depths*, the loss before BLEU."""
     places = dict.fromkeys((depth["task"], depth["side"]) for depth in depths)
     measured = {(d["task"], d["side"], metric) for d in depths for metric in _KEYS if d[metric]}
     return [(*place, metric) for place in places for metric in _KEYS if (*place, metric) in measured]
@@ -163,14 +167,14 @@ def _figure(depths: Sequence[Mapping[str, Any]], title: str):
     figure.suptitle(title, fontsize=13)
     figure.supxlabel(_caption(depths), fontsize=8)
     grid = figure.subplots(down, across, squeeze=False).flat
-    trainings = list(dict.fromkeys(depth["train"] for depth in depths))  # one colour in all panels
+    trainings = list(dict.fromkeys(depth["train"] for depth in depths))  # a training has the same colour in all panels
     for (task, side, metric), axes in zip(panels, grid, strict=False):
         shown = [d for d in depths if (d["task"], d["side"]) == (task, side) and d[metric]]
         _panel(axes, shown, metric, trainings)
         axes.set_title(task, fontsize=10, loc="left")
         unit = f"nats per {_TOKENS[task]}" if metric == "loss" else ""
         axes.set(xlabel=_XLABELS[side], ylabel=METRICS[metric].label(unit))
-    for axes in grid:  # places without a panel
+    for axes in grid:  # empty positions
         axes.set_visible(False)
     return figure
 

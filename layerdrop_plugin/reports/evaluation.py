@@ -1,20 +1,22 @@
-"""The page of `layerdrop evaluate`: evaluate.json, evaluate.md, and the table for the terminal.
+"""The page of `layerdrop evaluate`: evaluate.json, evaluate.md and a table for the terminal.
 
 evaluate.json:
 
     type, version    "layerdrop.evaluation", 1
     kind             "classification", "regression", "masked_lm", "language_modeling" or "translation"
-    results          a result of every checkpoint (see results.py), which `layerdrop report` reads; it also has
-        answers          example by example, see evaluation/metrics.py
-        examples_sha256  over the examples' numbers and targets: equal if two models were asked the same
-        skipped          examples that were too long for the model
-        sample           {"max_examples", "seed"} if not all examples were asked for, else null
-        target_tokens    of language models and translations: the tokens that the loss is the mean of
-        fairseq          {"fairseq-validate": …, "fairseq-generate": …}: commands that give the same numbers; empty for
-                         a sample, which they cannot draw
+    results          a result of every checkpoint (see results/record.py), which `layerdrop report` reads, with the
+                     additional entries:
+        answers          answers to the examples, see evaluation/metrics.py
+        examples_sha256  SHA-256 of the examples' indices and targets; equal if two models had the same examples
+        skipped          number of examples that were too long for the model
+        sample           {"max_examples", "seed"} if a sample of the examples was drawn, else null
+        target_tokens    language models and translation: number of tokens over which the loss is averaged
+        fairseq          {"fairseq-validate": …, "fairseq-generate": …}: commands that compute the same numbers; empty
+                         for a sample, which they cannot draw
         device           "cpu" or "cuda"
-    comparisons      of every checkpoint but the first: name, seed, and by metric difference, p and test
-    command          what was typed
+    comparisons      for every checkpoint but the first: name, seed, and metrics: metric -> difference to the first
+                     checkpoint, p and test
+    command          the command line
 """
 
 import math
@@ -29,7 +31,7 @@ from ..results.record import Result, Subject
 from .against import against_cell, explained
 from .page import Page, Table
 
-# metric -> its column's head and decimals, in the table's order; other metrics are shown as the headline only
+# metric -> column head and number of decimals, in the order of columns; other metrics are shown only as a headline
 _SHOWN = {
     "accuracy": ("accuracy %", 1),
     "f1": ("F1 x 100", 1),
@@ -47,11 +49,13 @@ _SHOWN = {
 
 
 def result(subject: Subject, evaluated: Evaluated, metric: str, about: dict) -> Result:
-    """A result of *subject* from what was *evaluated*.
+    """Build the result of one checkpoint.
 
     Args:
-        metric: the headline.
-        about: more of it: sample, fairseq, device.
+        subject: the model and the data.
+        evaluated: the evaluation of this model.
+        metric: name of the headline metric.
+        about: the entries sample, fairseq and device.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
@@ -65,7 +69,7 @@ def result(subject: Subject, evaluated: Evaluated, metric: str, about: dict) -> 
     elif evaluated.kind == "classification":
         right = map(str.__eq__, answers["label"], answers["prediction"])
         measured["correct"] = sum(right)
-    if metric != "bleu":  # which has sacrebleu's own
+    if metric != "bleu":  # BLEU already has sacrebleu's interval
         measured["interval"] = interval(metric, values[metric], measured["examples"], measured.get("correct"))
     measured |= {
         "metric": {"name": metric, "value": values[metric]},
@@ -79,7 +83,8 @@ def result(subject: Subject, evaluated: Evaluated, metric: str, about: dict) -> 
 
 
 def _loss_in_bits(kind: str, values: dict[str, float]) -> float | None:
-    """As fairseq prints it, which divides squared errors by ln 2, too; None of translations, whose loss it smooths."""
+    """The loss as fairseq prints it, which divides squared errors by ln 2, too; None for translation, where fairseq's
+    loss has label smoothing."""
     if kind == "translation":
         return None
     nats = (values[name] / math.log(2) for name in ("loss_nats", "mse", "nll_loss_nats") if name in values)
@@ -87,7 +92,13 @@ def _loss_in_bits(kind: str, values: dict[str, float]) -> float | None:
 
 
 def record(found: Sequence[dict], evaluated: Sequence[Evaluated], command: str) -> dict:
-    """What evaluate.json holds: the results *found* and each compared with the first."""
+    """The contents of evaluate.json.
+
+    Args:
+        found: results of the checkpoints.
+        evaluated: their evaluations, which are compared with the first one.
+        command: the command line.
+    """
     compared = zip(found[1:], compare_with_first(evaluated), strict=True)
     return {
         "type": results.EVALUATION,
@@ -100,7 +111,7 @@ def record(found: Sequence[dict], evaluated: Sequence[Evaluated], command: str) 
 
 
 def page_of(record: dict) -> Page:
-    """The page of what :func:`record` gives."""
+    """The page of a *record* of :func:`record`."""
     models, more = record["results"], []
     if len(models) > 1:
         more.append(f"Every metric's difference and its p-value:\n\n{differences(record).markdown()}")
@@ -119,7 +130,7 @@ def page_of(record: dict) -> Page:
 
 
 def table(record: dict) -> Table:
-    """Headline, interval, comparison with the first checkpoint, other metrics."""
+    """The table of checkpoints: headline, interval, comparison with the first checkpoint, other metrics."""
     models, headline = record["results"], record["results"][0]["metric"]["name"]
     others = [name for name in _SHOWN if name in models[0]["metrics"] and name != headline]
     columns = ["model", _head(headline)]
@@ -137,7 +148,7 @@ def table(record: dict) -> Table:
 
 
 def differences(record: dict) -> Table:
-    """All comparisons: checkpoints down, metrics across."""
+    """The table of comparisons with the first checkpoint: a row for each checkpoint, a column for each metric."""
     names = [name for name in _SHOWN if name in record["comparisons"][0]["metrics"]]
     cells = [
         [who_is(compared), *(against_cell(compared["metrics"][name], _digits(name)) for name in names)]
@@ -147,7 +158,7 @@ def differences(record: dict) -> Table:
 
 
 def notes(record: dict) -> list[str]:
-    """What a reader must know to read the tables."""
+    """Lines below the tables that explain them."""
     first = record["results"][0]
     text = [f"On {first['examples']:,} examples of '{first['split']}'."]
     if sample := first["sample"]:
@@ -165,7 +176,7 @@ def notes(record: dict) -> list[str]:
 
 
 def fairseq_commands(found: Sequence[dict]) -> str:
-    """The commands of fairseq that give the numbers of each of the results *found*, as they are typed into a shell."""
+    """Shell commands of fairseq that compute the numbers of the results *found*, a line each, under the names."""
     lines = [line for one in found for line in (f"# {who_is(one)}", *one["fairseq"].values()) if one["fairseq"]]
     return "\n".join(lines) or "# none: fairseq-validate cannot draw a sample of the examples"
 

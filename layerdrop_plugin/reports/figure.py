@@ -1,6 +1,6 @@
-"""Empty figures for all pages, and the figure of a report: quality against time, and what each model costs.
+"""Empty figures for all pages, and the figure of a report: quality against time, and the costs of each model.
 
-matplotlib is imported when a figure is made, and draws without a display.
+matplotlib is imported when a figure is drawn; it needs no display.
 """
 
 import logging
@@ -19,13 +19,13 @@ _GREY = "0.45"
 
 @dataclass(frozen=True)
 class Points:
-    """The left panel.
+    """The left panel, with a point for each row.
 
     Attributes:
-        xlabel, ylabel: of the axes.
-        x: by row's name; rows without are left out. None: the rows stand side by side.
-        y: by row's name, drawn instead of the rows' metrics with their intervals and ranges.
-        across: names of rows without x, each drawn as a horizontal line at its metric.
+        xlabel, ylabel: labels of the axes.
+        x: row's name -> x coordinate; rows without one are left out. None places the rows side by side.
+        y: row's name -> y coordinate; None uses the rows' metrics, with their intervals and ranges over seeds.
+        across: names of rows without x coordinate, which are drawn as horizontal lines at their metrics.
     """
 
     xlabel: str | None
@@ -37,7 +37,13 @@ class Points:
 
 @dataclass(frozen=True)
 class Bars:
-    """A panel on the right: ``values`` by row's name, written with the format string ``form``."""
+    """A panel on the right, with a bar for each row.
+
+    Attributes:
+        label: title of the panel.
+        values: row's name -> length of the bar.
+        form: format string of the number beside a bar, such as "{:.1f}".
+    """
 
     label: str
     values: dict[str, float]
@@ -50,21 +56,21 @@ def new_figure(width: float, height: float) -> "Figure":
     Raises:
         LayerdropError: matplotlib is not installed.
     """
-    # Importing fairseq sets the root logger to DEBUG, and matplotlib then tells about every font it knows.
+    # Importing fairseq sets the root logger to DEBUG, and matplotlib would then log every font that it finds.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise LayerdropError("the picture needs matplotlib: pip install 'layerdrop_plugin[report]'") from error
-    # Figure without pyplot: no global state, no backend to choose.
+    # Without pyplot there is no global state, and no backend must be chosen.
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def bare(axes: "Axes") -> None:
-    """A light grid and no frame on the right and above."""
+    """Give *axes* a light grid, and remove the frame on the right and at the top."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -74,9 +80,8 @@ def points_and_bars(rows: Sequence[Mapping[str, Any]], title: str, points: Point
 
     Args:
         rows: see rows.py.
-        title: of the picture.
-        points: the left panel: the metric of each row, with its interval as a thin and its range over seeds as a thick
-            line.
+        title: title of the figure.
+        points: the left panel. A thin line is the interval of a row's metric, a thick line its range over seeds.
         bars: the panels on the right.
 
     Raises:
@@ -129,14 +134,14 @@ def _across(axes, rows, colours):
 
 
 def _labels(axes, places, values, colours):
-    """Name the points on their right, pushed upwards off other names, in front of other points' bars."""
+    """Write the names of the points to their right, in front of all lines, moved up where they would overlap."""
     bottom, top = axes.get_ylim()
     right = axes.get_xlim()[1]
     step, reach, gap = 0.08 * (top - bottom), 0.3 * right, 0.03 * right
     placed = []
     for name in sorted(places, key=values.get):
         x, y = places[name], values[name]
-        for at, other in placed:  # from the lowest up, so one walk settles it
+        for at, other in placed:  # sorted from the lowest label, so one pass suffices
             if abs(at - x) < reach and abs(other - y) < step:
                 y = other + step
         placed.append((x, y))
@@ -148,7 +153,7 @@ def _labels(axes, places, values, colours):
 
 
 def _bars(axes, bars, colours):
-    names = list(bars.values)[::-1]  # the first on top
+    names = list(bars.values)[::-1]  # barh draws from the bottom up
     values = [bars.values[name] for name in names]
     drawn = axes.barh(names, values, color=[colours[name] for name in names], height=0.6)
     axes.bar_label(drawn, [bars.form.format(value) for value in values], padding=4, color=_GREY)

@@ -1,7 +1,8 @@
 """The page at the end of recipes/head_importance.sh: python -m layerdrop_plugin.reports.heads FOLDER KIND...
 
-Each KIND is a folder in FOLDER with what `layerdrop ablate`, `pruning-curve` and `report` left there. FOLDER/report.md
-has their tables, what they found, and their pictures; tables and findings are printed too.
+Each KIND is a folder in FOLDER with the files that `layerdrop ablate`, `pruning-curve` and `report` wrote. Their
+tables, findings and figures are put together in FOLDER/report.md, with the times in FOLDER/times.tsv, if it exists;
+tables and findings are also printed.
 """
 
 import sys
@@ -14,7 +15,7 @@ from ..errors import LayerdropError
 from ..evaluation import rounds
 from ..evaluation.metric_names import METRICS
 from ..results.record import read_json
-from . import ablation, pruning_curve
+from . import ablation, pruning_curve, times
 from .page import Table
 
 TITLE = "Which heads do the work, and models without the others"
@@ -28,7 +29,7 @@ _PICTURES = {
 
 
 def table_of(report: Mapping[str, Any]) -> Table:
-    """The sizes, quality and speed of the models in a report.json."""
+    """The table of sizes, quality and speed of the models in *report*, the contents of a report.json."""
     cells = []
     for row in report["rows"]:
         quality = f"accuracy {row['metric']:.1f} %"
@@ -40,7 +41,7 @@ def table_of(report: Mapping[str, Any]) -> Table:
 
 
 def _speed(row: Mapping[str, Any]) -> str:
-    """The speed of a row over the first row's; of classifiers it is the inverse of the time."""
+    """The cell of a row's speed divided by the first row's; for classifiers, the inverse of the ratio of times."""
     ratio, spread = row.get("speed"), row.get("spread")
     if ratio is None:
         ratio = 1 / row["relative_time"]
@@ -51,7 +52,11 @@ def _speed(row: Mapping[str, Any]) -> str:
 
 
 def findings(folder: Path) -> Iterator[str]:
-    """What the ablations and the curves of the models in *folder* found."""
+    """Yield the findings of the ablations and pruning curves in *folder*, a sentence each.
+
+    Raises:
+        LayerdropError: a file cannot be read.
+    """
     for mode in ablation.TITLES:
         yield from ablation.findings(read_json(folder / mode / "ablation.json"))
     for parts in ("heads", "ffn"):
@@ -59,7 +64,14 @@ def findings(folder: Path) -> Iterator[str]:
 
 
 def write(folder: Path, kinds: Sequence[str]) -> str:
-    """Write FOLDER/report.md; returns tables and findings for a terminal.
+    """Write report.md.
+
+    Args:
+        folder: the folder to write into.
+        kinds: names of the folders in *folder* to read.
+
+    Returns:
+        Tables and findings as text for a terminal.
 
     Raises:
         LayerdropError: a file of an earlier step cannot be read, or the page cannot be written.
@@ -71,6 +83,8 @@ def write(folder: Path, kinds: Sequence[str]) -> str:
         page += [f"![{caption}]({kind}/{picture})  " for picture, caption in _PICTURES.items()]
         page += ["", f"More: [{kind}/report.md]({kind}/report.md) and the pages beside the pictures.", ""]
         shown += [kind, table.plain(), *found, ""]
+    if (folder / "times.tsv").exists():
+        page += [times.load(folder / "times.tsv").section(), ""]
     checkpoint.write_text_atomic(folder / "report.md", "\n".join(page))
     return "\n".join(shown).rstrip()
 

@@ -1,4 +1,4 @@
-"""A page: findings, a table, notes, a picture and where the numbers come from, as Markdown, JSON and PNG."""
+"""A page: findings, a table, notes, a figure and the provenance of the numbers, as Markdown, JSON and PNG."""
 
 import contextlib
 import json
@@ -21,9 +21,9 @@ class Table(NamedTuple):
     """A table.
 
     Attributes:
-        columns: the heads.
-        cells: by row, as text.
-        left: columns aligned to the left, beside the first; numbers are aligned to the right.
+        columns: column heads.
+        cells: rows of cells, as text.
+        left: column heads of left-aligned columns. The first column always is; the others are right-aligned.
     """
 
     columns: Sequence[str]
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     left: Collection[str] = ()
 
     def plain(self) -> str:
-        """The table for a terminal."""
+        """The table as plain text for a terminal."""
         return tabulate(self.cells, self.columns, disable_numparse=True, colalign=self._alignment())
 
     def markdown(self) -> str:
@@ -45,19 +45,19 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """What a command found, for people and for programs.
+    """The results of a command, as a Markdown page with a figure and as JSON.
 
     Attributes:
-        name: of its files, without suffix.
-        title: the headline.
-        table: what was measured.
-        notes: what a reader must know to read the table, a line each.
-        figure: draws the picture; None: there is none.
-        caption: of the picture, for those who cannot see it.
-        provenance: see provenance.py, ``provenance_lines``.
-        record: what the JSON file holds.
-        findings: above the table, a line each.
-        more: further Markdown below the notes, a section each.
+        name: name of its files, without suffix.
+        title: title of the page.
+        table: the table of measurements.
+        notes: lines below the table that explain it.
+        figure: draws the figure; None if there is none.
+        caption: alternative text of the figure.
+        provenance: Markdown list, see ``provenance.provenance_lines``.
+        record: contents of the JSON file.
+        findings: lines above the table.
+        more: further Markdown sections below the notes.
     """
 
     name: str
@@ -72,24 +72,24 @@ class Page:
     more: Sequence[str] = ()
 
     def plain(self) -> str:
-        """Findings and table for a terminal."""
+        """Findings and table as plain text for a terminal."""
         return "\n\n".join(filter(None, ["\n".join(self.findings), self.table.plain()]))
 
     def markdown(self) -> str:
-        """The page in Markdown; the picture is beside it."""
+        """The page in Markdown; it refers to the figure's file NAME.png in the same folder."""
         parts = [f"# {self.title}", _lines(self.findings), self.table.markdown(), _lines(self.notes), *self.more]
         parts += [f"![{self.caption}]({self.name}.png)"] if self.figure else []
         parts += ["## How this was obtained", "\n".join(self.provenance)]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def write(self, folder: str | os.PathLike) -> None:
-        """Write NAME.png, NAME.json and NAME.md: none of them takes its name before all are written.
+        """Write NAME.png, NAME.json and NAME.md. They are renamed to these names only after all are written.
 
         Args:
-            folder: made if needed, and removed again if nothing could be written.
+            folder: path of the folder. It is created if needed, and removed again if writing fails.
 
         Raises:
-            LayerdropError: cannot write, or the picture cannot be drawn.
+            LayerdropError: the files cannot be written, or the figure cannot be drawn.
         """
         folder = Path(folder)
         made = not folder.exists()
@@ -114,5 +114,5 @@ class Page:
 
 
 def _lines(lines: Sequence[str]) -> str:
-    """*lines* as one paragraph that keeps their breaks: in Markdown two blanks at the end of each."""
+    """*lines* as one Markdown paragraph with line breaks, which are two spaces at the end of each line."""
     return "\n".join(f"{line}  " for line in lines)

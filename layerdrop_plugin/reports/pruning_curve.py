@@ -1,4 +1,4 @@
-"""The page about removing more and more heads or FFN units: how much can go, a table, the curves."""
+"""The page of a pruning curve: the share of heads or FFN units that can be removed, a table, and the curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ _PARTS = {"heads": "heads", "ffn": "FFN units"}
 
 
 def page_of(record: dict[str, Any]) -> Page:
-    """The page about a curve.
+    """The page of a pruning curve.
 
     Args:
-        record: ``settings``, ``points``, ``means``, ``within`` and ``limits`` as evaluation/pruning_curve.py has them,
-            with a session's signature.
+        record: ``settings`` and ``points`` (see evaluation/pruning_curve.py), the entries of
+            ``pruning_curve.conclusions``, and those of ``Session.signature``.
     """
     settings, parts = record["settings"], _parts(record)
     scores = ", ".join(f"{name} {value}" for name, value in settings["scores"].items()) or "need no data"
@@ -38,7 +38,7 @@ def page_of(record: dict[str, Any]) -> Page:
 
 
 def findings(record: Mapping[str, Any]) -> list[str]:
-    """For each metric, the share of parts that can go, by method."""
+    """A sentence for each metric, with the share of parts that each method can remove within the limit."""
     lines = []
     for metric, shares in record["within"].items():
         limit = METRICS[metric].amount(record["limits"][metric], _unit(record))
@@ -89,7 +89,7 @@ def _whole(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _figure(record: Mapping[str, Any], title: str):
-    """A panel for each metric, a line for each method, and the limit that the shares in the findings belong to."""
+    """A panel for each metric, with a line for each method and a dashed line at the limit of the findings."""
     whole, metrics = _whole(record), list(record["means"])
     figure = new_figure(5.6 * len(metrics), 4.4)
     figure.suptitle(title, fontsize=13)
@@ -110,7 +110,7 @@ def _figure(record: Mapping[str, Any], title: str):
 
 
 def _line(axes, colour: str, method: str, whole: float, line: Sequence[Sequence[float]]) -> None:
-    """The means of one method from the *whole* model's metric on, and the range over its seeds as a band."""
+    """Draw the means of one method, starting at the *whole* model's metric, and the range over seeds as a band."""
     x, means, low, high = zip((0.0, *[whole] * 3), *line, strict=True)
     axes.plot(x, means, color=colour, marker="o", markersize=4, label=method)
     if low != high:

@@ -1,6 +1,6 @@
-"""Results and latencies become one table, a Markdown page with its signature, a JSON file and a picture.
+"""The page of `layerdrop report`, which compares results and latencies of several models.
 
-What a row of the table is says rows.py; what it shows, accuracy_table.py or translation_table.py.
+rows.py builds the rows of the table; accuracy_table.py and translation_table.py define its columns.
 """
 
 import os
@@ -12,6 +12,7 @@ from ..evaluation.latency import TYPE, Latency
 from ..provenance import made_with, provenance_lines
 from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
 from . import accuracy_table, against, translation_table
+from . import times as run_times
 from .figure import points_and_bars
 from .page import Page
 from .rows import table_rows
@@ -29,51 +30,56 @@ def page_of(
     latency: str | os.PathLike | None = None,
     title: str | None = None,
     command: str | None = None,
+    times: str | os.PathLike | None = None,
 ) -> Page:
     """The page that compares results.
 
     Args:
         paths: files of results, or folders that are searched for them.
-        latency: the file of `layerdrop latency`.
-        title: by default one that fits the kind of results.
-        command: what was typed.
+        latency: path of a file that `layerdrop latency` wrote.
+        title: title of the page; by default one that fits the kind of results.
+        command: the command line.
+        times: path of a recipe's file of what its commands took.
 
     Raises:
-        LayerdropError: a file is not what it should be, or the results are of different tests.
+        LayerdropError: a file has other contents, or the results were measured on different data.
     """
     results = load(paths)
     kind = kind_of_all(results)
     refuse_other_tests(results)
     refuse_twins(results)
-    times = load_latency(latency, kind) if latency else None
+    measured = load_latency(latency, kind) if latency else None
+    spent = run_times.load(times) if times else None
     layout, title, metric = _LAYOUTS[kind], title or _TITLES[kind], results[0]["metric"]["name"]
-    rows = table_rows(layout, results, times)
+    rows = table_rows(layout, results, measured)
     against.add_comparisons(rows, results, metric)
     return Page(
         name="report",
         title=title,
-        table=against.with_column(layout.table(rows, metric, times), rows, metric),
-        notes=[_WEIGHTS, *layout.notes(results, times, rows), *against.notes(rows)],
-        figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, times)),
+        table=against.with_column(layout.table(rows, metric, measured), rows, metric),
+        notes=[_WEIGHTS, *layout.notes(results, measured, rows), *against.notes(rows)],
+        figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, measured)),
         caption="accuracy and cost",
-        provenance=provenance_lines([*results, *([times] if times else [])], command),
+        more=[spent.section()] if spent else [],
+        provenance=provenance_lines([*results, *([measured] if measured else [])], command),
         record={
             "type": "layerdrop.report",
             "version": 1,
             "title": title,
             "rows": rows,
             "results": [without_answers(result) for result in results],
-            "latency": times,
+            "latency": measured,
+            "times": spent.record() if spent else None,
             **made_with(command),
         },
     )
 
 
 def kind_of_all(results: Sequence[Result]) -> str:
-    """The kind of data behind all *results*.
+    """The kind of data that all *results* were measured on, see data_folder.py.
 
     Raises:
-        LayerdropError: they are of several kinds, have several headlines, or are losses only.
+        LayerdropError: the results differ in kind or headline metric, or they are of language models.
     """
     first, kinds = results[0], {"bleu": data_folder.TRANSLATION, "nll_loss": data_folder.LANGUAGE_MODEL}
     for result in results:
@@ -90,15 +96,15 @@ def kind_of_all(results: Sequence[Result]) -> str:
 
 
 def load_latency(path: str | os.PathLike, kind: str) -> Latency:
-    """Read a measurement of `layerdrop latency`.
+    """Read the file *path* of `layerdrop latency`.
 
     Raises:
-        LayerdropError: it is none, or not of this *kind* of models.
+        LayerdropError: the file has other contents, or the models are for another *kind* of data.
     """
     content = read_json(path)
     if content.get("type") != TYPE:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
-    task = content.get("task", data_folder.CLASSIFICATION)  # the first measurements were of nothing else
+    task = content.get("task", data_folder.CLASSIFICATION)  # the first files have no such entry
     if task != kind:
         raise LayerdropError(f"{path} measures {task}, the results are of {kind}")
     return content

@@ -1,18 +1,19 @@
-"""Results of one model over its seeds become one row of a table.
+"""The rows of a report's table. A row combines the results of one model over its seeds.
 
-A *row* has, whatever was measured:
+Entries of every *row*:
 
-    name, layers, parameters  as in its results, which must agree; null where no model is evaluated
-    heads, ffn_units, uniform of all layers together, and whether the layers of each stack are alike; as in its results
+    name, layers, parameters  as in its results, which must agree; null if no model was evaluated
+    heads, ffn_units          numbers in all layers together
+    uniform                   whether all layers of a stack have the same sizes
     weight_bytes              bytes of the learned tensors as stored, without optimizer state and other contents
-    spread                    how far the rounds of the latency agree on the ratio to the first model, at the largest
-                              batch size (see rounds.spread); null of the first model and where it is not known
+    spread                    range over rounds of the latency's ratio to the first model, at the largest batch size
+                              (see evaluation/rounds.py, Spread); null for the first model and if not measured
     seeds                     the seeds, ascending
-    metric, low, high         mean, least and greatest value over seeds, in the metric's unit (see results/record.py)
-    interval                  95 % interval at the mean, for one test set of that size, or null. It speaks of the choice
-                              of test examples; what another seed does is what low and high show.
+    metric, low, high         mean, minimum and maximum over seeds, in the metric's unit (see evaluation/metrics.py)
+    interval                  95 % interval at the mean, for one test set of that size, or null. It accounts for the
+                              choice of test examples, not for that of the seed.
 
-accuracy_table.py and translation_table.py add what they measure, against.py how a row compares with the first one.
+accuracy_table.py, translation_table.py and against.py list the entries that they add.
 """
 
 import statistics
@@ -31,15 +32,18 @@ Row = dict[str, Any]
 
 
 def table_rows(layout: ModuleType, results: Sequence[Result], times: Latency | None = None) -> list[Row]:
-    """Group results by name over seeds; rows in the latency's order, then the results'.
+    """Build the rows from *results*, which are grouped by name.
 
     Args:
-        layout: accuracy_table or translation_table.
+        layout: the module accuracy_table or translation_table.
         results: see results/record.py.
         times: the measurement of `layerdrop latency`.
 
+    Returns:
+        The rows of the models in *times*, in its order, then those of the others in the order of *results*.
+
     Raises:
-        LayerdropError: models that differ although they have one name, or a latency without results.
+        LayerdropError: models of the same name differ, or a model in *times* has no results.
     """
     groups = {}
     for result in results:
@@ -61,7 +65,7 @@ def _row(name: str, group: Sequence[Result], timed: Timed | None) -> Row:
         "name": name,
         "layers": first.get("encoder_layers"),
         **{field: first.get(field) for field in ("heads", "ffn_units", "parameters", "weight_bytes")},
-        "uniform": first.get("uniform", first.get("even")),  # as results of version 0.1.0 call it
+        "uniform": first.get("uniform", first.get("even")),  # its name in results of version 0.1.0
         "spread": spread[max(spread, key=int)] if spread else None,
         "seeds": sorted(result["seed"] for result in group if result["seed"] is not None),
         "metric": statistics.fmean(values),
@@ -71,7 +75,11 @@ def _row(name: str, group: Sequence[Result], timed: Timed | None) -> Row:
 
 
 def _one_model(name: str, checkpoints: Sequence[CheckpointRecord | None]) -> CheckpointRecord:
-    """The first of *checkpoints* (descriptions; empty where no model is evaluated), if all have its shape and size."""
+    """The first of *checkpoints*, which must have the same shape and size; empty if no model was evaluated.
+
+    Raises:
+        LayerdropError: they differ.
+    """
     first, *others = (made or {} for made in checkpoints)
     for other in others:
         for field in ("encoder_layers", "decoder_layers", "parameters", "weight_bytes"):
@@ -84,32 +92,33 @@ def _one_model(name: str, checkpoints: Sequence[CheckpointRecord | None]) -> Che
 
 
 def part_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Columns for heads and FFN units, and each row's cells of them; none where layers are whole in every row."""
+    """Column heads for heads and FFN units, and the cells of each row; no columns if the layers of all rows are
+    uniform."""
     if all(row["uniform"] in (True, None) for row in rows):
         return [], [[] for _ in rows]
     return ["heads", "FFN units"], [[or_dash(row["heads"], ","), or_dash(row["ffn_units"], ",")] for row in rows]
 
 
 def size_cells(row: Row) -> list[str]:
-    """The cells of a row's parameters and of its weights in MB."""
+    """The cells of a row's number of parameters and of its weights in 10^6 bytes."""
     if row["parameters"] is None:
         return ["-", "-"]
     return [f"{row['parameters']:,}", f"{row['weight_bytes'] / 1e6:.2f}"]
 
 
 def ratio_cell(row: Row, field: str) -> str:
-    """The cell of a row's ratio of times or speeds, with what its rounds agree on."""
+    """The cell of *field*, a row's ratio of times or speeds, with its range over rounds."""
     return "-" if row[field] is None else written(row[field], row["spread"])
 
 
 def timing_notes(times: Latency | None, head: str, tokens: str, name: str) -> list[str]:
-    """What a reader must know of the columns of times.
+    """Lines below the table that explain the columns of times.
 
     Args:
-        times: the latency; without it there is nothing to say.
-        head: what was timed, before "median of …".
-        tokens: what the length of a sentence is counted in.
-        name: of the column of ratios.
+        times: the latency measurement; without it there are no lines.
+        head: beginning of the first line, which says what was timed.
+        tokens: unit of a sentence's length, such as "tokens".
+        name: name of the column of ratios, "time" or "speed".
     """
     if not times:
         return []
@@ -124,13 +133,13 @@ def timing_notes(times: Latency | None, head: str, tokens: str, name: str) -> li
 
 
 def unreliable(rows: Sequence[Row]) -> str:
-    """For the axis of times or speeds in the picture: which rows' are not reliable."""
+    """Names of rows with unreliable ratios as a line for an axis label; empty if there are none."""
     names = [row["name"] for row in rows if row["spread"] and row["spread"]["unreliable"]]
     return "\n" + textwrap.fill(f"not reliable: {', '.join(names)}", 80) if names else ""
 
 
 def over_seeds(row: Row, digits: int) -> str:
-    """The cell of a metric: its mean, the number of seeds and their range."""
+    """The cell of a metric: mean with *digits* decimals, number of seeds, minimum and maximum."""
     if len(row["seeds"]) < 2:
         return f"{row['metric']:.{digits}f} (1 seed)" if row["seeds"] else f"{row['metric']:.{digits}f}"
     spread = f"{row['low']:.{digits}f} to {row['high']:.{digits}f}"
@@ -138,7 +147,7 @@ def over_seeds(row: Row, digits: int) -> str:
 
 
 def interval_cell(row: Row) -> str:
-    """The cell of a metric's interval."""
+    """The cell of a row's 95 % interval."""
     return f"{row['interval'][0]:.1f} to {row['interval'][1]:.1f}" if row["interval"] else "-"
 
 
@@ -148,5 +157,5 @@ def p_cell(value: float) -> str:
 
 
 def or_dash(value: float | None, form: str) -> str:
-    """The cell of a number in the format *form*; a dash where there is none."""
+    """The cell of a number with the format specification *form*; "-" for None."""
     return "-" if value is None else format(value, form)

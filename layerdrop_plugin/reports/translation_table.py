@@ -1,11 +1,11 @@
-"""The report of translation models: BLEU against tokens per second.
+"""The report of translation models: BLEU and tokens per second.
 
-Beside what every row has (rows.py); null where not measured:
+Entries of a row in addition to those of rows.py, null if not measured:
 
     decoder_layers     as in its results
-    tokens_per_second  {batch size: target tokens per second}, empty where not measured
-    speed              ratio of the tokens per second at the largest batch size to the first model's
-    interval           the mean of the seeds' intervals
+    tokens_per_second  {batch size: target tokens per second}, empty if not measured
+    speed              tokens per second at the largest batch size divided by the first model's
+    interval           mean over seeds of the lower and upper ends of the intervals
     chrf, loss         means over seeds; the loss in nats per target token
 """
 
@@ -23,12 +23,17 @@ from .rows import Row, interval_cell, or_dash, over_seeds, part_cells, ratio_cel
 
 KIND = data_folder.TRANSLATION
 _COLUMNS = ("BLEU", "95 % interval")
-TOO_LOW = 3.0  # BLEU below which differences say nothing of translations
+TOO_LOW = 3.0  # below this BLEU, differences are not meaningful
 TOO_LOW_NOTE = f"**Every BLEU is below {TOO_LOW:g}: too low to compare models by it.** Compare their losses."
 
 
 def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
-    """The entries that a row has beside those of rows.py, from its results *group* and its latency *timed*."""
+    """The entries of the module's docstring for one row.
+
+    Args:
+        group: results of the model, one for each seed.
+        timed: latency of the model.
+    """
     intervals = [result["interval"] for result in group]
     return {
         "decoder_layers": (group[0]["checkpoint"] or {}).get("decoder_layers"),
@@ -41,7 +46,7 @@ def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> Table:
-    """The table of *rows*; *times* is the latency."""
+    """The table of *rows*; *times* is the latency measurement."""
     sizes = [str(size) for size in times["batch_sizes"]] if times else []
     parts, counts = part_cells(rows)
     columns = ["model", "encoder layers", "decoder layers", *parts, "parameters", "weights (MB)"]
@@ -60,7 +65,7 @@ def table(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> Ta
 
 
 def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row]) -> list[str]:
-    """What a reader must know to read the table, a line each."""
+    """Lines below the table that explain its columns."""
     first = results[0]
     beam = times["generation"]["beam"] if times else None
     head = (
@@ -83,9 +88,10 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
 
 
 def pictured(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:
-    """The panels of the figure: BLEU, or the loss where BLEU is too low, against tokens per second; costs.
+    """The panels of the figure: BLEU against tokens per second, and costs.
 
-    A row without a model, such as a copy of the source, is a horizontal line.
+    If BLEU is too low to be meaningful, the loss is shown instead. A row without a model, such as a copy of the source,
+    is a horizontal line.
     """
     size = str(max(times["batch_sizes"])) if times else None
     models = [row for row in rows if row["parameters"] is not None]
@@ -104,7 +110,7 @@ def pictured(rows: Sequence[Row], _metric: str, times: Latency | None = None) ->
 
 
 def too_low(rows: Sequence[Row]) -> bool:
-    """Whether BLEU says nothing about any row's translations."""
+    """Whether the BLEU of all rows with a model is below TOO_LOW."""
     models = [row for row in rows if row["parameters"] is not None]
     return bool(models) and all(row["metric"] < TOO_LOW for row in models)
 

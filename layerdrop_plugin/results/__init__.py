@@ -1,1 +1,1 @@
-"""Results: what fairseq printed about a model becomes a record in a JSON file, with what it was measured on."""
+"""Results: records of evaluated models in JSON files, from the output of fairseq's commands or our own evaluation."""

@@ -1,4 +1,4 @@
-"""The captured output of fairseq-validate and fairseq-generate: its results, and whether it is about what was asked."""
+"""Read the captured output of fairseq-validate and fairseq-generate, and check that it is complete."""
 
 import json
 import math
@@ -12,10 +12,17 @@ _MODEL = re.compile(r"loading model\(s\) from (.+)$")
 
 
 class FairseqLog:
-    """The captured output *path* of one run of fairseq-validate or fairseq-generate.
+    """The captured output of one run of fairseq-validate or fairseq-generate.
+
+    Args:
+        path: path of the text file.
+
+    Attributes:
+        path: as given.
+        lines: lines of the file, without line breaks.
 
     Raises:
-        LayerdropError: it cannot be read.
+        LayerdropError: the file cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -27,18 +34,24 @@ class FairseqLog:
             raise LayerdropError(f"cannot read {path}: {error.strerror}") from error
 
     def refuse_other_checkpoint(self, checkpoint: str | os.PathLike) -> None:
-        """Raise LayerdropError if the run says that it evaluated another file than *checkpoint*."""
+        """Raise LayerdropError if the output names another checkpoint than *checkpoint*.
+
+        Nothing is raised if the output names none, or one of the two files does not exist any more.
+        """
         for evaluated in (match.group(1) for match in map(_MODEL.search, self.lines) if match):
-            # The path may have moved since, and then nothing can be said.
+            # If one of the files was moved since, they cannot be compared.
             known = os.path.exists(evaluated) and os.path.exists(checkpoint)
             if known and not os.path.samefile(evaluated, checkpoint):
                 raise LayerdropError(f"{self.path} evaluated {evaluated}, not {checkpoint}")
 
     def results(self, split: str) -> dict[str, str]:
-        """The results line of *split* (the last one, if there are several): names without the split -> text.
+        """The results of *split* in fairseq's JSON lines, the last ones if there are several.
+
+        Returns:
+            name, without the split's prefix -> value as text.
 
         Raises:
-            LayerdropError: there is none.
+            LayerdropError: there are no results of *split*.
         """
         found = None
         for text in (match for line in self.lines for match in _FLAT_JSON.findall(line)):
@@ -56,12 +69,12 @@ class FairseqLog:
         return {name.removeprefix(f"{split}_"): value for name, value in found.items()}
 
     def results_of_all(self, split: str, examples: int) -> dict[str, str]:
-        """:meth:`results`, if they are of all *examples*.
+        """As :meth:`results`, but check that all of the split's *examples* were evaluated.
 
-        fairseq calls the number of examples evaluated `bsz`: in the results, all batches are one.
+        fairseq reports the number of evaluated examples as `bsz`.
 
         Raises:
-            LayerdropError: examples were left out.
+            LayerdropError: there are no results of *split*, or examples were left out.
         """
         found = self.results(split)
         if found["bsz"] != f"{examples:g}":  # as fairseq prints it
@@ -72,10 +85,10 @@ class FairseqLog:
         return found
 
     def number(self, results: dict[str, str], name: str) -> float:
-        """The finite number *name* of *results*.
+        """The value of *name* in *results* as a number.
 
         Raises:
-            LayerdropError: it is infinite or none.
+            LayerdropError: it is infinite or nan.
         """
         value = float(results[name])
         if not math.isfinite(value):

@@ -1,7 +1,7 @@
-"""The loss of a translation model per target token, from what `fairseq-validate` printed.
+"""The loss of a translation model per target token, from the output of `fairseq-validate`.
 
-Metrics: `nll_loss` in bits and `nll_loss_nats` in nats per target token, without label smoothing, and `ppl`, the
-perplexity. fairseq prints three decimals of the bits.
+Metrics: `nll_loss` in bits and `nll_loss_nats` in nats per target token, both without label smoothing, and the
+perplexity `ppl`. fairseq prints `nll_loss` with three decimals.
 """
 
 import math
@@ -11,7 +11,14 @@ from .fairseq_log import FairseqLog
 
 
 def read_loss(log: FairseqLog, split: Split) -> tuple[int, float, dict[str, float]]:
-    """Number of target tokens, loss as printed and metrics in *log*, which must be over all sentences of *split*.
+    """Read the losses in *log*.
+
+    Args:
+        log: output of fairseq-validate.
+        split: the evaluated split.
+
+    Returns:
+        Number of target tokens, `loss` as fairseq prints it (with label smoothing, in bits), and the metrics.
 
     Raises:
         LayerdropError: not every sentence was evaluated, or a number is not finite.

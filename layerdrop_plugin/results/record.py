@@ -1,26 +1,25 @@
-"""One evaluated model as a dictionary and a JSON file: what was measured, and on what.
+"""Results: the record of one evaluated model, as a dictionary and a JSON file.
 
 A *result*, which `layerdrop evaluate` and `score` write, and `layerdrop report` and `depth-curve` read:
 
     type, version    "layerdrop.result", 1
-    name, seed       the model's name in the tables, and the seed of its training (null where there is none)
+    name, seed       the model's name in the tables, and the seed of its training (null if unknown)
     split, examples  the split's name and its number of examples
-    metric           {"name": …, "value": …}; the headline: one of metrics.METRICS (evaluation/), "bleu" or "nll_loss"
-    metrics          every metric measured, see evaluation/metrics.py and loss.py for names and units
-    interval         95 % interval [low, high] of the headline in its unit, or null where none is known
-    loss             as fairseq prints it, in bits (for regressions: the mean divided by ln 2), or null
-    checkpoint       see provenance.CheckpointRecord; null where no model is evaluated
-    data_sha256      over the split's files and the dictionaries
-    plan             what the model keeps of its oldest ancestor, or null for a model that was not pruned
-    provenance       all that the checkpoint says about where it came from, or null
-    point            where the result belongs in `layerdrop depth-curve`, or null: {"task": "translation" or
-                     "masked-lm", "train": the training's name, "seed", "kept": layers, "side": "encoder", "decoder" or
-                     "both"}
-    versions         python, torch, fairseq (its distribution), numpy, layerdrop_plugin
-    command          the command that was evaluated, if the caller told it
+    metric           {"name", "value"} of the headline, one of HEADLINES in evaluation/metrics.py
+    metrics          name -> value of every metric, see evaluation/metrics.py and loss.py for names and units
+    interval         95 % interval [low, high] of the headline in its unit, or null
+    loss             as fairseq prints it, in bits (for regression: mean squared error divided by ln 2), or null
+    checkpoint       see provenance.CheckpointRecord; null if no model was evaluated
+    data_sha256      SHA-256 of the split's files and the dictionaries
+    plan             which layers and parts the model keeps of its oldest ancestor; null if it was not pruned
+    provenance       the ancestors and plan that the checkpoint records, see pruning/surgery.py, or null
+    point            position of the result on a depth curve, or null: {"task": "translation" or "masked-lm", "train":
+                     name of the training, "seed", "kept": number of layers, "side": "encoder", "decoder" or "both"}
+    versions         python, torch, fairseq (with the name of its distribution), numpy, layerdrop_plugin
+    command          the command that was evaluated, or null
 
-and a few more of its kind: `correct` of classifications, `references`, `signatures` and others of translations; perhaps
-`answers`, example by example (see evaluation/metrics.py), and what else evaluation.py adds.
+Classifiers have `correct`, the number of correct answers. translation.py lists the entries of translation models, and
+reports/evaluation.py those that `layerdrop evaluate` adds, such as `answers`.
 """
 
 import functools
@@ -37,14 +36,23 @@ from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_i
 from ..safe_reading import json_file
 
 TYPE = "layerdrop.result"
-EVALUATION = "layerdrop.evaluation"  # a file of several results, see evaluation.py
+EVALUATION = "layerdrop.evaluation"  # type of a file with several results, see reports/evaluation.py
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
 _TASKS, _SIDES = ("translation", "masked-lm"), ("encoder", "decoder", "both")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Which model was evaluated on what: the part of a result that is not measured."""
+    """The model and the data of a result.
+
+    Attributes:
+        split: the evaluated split.
+        name: the model's name in the tables.
+        seed: seed of its training.
+        checkpoint: path of its checkpoint; None if no model was evaluated.
+        command: the command that was evaluated.
+        point: position on a depth curve.
+    """
 
     split: Split
     name: str
@@ -55,7 +63,7 @@ class Subject:
 
     @functools.cached_property
     def described(self) -> tuple[CheckpointRecord, dict[str, Any] | None] | None:
-        """See provenance.describe_checkpoint; None where no model is evaluated.
+        """The checkpoint's description, see ``provenance.describe_checkpoint``; None if no model was evaluated.
 
         Raises:
             LayerdropError: the checkpoint cannot be read.
@@ -64,7 +72,7 @@ class Subject:
 
 
 class Point(TypedDict):
-    """Where a result belongs on a depth curve."""
+    """Position of a result on a depth curve, see the module's docstring."""
 
     task: str
     train: str
@@ -74,7 +82,7 @@ class Point(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """A result; its entries are described at the head of this module."""
+    """A result, see the module's docstring."""
 
     type: str
     version: int
@@ -96,11 +104,11 @@ class Result(TypedDict, total=False):
 
 
 def build(subject: Subject, measured: dict[str, Any]) -> Result:
-    """A result.
+    """Build a result.
 
     Args:
-        subject: what was evaluated.
-        measured: the entries examples, metric, metrics, interval, loss, and those of its kind.
+        subject: the model and the data.
+        measured: the entries examples, metric, metrics, interval and loss, and further entries.
 
     Raises:
         LayerdropError: the checkpoint or the data cannot be read.
@@ -123,10 +131,10 @@ def build(subject: Subject, measured: dict[str, Any]) -> Result:
 
 
 def parse_point(text: str) -> Point:
-    """The point of a curve in the JSON *text*, see the module's docstring.
+    """Parse the JSON *text* of a point, see the module's docstring.
 
     Raises:
-        LayerdropError: it is none.
+        LayerdropError: *text* is not JSON, or has other entries.
     """
     try:
         point = json.loads(text)
@@ -141,13 +149,17 @@ def parse_point(text: str) -> Point:
 
 
 def load(paths: Iterable[str | os.PathLike]) -> list[Result]:
-    """Read files of results; folders are searched for `*.json`, and what is no result there is passed over.
+    """Read results.
+
+    Args:
+        paths: paths of files and folders. Folders are searched recursively for `*.json`; files in them that are no
+            results are ignored.
 
     Returns:
-        The results in the given order (by path within a folder), each file once.
+        The results in the order of *paths*, by path within a folder; each file is read once.
 
     Raises:
-        LayerdropError: nothing found, or a named file is no result.
+        LayerdropError: there are no results, or a file in *paths* holds no result.
     """
     found = {}
     for path in map(Path, paths):
@@ -166,23 +178,23 @@ def load(paths: Iterable[str | os.PathLike]) -> list[Result]:
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The dictionary in the JSON file *path*; an empty one if it holds something else.
+    """Read the JSON object in the file *path*; an empty one if the file holds another JSON value.
 
     Raises:
-        LayerdropError: it is no JSON.
+        LayerdropError: the file cannot be read or is not JSON.
     """
     content = json_file.read_json(path, "the result")
     return content if isinstance(content, dict) else {}
 
 
 def refuse_other_tests(results: Sequence[Result]) -> None:
-    """Raise LayerdropError if numbers of different tests would stand in one table."""
+    """Raise LayerdropError if *results* were measured on different data, so that one table cannot compare them."""
     first = results[0]
     for result in results:
         for field in ("split", "data_sha256", "examples", "references", "references_sha256", "signatures"):
             if result.get(field) != first.get(field):
                 raise LayerdropError(f"{who_is(result)} was tested on other data than {first['name']}: {field} differs")
-    asked = [result for result in results if result.get("examples_sha256")]  # `layerdrop score` does not know it
+    asked = [result for result in results if result.get("examples_sha256")]  # `layerdrop score` leaves it out
     for result in asked:
         if result["examples_sha256"] != asked[0]["examples_sha256"]:
             raise LayerdropError(
@@ -192,7 +204,7 @@ def refuse_other_tests(results: Sequence[Result]) -> None:
 
 
 def refuse_twins(results: Sequence[Result]) -> None:
-    """Raise LayerdropError if one model's number would stand in a table twice."""
+    """Raise LayerdropError if two *results* have the same name and seed."""
     seen = set()
     for result in results:
         if (result["name"], result["seed"]) in seen:
@@ -201,5 +213,5 @@ def refuse_twins(results: Sequence[Result]) -> None:
 
 
 def without_answers(result: Result) -> Result:
-    """The *result* as the records of pages hold it."""
+    """A copy of *result* without its ``answers``, for the JSON files of pages."""
     return {name: value for name, value in result.items() if name != "answers"}

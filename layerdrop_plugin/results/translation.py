@@ -1,13 +1,14 @@
-"""The result of a translation model, from what `fairseq-generate` (and `fairseq-validate`) printed.
+"""The result of a translation model, from the output of `fairseq-generate` (and `fairseq-validate`).
 
-Metrics: `bleu` and `chrf` from 0 to 100, by sacrebleu on detokenised text; with a fairseq-validate log also those of
-loss.py. Beside what every result has (record.py):
+Metrics: sacrebleu's `bleu` and `chrf` from 0 to 100, on detokenised text; with the output of fairseq-validate also
+those of loss.py. Entries in addition to those of every result (record.py):
 
     intervals          95 % interval [low, high] of bleu and chrf by sacrebleu's bootstrap over sentences, or null
-    signatures         sacrebleu's, of bleu and chrf
-    references         "raw text" (of the data folder), "given file", or "tokenised": the binarised text, put together
-    references_sha256  over their lines
-    hypotheses         {"source": "generated" or "copy of the source", "sha256", "beam": beam's size or null}
+    signatures         sacrebleu's signatures of bleu and chrf
+    references         origin of the references: "raw text" (the data folder's text file), "given file", or "tokenised"
+                       (the binarised text with subwords joined)
+    references_sha256  SHA-256 of the references
+    hypotheses         {"source": "generated" or "copy of the source", "sha256", "beam": beam size or null}
     answers            hypothesis and reference: the sentences in the split's order (see evaluation/metrics.py)
 """
 
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data_folder import TRANSLATION, Split
+from ..data_folder import TRANSLATION, Split, read_sentences
 from ..errors import LayerdropError
 from ..evaluation.metrics import bleu_and_chrf
 from . import record
@@ -28,7 +29,7 @@ from .loss import read_loss
 
 _LINE = re.compile(r"([DHT])-(\d+)\t(.*)", re.DOTALL)
 _FINISHED = re.compile(r"Generate (\S+) with beam=(\d+):")
-_PIECES = re.compile("\u2581|@@( |$)")  # of sentencepiece and of subword-nmt
+_PIECES = re.compile("\u2581|@@( |$)")  # subword marks of sentencepiece and subword-nmt
 
 
 def score(
@@ -41,12 +42,13 @@ def score(
 
     Args:
         generated: path of the captured output of `fairseq-generate --gen-subset SPLIT …`.
-        subject: what was evaluated.
+        subject: the model and the data.
         log: path of the captured output of `fairseq-validate --log-format json …`, for the loss.
-        references: path of detokenised references, one a line; by default the data folder's own text.
+        references: path of detokenised references, one in each line; by default the data folder's text file.
 
     Raises:
-        LayerdropError: a file cannot be read, they do not belong together, or sentences are missing.
+        LayerdropError: a file cannot be read, sentences are missing, or a file is about another checkpoint, split or
+            direction than *subject*.
     """
     generated = FairseqLog(generated)
     _refuse_other_data(subject.split)
@@ -75,10 +77,14 @@ def score(
 
 
 def copy_source(subject: record.Subject, references: str | os.PathLike | None = None) -> record.Result:
-    """Score the source's own text as if it were the translation: what BLEU and chrF give to doing nothing.
+    """Score the untranslated source text as if it were the translation, as a lower baseline of BLEU and chrF.
+
+    Args:
+        subject: the data; its checkpoint is None.
+        references: as for :func:`score`.
 
     Raises:
-        LayerdropError: as :func:`score`; the data folder must hold the text.
+        LayerdropError: the data folder has no text file of the source, or there are no references.
     """
     split = subject.split
     _refuse_other_data(split)
@@ -94,7 +100,14 @@ def copy_source(subject: record.Subject, references: str | os.PathLike | None = 
 def measure(
     hypotheses: Sequence[str], references: Sequence[str], origin: str, source: str, beam: int | None = None
 ) -> dict[str, Any]:
-    """BLEU and chrF of *hypotheses* against *references* (lists of sentences), as the measured part of a result."""
+    """Compute BLEU and chrF, as the measured entries of a result.
+
+    Args:
+        hypotheses, references: sentences.
+        origin: origin of the references, see the module's docstring.
+        source: origin of the hypotheses, "generated" or "copy of the source".
+        beam: beam size of the hypotheses.
+    """
     values, intervals, signatures = bleu_and_chrf(hypotheses, references)
     return {
         "examples": len(hypotheses),
@@ -112,10 +125,11 @@ def measure(
 
 
 def read_generated(lines: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
-    """The detokenised (D), tokenised (H) and target (T) sentences among a fairseq-generate run's *lines*.
+    """Find the sentences in the *lines* of the output of fairseq-generate.
 
     Returns:
-        By letter, the sentences' numbers and texts, in the order of the lines.
+        "D" (detokenised hypotheses), "H" (tokenised hypotheses) and "T" (targets) -> (index, sentence) in the order of
+        the lines.
     """
     found = {"D": [], "H": [], "T": []}
     for letter, number, text in (match.groups() for match in map(_LINE.match, lines) if match):
@@ -125,10 +139,15 @@ def read_generated(lines: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
 
 
 def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.PathLike, split: str) -> list[str]:
-    """The texts of numbered *sentences* in the order of the split.
+    """Sort *sentences* by index.
+
+    Args:
+        sentences: (index, sentence) pairs.
+        count: number of sentences in the split.
+        path, split: path of the output and name of the split, for messages.
 
     Raises:
-        LayerdropError: a number from 0 to *count* - 1 is missing or there twice, or is beyond.
+        LayerdropError: an index from 0 to *count* - 1 is missing or occurs twice, or there is a larger one.
     """
     texts = dict(sentences)
     if not texts:
@@ -145,23 +164,8 @@ def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.Pa
     return [texts[number] for number in range(count)]
 
 
-def read_sentences(path: Path, count: int) -> list[str]:
-    """The *count* lines of the text file *path*.
-
-    Raises:
-        LayerdropError: it cannot be read, or has another number of lines.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LayerdropError(f"cannot read {path}: {error}") from error
-    if len(lines) != count:
-        raise LayerdropError(f"{path} has {len(lines)} lines, but the data folder has {count} sentences")
-    return lines
-
-
 def _references(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
-    """The references of *given* (a path) or of the data folder; None if neither is there."""
+    """Read the references from the file *given*, or from the data folder's text file; None if neither exists."""
     path = Path(given) if given else split.text(split.languages[1])
     return read_sentences(path, count) if given or path.is_file() else None
 
@@ -172,7 +176,7 @@ def _refuse_other_data(split: Split) -> None:
 
 
 def _in_the_models_direction(subject: record.Subject) -> Split:
-    """The subject's split with the languages as its model reads and writes them, whatever the files are called."""
+    """The subject's split with the source and target language of its model, as file names may have them reversed."""
     split, languages = subject.split, subject.described[0]["languages"]
     if languages and set(languages) != set(split.languages):
         raise LayerdropError(
@@ -182,7 +186,7 @@ def _in_the_models_direction(subject: record.Subject) -> Split:
 
 
 def _refuse_other_direction(path, targets: Sequence[tuple[int, str]], split: Split, checkpoint) -> None:
-    """Raise LayerdropError if the numbered *targets* of a run are the source's text: it translated the other way."""
+    """Raise LayerdropError if the *targets* in the output are source sentences: the run translated in reverse."""
     source, target = split.languages
     texts = [list(map(_without_pieces, split.binarised(language))) for language in split.languages]
     said = [(_without_pieces(text), number) for number, text in targets if number < len(texts[0])]
@@ -195,12 +199,16 @@ def _refuse_other_direction(path, targets: Sequence[tuple[int, str]], split: Spl
 
 
 def _without_pieces(text: str) -> str:
-    """*text* without the marks of its pieces, unknown words aside."""
+    """*text* without spaces, subword marks and symbols for unknown words."""
     return re.sub(r"\s|<<unk>>|<unk>", "", _PIECES.sub("", text))
 
 
 def _beam(generated: FairseqLog, split: Split) -> int | None:
-    """Size of the beam, if the run says it; LayerdropError if it says that it was about another split."""
+    """Beam size that the output reports, None if it reports none.
+
+    Raises:
+        LayerdropError: the output is about another split.
+    """
     for subset, beam in (match.groups() for match in map(_FINISHED.match, generated.lines) if match):
         if subset != split.name:
             raise LayerdropError(f"{generated.path} translates '{subset}', not '{split.name}'")

@@ -1,4 +1,4 @@
-"""The archive that ``torch.save`` writes: its directory, the sizes in it, and its checksums, which torch ignores."""
+"""Checks the archive that ``torch.save`` writes: its directory, its sizes, and its checksums, which torch ignores."""
 
 import io
 import mmap
@@ -24,20 +24,20 @@ _CHUNK = 1 << 22
 
 
 class Damaged(Exception):
-    """The archive is not as ``torch.save`` writes one; the text says where, without the file's name."""
+    """The archive is not as ``torch.save`` writes it; the message says where, without the file's name."""
 
 
 def is_archive(path: str | os.PathLike) -> bool:
-    """Whether *path* begins as an archive does: how torch tells it from the format before 2020."""
+    """Whether *path* begins like an archive, which is how torch tells it from the format before 2020."""
     with open(path, "rb") as file:
         return file.read(4) == b"PK\3\4"
 
 
 def entries(path: str | os.PathLike) -> list[zipfile.ZipInfo]:
-    """The entries of the archive *path*, if its directory is that of ``torch.save`` and its sizes add up.
+    """Return the entries of the archive *path*.
 
     Raises:
-        Damaged: they are not.
+        Damaged: the directory is not like ``torch.save``'s, or the sizes do not add up.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -65,10 +65,10 @@ def entries(path: str | os.PathLike) -> list[zipfile.ZipInfo]:
 
 
 class Archive:
-    """An open archive whose directory is in order.
+    """An open archive with a valid directory.
 
     Raises:
-        Damaged: it is not, or an entry does not lie where the directory says.
+        Damaged: the directory is invalid, or an entry is not where the directory says.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -78,10 +78,13 @@ class Archive:
         self._places = self._locate()
 
     def check_storages(self, allowed: Callable[[str, str], bool] | None = None) -> None:
-        """Hold the pickle's storages and tensors against the entries.
+        """Compare the storages and tensors in the pickle with the entries.
+
+        Args:
+            allowed: as :class:`Reader`'s.
 
         Raises:
-            Damaged: they do not agree.
+            Damaged: they differ.
             Exception: as :meth:`Reader.load`.
         """
         sizes = {entry.filename.partition("/")[2]: entry.file_size for entry in self.entries}
@@ -97,7 +100,7 @@ class Archive:
             raise Damaged("its entry 'byteorder' says neither little nor big")
 
     def checksums(self) -> list[Future]:
-        """Begin to compare the checksums, in threads: the results raise :class:`Damaged`."""
+        """Start to compare the checksums in other threads; the futures' results raise :class:`Damaged`."""
         pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
         futures = [pool.submit(self._check, entry) for entry in self.entries]
         pool.shutdown(wait=False)
@@ -116,7 +119,7 @@ class Archive:
         return bytes(self._bytes[start : start + entry.file_size])
 
     def _locate(self) -> dict[str, int]:
-        """Where the content of each entry begins."""
+        """Return the offset at which the contents of each entry begin."""
         places, before = {}, 0
         for entry in sorted(self.entries, key=lambda entry: entry.header_offset):
             header = self._bytes[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]
@@ -134,10 +137,10 @@ class Archive:
 
 
 def check(path: str | os.PathLike) -> None:
-    """Raise unless *path* is a whole archive of ``torch.save``, to the last bit: its directory, sizes and checksums.
+    """Check directory, sizes and checksums of the archive *path*, whatever classes it names.
 
     Raises:
-        Damaged: it is not.
+        Damaged: one of them is wrong.
     """
     archive = Archive(Path(path))
     for done in archive.checksums():

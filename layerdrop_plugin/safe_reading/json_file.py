@@ -1,4 +1,4 @@
-"""JSON files, with bounds: their length, their depth, and every name in an object once."""
+"""Read JSON files with limits on length and depth and without duplicate keys."""
 
 import json
 import os
@@ -13,10 +13,14 @@ _DEEPEST = 50
 
 
 def read_json(path: str | os.PathLike, what: str) -> Any:
-    """What the JSON file *path* holds; *what* is what to call it in an error, such as ``the plan``.
+    """Return the contents of the JSON file *path*.
+
+    Args:
+        path: path of the file.
+        what: what error messages call the file, such as ``the plan``.
 
     Raises:
-        LayerdropError: it cannot be read, is too long or too deep, is not JSON, or says something twice.
+        LayerdropError: the file cannot be read, is too long, too deep or not JSON, or an object has a duplicate key.
     """
     try:
         status = os.stat(path)
@@ -38,11 +42,11 @@ def read_json(path: str | os.PathLike, what: str) -> Any:
 
 
 def parse(text: str) -> Any:
-    """What the JSON *text* says.
+    """Parse the JSON *text*.
 
     Raises:
-        ValueError: it is not JSON, too deep, or says something twice.
-        RecursionError: it is far too deep.
+        ValueError: *text* is not JSON, is nested too deep, or an object has a duplicate key.
+        RecursionError: *text* is nested so deep that Python's parser gives up.
     """
     value = json.loads(text, object_pairs_hook=_once)
     stack = [(value, 0)]
@@ -62,5 +66,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict:
         names = [name for name, _ in pairs]
         seen = set()
         twice = next(name for name in names if name in seen or seen.add(name))
-        raise ValueError(f"it says {twice[:40]!r} twice")
+        raise ValueError(f"an object has the key {twice[:40]!r} twice")
     return found

@@ -1,4 +1,4 @@
-"""Python literals in strings, read without ``eval``: numbers, strings, lists, tuples, dicts, and products of them."""
+"""Parse Python literals without ``eval``: numbers, strings, lists, tuples, dicts, and sums and products of these."""
 
 import ast
 from typing import Any
@@ -10,19 +10,25 @@ _MOST_ITEMS = 100_000  # of a list that a product makes
 
 
 def literal(text: Any, *scopes: Any) -> Any:
-    """The value of the literal *text*; ``+`` and ``*`` of numbers and lists are computed, nothing else is.
+    """Return the value of the literal *text*, in which ``+`` and ``*`` of numbers and lists are computed.
 
-    It takes the place of ``eval`` in fairseq, where options such as ``[(512, 10, 5)] + [(512, 3, 2)] * 4`` are written.
+    This replaces ``eval`` in fairseq, whose options may be such as ``[(512, 10, 5)] + [(512, 3, 2)] * 4``.
+
+    Args:
+        text: the literal.
+        scopes: dictionaries of names that ``eval`` would be given; they are not used.
 
     Raises:
-        LayerdropError: anything else.
+        LayerdropError: *text* is anything else than a literal.
     """
     try:
         if not isinstance(text, str) or len(text) > _LONGEST:
             raise ValueError("no text")
         return _value(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, OverflowError):
-        raise LayerdropError(f"{str(text)[:60]!r} is no literal (a number, a list, ...): it is not computed") from None
+        raise LayerdropError(
+            f"{str(text)[:60]!r} is not a literal (a number, a list, ...): nothing else is evaluated"
+        ) from None
 
 
 def _value(node: ast.expr) -> Any:

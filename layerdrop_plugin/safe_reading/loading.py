@@ -1,4 +1,4 @@
-"""``torch.load`` of a checkpoint whose bytes were checked first."""
+"""Load a checkpoint with ``torch.load`` after checking its bytes."""
 
 import os
 from typing import Any
@@ -12,17 +12,18 @@ from .state import make_plain
 
 
 def load(path: str | os.PathLike, mapped: bool = False) -> Any:
-    """What the file *path* holds, on the CPU; nothing in it is executed.
+    """Load the file *path* on the CPU without executing code in it.
 
-    Checksums are computed by other threads while torch reads.
+    Checksums are computed in other threads while torch reads.
 
     Args:
-        mapped: leave an archive's weights in the file until they are used: for those who let go of them soon, as a file
-            that is overwritten in its place takes them along.
+        path: path of the checkpoint.
+        mapped: map an archive's weights into memory instead of reading them. For short-lived use only: if the file is
+            overwritten in place, the weights change.
 
     Raises:
-        Damaged: an archive that is not as ``torch.save`` writes one.
-        Exception: whatever a damaged file makes Python or torch hit upon.
+        Damaged: the archive is not as ``torch.save`` writes it.
+        Exception: any type, raised by Python or torch for other damage.
     """
     if not is_archive(path):
         legacy_checkpoint.check(path, _user_allows)
@@ -39,5 +40,5 @@ def load(path: str | os.PathLike, mapped: bool = False) -> Any:
 
 
 def _user_allows(module: str, name: str) -> bool:
-    """Whether someone has told torch that this class is plain data."""
+    """Whether this class was added to torch's list of safe globals."""
     return f"{module}.{name}" in _weights_only_unpickler._get_user_allowed_globals()

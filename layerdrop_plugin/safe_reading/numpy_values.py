@@ -1,7 +1,7 @@
-"""numpy's arrays, dtypes and scalars in a checkpoint, made from checked arguments.
+"""Builds numpy arrays, dtypes and scalars in a checkpoint from checked arguments.
 
-numpy's own functions take what a pickle gives them: an array of objects makes pointers of the file's bytes. These stand
-in their place while a file is loaded; :func:`made` turns what they leave into numpy's values.
+numpy's own functions trust their arguments: in an array of objects, bytes of the file become pointers. Those below
+replace them while a file is loaded; afterwards :func:`made` converts their results to numpy's own types.
 """
 
 import math
@@ -15,7 +15,7 @@ _MOST = 1 << 28  # bytes of an array beside the weights
 
 
 class Dtype:
-    """``numpy.dtype``: a code of a number, a boolean or a string; its state says the byte order."""
+    """Replaces ``numpy.dtype``: numbers, booleans and strings only; the byte order comes with its state."""
 
     def __init__(self, code: Any = None, *flags: Any):
         if not isinstance(code, str) or not _CODE.fullmatch(code):
@@ -35,10 +35,10 @@ class Dtype:
 
 
 class Array(np.ndarray):
-    """``numpy.ndarray``, as :func:`reconstruct` begins it."""
+    """Replaces ``numpy.ndarray``; :func:`reconstruct` creates it empty and ``__setstate__`` fills it."""
 
     def __new__(cls, *args: Any) -> "Array":
-        """Refuse: numpy's own takes memory, types and strides as they come."""
+        """Raise ValueError: the direct constructor, with its memory, types and strides, occurs in no checkpoint."""
         raise ValueError("a numpy array that no checkpoint has")
 
     def __setstate__(self, state: Any) -> None:
@@ -53,21 +53,21 @@ class Array(np.ndarray):
 
 
 def reconstruct(kind: Any, shape: Any, code: Any) -> Array:
-    """``numpy._core.multiarray._reconstruct``: the beginning of every array."""
+    """Replaces ``numpy._core.multiarray._reconstruct``, with which every pickled array begins."""
     if kind is not Array:
         raise ValueError("an object of numpy's that is no array")
     return np.empty(0, np.int8).view(Array)
 
 
 def scalar(dtype: Any, content: Any = None) -> np.generic:
-    """``numpy._core.multiarray.scalar``."""
+    """Replaces ``numpy._core.multiarray.scalar``."""
     if not isinstance(dtype, Dtype) or not isinstance(content, bytes) or dtype.value.itemsize != len(content):
         raise ValueError("a numpy scalar that is no plain number, boolean or string")
     return np.frombuffer(content, dtype.value)[0]
 
 
 def made(value: Any) -> Any:
-    """*value*, or the value of numpy's that it stands for."""
+    """Convert *value* to numpy's own type if it is one of the types above; other values are returned as they are."""
     if isinstance(value, Array):
         return value.view(np.ndarray)
     return value.value if isinstance(value, Dtype) else value

@@ -1,14 +1,14 @@
-"""A pickle's structure, followed without making any of the objects in it: what torch would be asked to do.
+"""Reads the structure of a pickle without creating the objects in it, and checks what torch would be told to create.
 
-torch's own loader takes sizes, strides and the arguments of its functions as the file says them. Here each is held
-against what the file has. Importing this module imports neither torch nor numpy.
+torch's own loader trusts the sizes, strides and arguments in the file; here they are compared with the storages in the
+file. Importing this module imports neither torch nor numpy.
 """
 
 import pickle
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-# As in torch/storage.py, which takes seconds to import.
+# A copy of values in torch/storage.py, which takes seconds to import.
 BYTES_PER_ELEMENT = {
     "BoolStorage": 1,
     "ByteStorage": 1,
@@ -43,7 +43,7 @@ _DATA = {
     *(("torch", name) for name in ("bfloat16", "bool", "complex64", "complex128")),
     *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "complex")),
 }
-# What torch's loader understands: protocol 2 and what is older.
+# The opcodes that torch's loader knows: protocol 2 and older.
 _OPCODES = (
     *("PROTO", "STOP", "GLOBAL", "NEWOBJ", "REDUCE", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "MARK"),
     *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "NONE"),
@@ -53,7 +53,7 @@ _OPCODES = (
 
 
 class Inert:
-    """Stands for every class and function that a pickle names; calling it does nothing, whatever the arguments."""
+    """Replaces every class and function that a pickle names; calling it with any arguments has no effect."""
 
     def __init__(self, *args, **kwargs):
         pass
@@ -81,11 +81,12 @@ class Storage(Inert):
         self.key, self.elements = key, elements
 
 
-class Reader(pickle._Unpickler):  # Python's own, whose memo a number in the file cannot blow up
-    """Follows one pickle.
+class Reader(pickle._Unpickler):  # in Python: C's allocates a memo of whatever length the file says
+    """Reads one pickle.
 
     Attributes:
-        bytes_of, itemsize_of: by key, the lengths of each storage that the pickle refers to, and of its elements.
+        bytes_of: key -> length in bytes of each storage that the pickle refers to.
+        itemsize_of: key -> length in bytes of each of its elements.
     """
 
     dispatch = {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _OPCODES}
@@ -97,11 +98,11 @@ class Reader(pickle._Unpickler):  # Python's own, whose memo a number in the fil
         self._allowed = allowed
 
     def load(self) -> Any:
-        """The pickle's structure, :class:`Inert` where it has objects.
+        """Return the pickle's structure, with :class:`Inert` in place of objects.
 
         Raises:
             pickle.UnpicklingError: a class that is not plain data; its text is torch's.
-            Exception: whatever a damaged pickle makes Python hit upon.
+            Exception: any type, raised by Python for a damaged pickle.
         """
         try:
             return super().load()
@@ -109,7 +110,7 @@ class Reader(pickle._Unpickler):  # Python's own, whose memo a number in the fil
             raise ValueError(f"a byte or reference {error} that no pickle of torch.save has") from None
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stand-in for what the pickle calls *module*.*name*."""
+        """Return what replaces *module*.*name*."""
         if module == "torch" and name in BYTES_PER_ELEMENT:
             return BYTES_PER_ELEMENT[name]
         if (module, name) in _CHECKED:
@@ -137,7 +138,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *others: Any) -> Inert:
-    """A tensor must lie within its storage and have no more elements than that."""
+    """Raise ValueError unless the tensor lies within its storage."""
     numbers = [offset, *size, *stride]
     if not isinstance(storage, Storage) or not all(map(_is_size, numbers)) or len(size) != len(stride):
         raise ValueError("a tensor of no size")
@@ -155,7 +156,7 @@ def _parameter(data: Any, *others: Any) -> Inert:
 
 
 def _encode(text: Any, codec: Any) -> bytes:
-    """How protocol 2 writes bytes; other codecs may take for ever."""
+    """Decode bytes, which protocol 2 writes as latin-1 text; other codecs can take very long and are refused."""
     if codec not in ("latin1", "latin-1"):
         raise ValueError(f"bytes encoded as {str(codec)[:20]!r}")
     return text.encode("latin1")

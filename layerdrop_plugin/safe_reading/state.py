@@ -1,4 +1,4 @@
-"""What a checkpoint holds once it is read: bounded containers of plain values, and usable weights."""
+"""Checks of a loaded checkpoint: limited containers of plain values, options without interpolation, usable weights."""
 
 import argparse
 import collections
@@ -22,23 +22,23 @@ _TORCH = (torch.Size, torch.device, torch.dtype)
 
 
 class _Plain:
-    """Replaces numpy's stand-ins in place, and counts; a container that is reached twice is looked at once."""
+    """Converts numpy values in place and counts values; a container that is reached twice is visited once."""
 
     def __init__(self):
         self.counts: dict[int, int] = {}
         self.seen: list = []  # keeps the objects, whose addresses are the keys of `counts`
 
     def value(self, value: Any, depth: int = 0) -> tuple[Any, int]:
-        """The value with what it stands for, and the number of values in it.
+        """Return the converted *value* and the number of values in it.
 
         Raises:
-            ValueError: too deep, too many, in a circle, or no plain value.
+            ValueError: too many values, nested too deep, a cycle, or a value that is not plain.
         """
         value = numpy_values.made(value)
         if isinstance(value, _TORCH) or type(value) in _PLAIN or isinstance(value, _PLAIN[7:]):
             return value, 1
         if depth > _DEEPEST:
-            raise ValueError(f"it is nested deeper than {_DEEPEST} levels, or in a circle")
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels, or contains itself")
         if id(value) in self.counts:
             return value, self.counts[id(value)]
         count = 1 + self._inside(value, depth + 1)
@@ -74,10 +74,10 @@ class _Plain:
 
 
 def make_plain(state: Any) -> Any:
-    """*state* with numpy's values in place of their stand-ins.
+    """Convert the numpy values in *state* to numpy's own types, in place, and return it.
 
     Raises:
-        ValueError: values that no checkpoint has, too many or nested too deep.
+        ValueError: *state* has values that are not plain, too many values, or is nested too deep.
     """
     return _Plain().value(state)[0]
 

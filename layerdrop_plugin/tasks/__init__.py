@@ -1,3 +1,3 @@
-"""What a user names with ``--task``."""
+"""Tasks, as named with ``--task``; importing this package registers them."""
 
 from . import pruning  # noqa: F401

@@ -1,4 +1,4 @@
-"""Estimate what each part of a model is worth with fairseq-train, on as many workers as it has, without training."""
+"""``--importance-only``: estimate importance with fairseq-train, on any number of workers, without training."""
 
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -9,18 +9,19 @@ from fairseq.optim import AMPOptimizer, FairseqOptimizer
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from ..criterions.head_importance import Estimating, unwrapped
+from ..base_criterion import unwrapped
+from ..criterions.head_importance import Estimating
 from ..errors import LayerdropError
 from ..importance.estimation import frozen
 from ..pruning.parent import Parent
 
-FIRST_SCALE = 128.0  # what losses are multiplied with in half precision, halved where gradients overflow
-LAST_SCALE = 2.0**-10
+FIRST_SCALE = 128.0  # factor of the loss in half precision, which is halved when gradients overflow
+LAST_SCALE = 2.0**-10  # it is not halved below this
 
 
 @dataclass
 class EstimateOptions:
-    """Added to the options of a pruning task."""
+    """Options that are added to those of a pruning task."""
 
     importance_only: bool = field(
         default=False,
@@ -32,10 +33,10 @@ class EstimateOptions:
 
 
 class EstimateOnly:
-    """Mixed in before a pruning task: with ``--importance-only`` steps estimate importance and train nothing.
+    """Mixin for a pruning task, before it among the bases: ``--importance-only`` estimates without training.
 
     Attributes:
-        estimated_model: fingerprint of the weights that stand still, None in training.
+        estimated_model: fingerprint of the scored weights; None in training.
     """
 
     estimated_model: str | None = None
@@ -48,7 +49,7 @@ class EstimateOnly:
         return self._remembered(super()._resumed_child(file))
 
     def _remembered(self, loaded: Parent) -> Parent:
-        """*loaded*, the checkpoint whose weights are to be scored, before anything casts them to half precision."""
+        """Store the fingerprint of *loaded*, before its weights are converted to half precision; returns *loaded*."""
         if self._options.importance_only:
             root = self._options._get_parent()
             if not root.optimization.max_epoch and not root.optimization.max_update:
@@ -57,7 +58,7 @@ class EstimateOnly:
         return loaded
 
     def build_criterion(self, cfg: DictConfig | Namespace, *others) -> FairseqCriterion:
-        """As fairseq's, whose older tasks take fewer arguments.
+        """As fairseq's; *others* are arguments that only newer tasks of fairseq take.
 
         Raises:
             LayerdropError: ``--importance-only`` with another criterion than head_importance.
@@ -77,7 +78,7 @@ class EstimateOnly:
         ignore_grad: bool = False,
         **others,
     ) -> tuple[Tensor, int | Tensor, dict]:
-        """As fairseq's; with ``--importance-only`` the gates alone are differentiated."""
+        """As fairseq's; with ``--importance-only`` only the gradients of the gates are computed."""
         if not self._options.importance_only:
             return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **others)
         model.set_num_updates(update_num)
@@ -94,11 +95,11 @@ class EstimateOnly:
         return loss, sample_size, {key: value for key, value in logging_output.items() if not isinstance(value, list)}
 
     def optimizer_step(self, optimizer: FairseqOptimizer, model: nn.Module, update_num: int) -> None:
-        """As fairseq's; with ``--importance-only`` nothing."""
+        """As fairseq's; with ``--importance-only`` no weight is changed."""
         if not self._options.importance_only:
             super().optimizer_step(optimizer, model, update_num)
         elif isinstance(optimizer, AMPOptimizer):
-            optimizer.scaler.update()  # or it refuses the next update
+            optimizer.scaler.update()  # the scaler raises an error in the next update otherwise
 
     def _estimate(self, sample, model, criterion, amp: bool, ignore_grad=False):
         with frozen(model):
@@ -108,12 +109,12 @@ class EstimateOnly:
         return loss.detach(), sample_size, logging_output
 
     def _overflowed(self, criterion) -> bool:
-        """Whether the latest batch's gradients were not finite and might be with less scaling."""
+        """Whether the gradients of the latest batch were not finite, and the scale can be halved."""
         return self._scale > LAST_SCALE and self._scale != 1.0 and not criterion.estimate.counted
 
 
 def _give_a_gradient(optimizer: AMPOptimizer, loss: Tensor) -> None:
-    """Torch's gradient scaler insists on having scaled a loss and on seeing a gradient."""
+    """Scale *loss* and set one gradient, because torch's gradient scaler raises an error without them."""
     optimizer.scaler.scale(loss)
     weight = next(iter(optimizer.fp32_optimizer.params))
     weight.grad = torch.zeros_like(weight)

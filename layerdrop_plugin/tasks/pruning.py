@@ -21,12 +21,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from .. import checkpoint
 from ..anatomy import STACKS
 from ..errors import LayerdropError
-from ..models.dictionaries import FINGERPRINTS, dictionary_sha256
+from ..models.dictionaries import check_vocabulary
 from ..models.options import changeable
 from ..pruning import surgery
 from ..pruning.families import OURS, Family, family_of, registered_model
 from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.parent import Parent
+from ..pruning.plan import Plan
 from ..pruning.prune import prune
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
@@ -56,7 +57,7 @@ class PruningOptions(EstimateOptions):
 
 @dataclass
 class PruningEncoderOptions(PruningOptions):
-    """With an encoder to prune."""
+    """Options of tasks whose models have an encoder."""
 
     prune_encoder_layers: Optional[str] = field(
         default=None, metadata={"help": f"encoder layers to keep: {SPEC_HELP} (default: all)"}
@@ -65,7 +66,7 @@ class PruningEncoderOptions(PruningOptions):
 
 @dataclass
 class PruningDecoderOptions(PruningOptions):
-    """With a decoder to prune."""
+    """Options of tasks whose models have a decoder."""
 
     prune_decoder_layers: Optional[str] = field(
         default=None, metadata={"help": f"decoder layers to keep: {SPEC_HELP} (default: all)"}
@@ -73,19 +74,19 @@ class PruningDecoderOptions(PruningOptions):
 
 
 class PruningTask:
-    """Mixed into a fairseq task: builds the child of ``--prune-from`` instead of a new model.
+    """Mixin for a fairseq task that builds the child of ``--prune-from`` instead of a new model.
 
-    An interrupted run resumes: where the save folder holds the child already, the shape comes from there and the
-    parent is not needed. ``--arch`` names the family only (``layerdrop_roberta``). What fairseq saves names the stock
-    task and model, so it needs neither this task nor the parent nor, for evaluation, this plugin.
+    An interrupted run resumes: if the save folder has a checkpoint of the child, the shape is read from it and the
+    parent is not needed. ``--arch`` selects only the family (such as ``layerdrop_roberta``). Saved checkpoints name the
+    stock task, and the stock model if all layers are whole; they need neither this task nor the parent (law 3).
     """
 
     def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the child and load what it keeps of its parent.
+        """Build the child and load the weights that it keeps of its parent.
 
         Raises:
-            LayerdropError: no parent, or one of another architecture or dictionary, a plan that it cannot meet,
-                fairseq's own pruning beside it, or a checkpoint to go on from that is not the child asked for.
+            LayerdropError: there is no parent, the parent has another architecture or dictionary, the plan does not fit
+                it, fairseq's own pruning options are given, or the checkpoint to resume from is not this child.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
@@ -99,7 +100,7 @@ class PruningTask:
         loaded = self._resumed_child(resumed) if resumed else self._pruned_parent()
         family = family_of(checkpoint.plain(cfg))
         self._check_family(cfg, family, loaded)
-        self._check_dictionaries(loaded)
+        check_vocabulary(loaded, self, "the parent")
         self._take_shape(cfg, loaded)
         model = super().build_model(cfg)
         if not resumed:
@@ -109,7 +110,7 @@ class PruningTask:
 
     @property
     def _options(self):
-        """This task's options; fairseq's older tasks call them ``args``."""
+        """The task's options, which older tasks of fairseq have as ``args``."""
         return self.cfg if self.cfg is not None else self.args
 
     def _resumed_child(self, file: str) -> Parent:
@@ -120,7 +121,13 @@ class PruningTask:
         path = self._options.prune_from
         if not path:
             raise LayerdropError(f"--task {self._options._name} needs --prune-from PARENT, the checkpoint to prune")
-        child = prune(Parent.load(path), Rules.from_options(self._options, "prune_"))
+        rules = Rules.from_options(self._options, "prune_")
+        if rules.plan_file and Plan.load(rules.plan_file).vocabulary is not None:
+            raise LayerdropError(
+                f"the plan {rules.plan_file} prunes the vocabulary, and with it dictionary and tokenizer: do so with"
+                " layerdrop prune, binarise the data anew and give what it writes as --prune-from"
+            )
+        child = prune(Parent.load(path), rules)
         logger.info(f"pruned {path}: {', '.join(child.describe()) or 'nothing, everything is kept'}")
         return child
 
@@ -136,30 +143,19 @@ class PruningTask:
 
     def _check_family(self, cfg, wanted: Family, loaded: Parent) -> None:
         found = loaded.family
-        if not loaded.shape.uniform and not OURS.match(registered_model({"_name": cfg._name})):
-            raise LayerdropError(
-                f"the layers of the model differ, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}"
-            )
+        if not OURS.match(registered_model({"_name": cfg._name})):
+            used = [f"--{name.replace('_', '-')}" for name in found.ours if loaded.options.get(name)]
+            if used or not loaded.shape.uniform:
+                what = f"the parent has {used[0]}" if used else "the layers of the model differ"
+                raise LayerdropError(f"{what}, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}")
         if wanted.stacks != found.stacks:
             raise LayerdropError(
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
                 f" use --arch layerdrop_{found.stock} and a task for it"
             )
 
-    def _check_dictionaries(self, loaded: Parent) -> None:
-        for option, name in FINGERPRINTS.items():
-            dictionary = getattr(self, name, None)
-            if dictionary is None:
-                continue
-            expected, size = loaded.options.get(option), loaded.vocabulary_size(name.split("_")[0])
-            if size != len(dictionary) or (expected and expected != dictionary_sha256(dictionary)):
-                raise LayerdropError(
-                    f"the parent was trained with another dictionary ({size} types) than the data's ({len(dictionary)}"
-                    " types): binarise the data with the parent's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
-                )
-
     def _take_shape(self, cfg, loaded: Parent) -> None:
-        """Make the model's options *cfg*, and the task's, those of what was *loaded*."""
+        """Set the options of the model, *cfg*, and of the task to those of the *loaded* checkpoint's model."""
         shape, positions = loaded.shape, loaded.positions
         with changeable(cfg):
             for name in loaded.family.options:
@@ -188,12 +184,17 @@ class PruningTask:
 
 
 def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
-    """Rewrite the run's root configuration, which is what fairseq saves, to the child's own."""
-    plain = {"model": checkpoint.plain(cfg), "task": checkpoint.plain(options), "common": {}}
+    """Change the run's configuration *root*, which fairseq saves in checkpoints, to that of the child."""
+    plain = {
+        "model": checkpoint.plain(cfg),
+        "task": checkpoint.plain(options),
+        "common": {},
+        "bpe": checkpoint.plain(root.bpe),
+    }
     stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
     with open_dict(root):
         root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
-        root.task = stock["task"]
+        root.task, root.bpe = stock["task"], stock["bpe"]
         root.common.user_dir = None
         root[checkpoint.PROVENANCE] = loaded.cfg.get(checkpoint.PROVENANCE) or {}
 
@@ -232,7 +233,7 @@ class PruningTranslationTask(EstimateOnly, PruningTask, TranslationTask):
         """As fairseq's.
 
         Raises:
-            LayerdropError: the data folder has no such languages.
+            LayerdropError: the data folder has no dictionaries of these languages.
         """
         folder = utils.split_paths(cfg.data)[0]
         languages = [cfg.source_lang, cfg.target_lang]

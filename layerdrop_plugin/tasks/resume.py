@@ -1,4 +1,4 @@
-"""Which checkpoint a pruning task may go on from: the child that its options ask for, and no other."""
+"""Check that the checkpoint that a pruning task resumes from is the child that its options ask for."""
 
 import logging
 import os
@@ -16,20 +16,20 @@ logger = logging.getLogger(__name__)
 
 
 def interrupted_child(file: str, begin: DictConfig, prune_from: str | None, rules: Rules) -> Parent:
-    """The checkpoint *file* of an interrupted run: a child by the plan that is asked for.
+    """Load the checkpoint *file* of an interrupted run, which must be a child of the given parent by the given rules.
 
-    It must be a child of the parent that is named, too. In the save folder that parent may be gone; a file of another
-    folder could as well be what is to be pruned, so there it must be shown.
+    If *file* is in the save folder, the parent's file need not exist any more. If it is in another folder, it must,
+    because *file* could be a parent that the user wants to prune.
 
     Args:
-        file: what fairseq goes on from.
-        begin: the run's options for checkpoints.
-        prune_from: file of the parent that is named, if one is.
-        rules: what is asked for.
+        file: path of the checkpoint that fairseq resumes from.
+        begin: the run's checkpoint options.
+        prune_from: path of the parent; may be None.
+        rules: the rules in the run's options.
 
     Raises:
-        LayerdropError: a file that cannot be read, that does not say that it was pruned, or that is a child by another
-            plan or of another parent.
+        LayerdropError: the file cannot be read, has no provenance of a pruned model, or is a child of another parent or
+            by another plan.
     """
     child = Parent.load(file)
     inside = os.path.realpath(os.path.dirname(file)) == os.path.realpath(begin.save_dir)
@@ -43,7 +43,7 @@ def interrupted_child(file: str, begin: DictConfig, prune_from: str | None, rule
         raise LayerdropError(f"{file} is not in --save-dir, and its parent not there to tell what it is: {instead}")
     if parent is not None and last.get("sha256") not in (None, checkpoint.sha256(parent)):
         raise LayerdropError(f"{file} is a child of another parent ({last['file']}) than {parent}: {instead}")
-    # A file that the plan is made from; a child that is there already does not need it.
+    # A missing file that the rules need; a run that resumes in the save folder can do without it.
     gone = next((path for path in rules.files if not os.path.isfile(path)), None)
     if gone and inside:
         logger.warning(f"{gone} is gone: going on with {file}, whose plan cannot be checked without it")

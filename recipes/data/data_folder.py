@@ -1,6 +1,7 @@
 """What the files of a binarised data folder say, one word a line.
 
 python data_folder.py languages DATA SRC TGT SPLIT...        the pair that every SPLIT has; empty SRC or TGT: any
+python data_folder.py inputs DATA                             fairseq-train's options for how its inputs look
 python data_folder.py finetuning DATA BATCH EPOCHS [REGRESSION]   fairseq-train's options for its labels and its size
 """
 
@@ -73,12 +74,34 @@ def finetuning_options(data, batch, epochs, regression=False):
     return [str(word) for word in target + schedule]
 
 
+def input_options(data):
+    """The options (list[str]) for the tokenizer of a sentence_prediction folder and the format of its pairs.
+
+    With tokenizer.json they are the model's own, which that file says; else RoBERTa's, `<s> a </s></s> b </s>`.
+    """
+    if not Path(data, "tokenizer.json").is_file():
+        return ["--bpe", "sentencepiece", "--init-token", "0", "--separator-token", "2"]
+    from layerdrop_plugin.errors import LayerdropError
+    from layerdrop_plugin.interop.tokenizer import ROBERTA, FolderTokenizer
+
+    try:
+        pairs = FolderTokenizer.load(Path(data)).pair_format or ROBERTA
+    except LayerdropError as error:
+        fail(str(error))
+    options = ["--bpe", "tokenizer_json"]
+    for name, value in pairs.options.items():
+        options += [f"--{name}", str(value)]
+    return options
+
+
 def main(command, data, *words):
     if command == "languages":
         pair = words[:2]
         for split in words[2:]:
             pair = language_pair(data, split, *pair)
         print(*pair, sep="\n")
+    elif command == "inputs":
+        print(*input_options(data), sep="\n")
     else:
         print(*finetuning_options(data, int(words[0]), int(words[1]), any(words[2:])), sep="\n")
 

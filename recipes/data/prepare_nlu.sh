@@ -4,8 +4,8 @@
 #   bash recipes/data/prepare_nlu.sh --tokenizer DIR --out DIR --train TSV --valid TSV [--test TSV] [OPTIONS]
 #   bash recipes/data/prepare_nlu.sh --tokenizer DIR --out DIR --split TSV [OPTIONS]
 #
-#   --tokenizer DIR     holds dict.txt and sentencepiece.bpe.model: masked-LM data, or a pre-trained model's folder
-#                       (required)
+#   --tokenizer DIR     holds dict.txt and sentencepiece.bpe.model: masked-LM data, or a pre-trained model's folder;
+#                       or what  layerdrop import-hf  made, whose order of labels is kept (required)
 #   --out PATH          gets input0/, input1/ (pairs) and label/ (required)
 #   --train, --valid, --test FILE   UTF-8, one example a line, tabs between columns
 #   --split FILE        one file for all three, split by a hash of the text: equal texts never part
@@ -19,25 +19,34 @@
 #
 # Run it again when finished and it does nothing. DIR appears whole or not at all.
 
-# shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 need_file "$TOKENIZER/dict.txt"
-need_file "$TOKENIZER/sentencepiece.bpe.model"
+TOKENIZER_FILES=(sentencepiece.bpe.model)
+if [[ -f $TOKENIZER/tokenizer.json ]]; then TOKENIZER_FILES=({tokenizer,special_tokens_map}.json); fi
+for FILE in "${TOKENIZER_FILES[@]}"; do need_file "$TOKENIZER/$FILE"; done
 given --train --valid --test --split
 [[ ${#GIVEN[@]} -gt 0 ]] || die "--train and --valid, or --split, is required (see --help)" 2
 FILES=("${GIVEN[@]}")
 need_software
 
+LABELS=()
+if [[ -f $TOKENIZER/label/dict.txt && -z $REGRESSION ]]; then LABELS=(--labels "$TOKENIZER/label/dict.txt"); fi
 given --valid-fraction --test-fraction --columns --limit --no-header --regression
-SETTINGS=$(settings "${GIVEN[@]}" && sha256 "$TOKENIZER/sentencepiece.bpe.model" && checksums "${FILES[@]}")
+SETTINGS=$(settings "${GIVEN[@]}" && sha256 "$TOKENIZER/${TOKENIZER_FILES[0]}" "${LABELS[@]:1}" && checksums "${FILES[@]}")
 if already "$OUT" "$SETTINGS"; then exit 0; fi
 build_in "$OUT"
 TEXT=$PARTIAL/text
 mkdir -- "$TEXT"
-cp -- "$TOKENIZER"/{dict.txt,sentencepiece.bpe.model} "$PARTIAL"
-run "$PYTHON" "$RECIPES/data/split_tsv.py" --out "$TEXT" "${GIVEN[@]}" "${FILES[@]}"
-run "$PYTHON" "$RECIPES/data/spm.py" encode --model "$PARTIAL/sentencepiece.bpe.model" "$TEXT"/*.input[01]
+for FILE in dict.txt "${TOKENIZER_FILES[@]}"; do cp -- "$TOKENIZER/$FILE" "$PARTIAL"; done
+run "$PYTHON" "$RECIPES/data/split_tsv.py" --out "$TEXT" "${GIVEN[@]}" "${LABELS[@]}" "${FILES[@]}"
+if [[ -f $PARTIAL/tokenizer.json ]]; then
+    SUFFIX=pieces
+    run layerdrop encode "$PARTIAL" "$TEXT"/*.input[01]
+else
+    SUFFIX=spm
+    run "$PYTHON" "$RECIPES/data/spm.py" encode --model "$PARTIAL/sentencepiece.bpe.model" "$TEXT"/*.input[01]
+fi
 
 # binarize FOLDER SUFFIX DICTIONARY: every split that there is.
 binarize() {
@@ -45,14 +54,14 @@ binarize() {
     run_logged "$PARTIAL/prepare.log" fairseq-preprocess --only-source --srcdict "$3" "${PREFIXES[@]}" --destdir "$PARTIAL/$1"
     rm -f -- "$PARTIAL/$1/preprocess.log"
 }
-binarize input0 input0.spm "$PARTIAL/dict.txt"
-if [[ -f $TEXT/train.input1 ]]; then binarize input1 input1.spm "$PARTIAL/dict.txt"; fi
+binarize input0 "input0.$SUFFIX" "$PARTIAL/dict.txt"
+if [[ -f $TEXT/train.input1 ]]; then binarize input1 "input1.$SUFFIX" "$PARTIAL/dict.txt"; fi
 if [[ -f $TEXT/label.dict.txt ]]; then
     binarize label label "$TEXT/label.dict.txt"
 else
     mkdir -- "$PARTIAL/label"
     cp -- "$TEXT"/*.label "$PARTIAL/label"
 fi
-rm -- "$PARTIAL/prepare.log" "$TEXT"/*.spm
+rm -- "$PARTIAL/prepare.log" "$TEXT"/*."$SUFFIX"
 finished "$SETTINGS"
 say "sentence_prediction data: $OUT"

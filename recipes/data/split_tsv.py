@@ -4,9 +4,8 @@ Either one file a split (--train, --valid, --test), or one file that is split by
 """
 
 import argparse
-import math
 
-from textfile import SPLITS, chosen, fail, fraction, read_lines, split_of, tidy, write_splits
+from textfile import SPLITS, chosen, fail, fraction, is_number, read_lines, split_of, tidy, write_splits
 
 # The names that GLUE's own files use, first match wins.
 TEXTS = [
@@ -82,11 +81,7 @@ def check_labels(tables, paths, regression):
     if regression:
         for split, rows in tables.items():
             for number, _, label in rows:
-                try:
-                    good = math.isfinite(float(label))
-                except ValueError:
-                    good = False
-                if not good:
+                if not is_number(label):
                     fail(f"{paths[split]}, line {number}: '{label}' is not a number, as --regression needs")
         return []
     known = {label for _, _, label in tables["train"]}
@@ -102,6 +97,15 @@ def check_labels(tables, paths, regression):
     if len(known) > 1000:
         fail(f"{paths['train']}: {len(known)} different labels; are they numbers? then say --regression")
     return sorted(known, key=lambda label: (0, int(label), label) if label.isdecimal() else (1, 0, label))
+
+
+def in_models_order(labels, path):
+    """The labels of a model (its dictionary is the file `path`) if all of `labels` are among them, else `labels`."""
+    known = [line.rsplit(" ", 1)[0] for _, line in read_lines(path)]
+    if set(labels) <= set(known):
+        return known
+    print(f"the model's labels are {' '.join(known)}, these are other ones: it will get a new head")
+    return labels
 
 
 def read_tables(args):
@@ -138,6 +142,7 @@ def main():
     parser.add_argument("--columns", metavar="TEXT[,TEXT2],LABEL", help="names, or numbers counted from 1")
     parser.add_argument("--no-header", action="store_true", help="the first line is an example (needs --columns)")
     parser.add_argument("--regression", action="store_true", help="labels are numbers")
+    parser.add_argument("--labels", metavar="DICT", help="label dictionary of a model, whose order is kept")
     parser.add_argument("--limit", type=int, metavar="N", help="use only N examples of each file, chosen by a hash")
     args = parser.parse_args()
     if args.no_header and not (args.columns and all(part.isdecimal() for part in args.columns.split(","))):
@@ -151,6 +156,8 @@ def main():
         fail("some files hold single sentences, others pairs")
 
     labels = check_labels(tables, paths, args.regression)
+    if args.labels and labels:
+        labels = in_models_order(labels, args.labels)
     out = {}
     for split, rows in tables.items():
         for i in range(len(rows[0][1])):

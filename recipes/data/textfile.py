@@ -1,6 +1,7 @@
 """What the data scripts share: strict reading of text files, splits by hash, and one-line errors."""
 
 import hashlib
+import math
 import sys
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def read_lines(path):
                     )
     except OSError as error:
         fail(f"{path}: {error.strerror}")
+
+
+def is_number(text):
+    """Whether *text* is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def tidy(text):

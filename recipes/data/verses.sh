@@ -13,7 +13,6 @@
 # hash of the chapter's name. Reina-Valera 1909 and World English Bible; read with pysword, which is fetched if it is not
 # installed.
 
-# shellcheck source=../lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/../lib/common.sh"
 options "$@"
 [[ $SRC_LANG-$TGT_LANG == es-en || $SRC_LANG-$TGT_LANG == en-es ]] ||
@@ -23,14 +22,15 @@ need_software
 VERSES=$(mktemp -d)
 trap 'rm -rf -- "$VERSES"' EXIT
 for PACKAGE in sword-text-sparv sword-text-web; do
-    unpack_package "$DOWNLOADS" "$PACKAGE" "$VERSES" "recipes/translate.sh --src FILE --tgt FILE works with your own files"
+    run "$PYTHON" "$RECIPES/data/download.py" debian "$DOWNLOADS" "$PACKAGE" "$VERSES" \
+        "recipes/translate.sh --src FILE --tgt FILE works with your own files"
 done
 READER=("$PYTHON")
 if ! "$PYTHON" -Pc 'import pysword.modules' 2>/dev/null; then
     PYSWORD=pysword-0.2.8
-    fetch_from_pypi "$DOWNLOADS" "$PYSWORD.tar.gz" 6302f350c22f39090e2556729551fac57a4c25ceb268f90cd7fd0584b9cca4f0 \
-        --no-binary :all: pysword==0.2.8
-    tar -xzf "$FETCHED" -C "$VERSES"
+    run "$PYTHON" "$RECIPES/data/download.py" pypi "$DOWNLOADS" "$PYSWORD.tar.gz" \
+        6302f350c22f39090e2556729551fac57a4c25ceb268f90cd7fd0584b9cca4f0 --no-binary :all: pysword==0.2.8
+    tar -xzf "$DOWNLOADS/$PYSWORD.tar.gz" -C "$VERSES"
     READER=(env "PYTHONPATH=$VERSES/$PYSWORD" "$PYTHON")
 fi
 run "${READER[@]}" "$RECIPES/data/verses.py" --modules "$VERSES/usr/share/sword" --out "$VERSES"

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # What every recipe shares; `source` it first. Nothing here trains or prunes by itself.
 set -euo pipefail
 
@@ -39,7 +38,7 @@ quoted() {
 # run COMMAND...: print it, then run it.
 run() {
     say "+ $(quoted "$@")"
-    "$@"
+    timed "$@"
 }
 
 # run_logged LOG COMMAND...: the same with the output in LOG, once it succeeds; if it fails, its last line is the error.
@@ -47,7 +46,7 @@ run_logged() {
     local log=$1 why
     shift
     say "+ $(quoted "$@")"
-    if ! "$@" >"$log.partial" 2>&1; then
+    if ! timed "$@" >"$log.partial" 2>&1; then
         why=$(last_line "$log.partial")
         rm -f -- "$log.partial"
         die "$1 failed: $why"
@@ -75,8 +74,6 @@ last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 || true; }
 
 need_file() { [[ -f $1 ]] || die "$1: no such file"; }
 
-need_dir() { [[ -d $1 ]] || die "$1: no such folder"; }
-
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.
 preset() {
     [[ $1 =~ ^[a-z]+$ && -f $RECIPES/presets/$1.sh ]] ||
@@ -85,7 +82,7 @@ preset() {
     source "$RECIPES/presets/$1.sh"
 }
 
-for PART in options software done_before environment steps training translation download; do
+for PART in times options software done_before environment steps training translation; do
     # shellcheck source=/dev/null
     source "$RECIPES/lib/$PART.sh"
 done

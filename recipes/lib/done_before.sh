@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # What is finished is not made again; common.sh reads it.
 
 # What a result was made with lies beside it: of a folder in its settings.txt, until its `done` says that it is finished;
@@ -13,7 +12,7 @@ already() {
         [[ -d $1 ]] && { [[ -e $finished ]] || compgen -G "$1/checkpoint*.pt" >/dev/null; } || return 1
         die "$1 was made with other settings; choose another --out or delete it ($(changes "$made" "$2"))" 2
     fi
-    [[ -e $finished ]] && say "[done before] $1"
+    [[ -e $finished ]] && say "[done before] $1" && skipped "$1"
 }
 
 # once FILE INPUT... -- COMMAND...: COMMAND, which writes FILE, unless the same one did so before from the same INPUT files.

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # A Python environment with this checkout in it; common.sh reads it.
 
 supported() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] not in {(3, 11), (3, 12)})' 2>/dev/null; }

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # A recipe's options; common.sh reads it. How a recipe declares them says options.py.
 
 declare -A KIND=() # of each option: what its value is; empty for one without

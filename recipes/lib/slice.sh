@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # Toy models that train for a few updates: what --tiny-slice puts in the environment, before a preset. The numbers
 # that come out mean nothing.
 

@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # fairseq, this plugin and the GPUs; common.sh reads it.
 
 # need_software: fairseq and this plugin, from the active environment or from the .venv that quickstart.sh made.

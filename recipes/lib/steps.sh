@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # For recipes that run other recipes in a row; common.sh reads it.
 
 STEP=0 STEPS=0
@@ -42,6 +41,15 @@ models() {
 evaluate_models() {
     once "$1/evaluate.json" "${CHECKPOINTS[@]}" "$2/input0/$3.bin" -- \
         run layerdrop evaluate "$2" "${MODELS[@]}" --subset "$3" --train-seed "$4" --out "$1" "${@:5}"
+}
+
+# evaluate_translations DIR DATA SEED: evaluate_nmt.sh of each of the `models` on the test split: DIR/0.json, DIR/1.json, ….
+evaluate_translations() {
+    local i names=("${MODELS[@]: -${#CHECKPOINTS[@]}}")
+    for i in "${!names[@]}"; do
+        recipe evaluate_nmt.sh --model "${CHECKPOINTS[i]}" --data "$2" --split test --name "${names[i]}" --seed "$3" \
+            --out "$1/$i.json"
+    done
 }
 
 # time_models FILE DATA [OPTION...]: layerdrop latency of the `models` on the test split, unless FILE is of the same ones.

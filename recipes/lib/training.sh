@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # fairseq-train that resumes, and what belongs beside its checkpoints; common.sh reads it.
 
 # shape options|layers CHECKPOINT: what lib/shape.py says of it.
@@ -11,7 +10,7 @@ shape() {
 # keep_beside DATA DIR: the tokenizer and dictionaries that from_pretrained(DIR) looks for.
 keep_beside() {
     local file to partial
-    for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model; do
+    for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model "$1"/{tokenizer,special_tokens_map}.json; do
         [[ -f $file ]] || continue
         to=$2/${file#"$1"/}
         mkdir -p -- "$(dirname -- "$to")"
@@ -33,15 +32,6 @@ same_dictionary() {
         [[ ! -f $beside || ! -f $dictionary ]] || cmp -s -- "$beside" "$dictionary" ||
             die "$dictionary is not the dictionary of $1 ($beside): prepare the data with the tokenizer of its training"
     done
-}
-
-# progress: the lines of fairseq's log that a person wants to watch.
-progress() {
-    sed -u -n -E \
-        -e 's/, (ppl|wpb|bsz|gnorm|clip|loss_scale|train_wall|gb_free|nll_loss|ups)=[^,]*//g' \
-        -e 's/ *\| (nll_loss|ppl|wpb|bsz|wps|train_wall|gb_free|wall) [^|]*//g' \
-        -e 's/^.* \| INFO \| (train_inner|valid) \| /    /p' \
-        -e 's/^.* \| WARNING \| layerdrop_plugin\S* \| /    /p'
 }
 
 # share OPTION BATCH LIMIT PRECISION: how `train` shares the BATCH of an update among the GPUs: what OPTION gives each in a
@@ -78,22 +68,10 @@ train() {
     # Killed between fairseq's last word and our mark: a second start would train one update too many.
     if [[ ! -f $dir/checkpoint_last.pt ]] || ! tail -n 5 -- "$log" 2>/dev/null | grep -q 'done training in'; then
         say "+ $(quoted "${command[@]}")"
-        "${command[@]}" 2>&1 | tee -a -- "$log" | progress || training_failed "$dir" "$log"
+        [[ ! -f $dir/checkpoint_last.pt ]] || skipped "$dir"
+        timed "${command[@]}" 2>&1 | "$PYTHON" "$RECIPES/lib/training_log.py" watch "$log" ||
+            die "fairseq-train failed: $("$PYTHON" "$RECIPES/lib/training_log.py" failed "$dir")"
     fi
     touch "$dir/done"
     exec 9>&-
-}
-
-# training_failed DIR LOG: say why, with the traceback if there is one; without a checkpoint nothing stays.
-training_failed() {
-    local why
-    why=$(last_line "$2")
-    if grep -q '^Traceback' "$2"; then
-        awk '/^Traceback/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }' "$2" >&2
-    fi
-    if ! compgen -G "$1/checkpoint*.pt" >/dev/null; then
-        rm -f -- "$1/settings.txt" "$1/.lock" "$2"
-        rmdir --ignore-fail-on-non-empty -- "$1"
-    fi
-    die "fairseq-train failed: $why"
 }

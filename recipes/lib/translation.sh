@@ -1,4 +1,3 @@
-# shellcheck shell=bash
 # What the translation recipes share; common.sh reads it.
 
 # languages DATA SPLIT...: sets SRC_LANG and TGT_LANG, where they are empty, to the pair that all the splits have.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # RoBERTa-base (Liu et al. 2019) with LayerDrop 0.2 (Fan et al. 2019), and a translation model of the size of IWSLT's, for
 # GPUs: tiny.sh, which says what each number is, except for what is named here. The environment wins over both.
 # (Run on a CPU for two updates, made small; not on GPUs: none was at hand.)
@@ -10,7 +10,7 @@
 : "${PRETRAIN_TOKENS:=512}"
 : "${PRETRAIN_BATCH:=8192}" "${PRETRAIN_BATCH_PER_GPU:=16}" # what fits a 16 GB GPU; gradients are accumulated
 : "${PRETRAIN_UPDATES:=500000}" "${PRETRAIN_WARMUP:=24000}" "${PRETRAIN_SAVE_UPDATES:=5000}"
-: "${PRETRAIN_LR:=6e-4}" "${PRETRAIN_DROPOUT:=0.1}"
+: "${PRETRAIN_LR:=6e-4}" "${PRETRAIN_DROPOUT:=0.1}" "${PRETRAIN_FROM_LR:=1e-4}"
 : "${PRETRAIN_PRECISION:=--fp16}"               # on GPUs only
 
 : "${FINETUNE_LR:=2e-5}"                        # the papers choose among 1e-5, 2e-5, 3e-5, and batches of 16 and 32

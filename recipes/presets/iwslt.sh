@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # IWSLT'14 de-en with the flags of fairseq's examples/translation, and LayerDrop 0.2 (Fan et al. 2019): base.sh, except for
 # what is named here. The data: prepare-iwslt14.sh and fairseq-preprocess there, given with --data.
 # (Not run on GPUs: none was at hand. Compare the flags with your fairseq's examples.)

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # RoBERTa-large (Liu et al. 2019) with LayerDrop 0.2 (Fan et al. 2019), for GPUs: base.sh, except for what is named here.
 
 : "${PRETRAIN_ARCH:=layerdrop_roberta_large}"   # 24 layers, width 1024, FFN 4096, 16 heads

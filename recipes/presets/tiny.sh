@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # For 2 CPU cores: 6 layers x 128, minutes. Any of these can be set in the environment instead.
 
 : "${LOG_INTERVAL:=100}" "${NUM_WORKERS:=0}"    # batches are small: another process would only take time from the two
@@ -12,6 +12,7 @@
 : "${PRETRAIN_UPDATES:=1400}" "${PRETRAIN_WARMUP:=150}"
 : "${PRETRAIN_SAVE_UPDATES:=300}"               # validate and save this often
 : "${PRETRAIN_LR:=1e-3}" "${PRETRAIN_PRECISION:=}"
+: "${PRETRAIN_FROM_LR:=2e-4}"                   # of pretrain.sh --from: what the model knows is to stay
 : "${PRETRAIN_DROPOUT:=0.0}"                    # hardly more than one pass over the text: nothing to regularise
 
 : "${PRUNE_LAYERS:=every-other:0.5}"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck disable=SC2034
 # WMT'16 en-de with 12 + 6 layers and LayerDrop 0.2 (Fan et al. 2019), trained like Ott et al. 2018 (fairseq's
 # examples/scaling_nmt, joined dictionary, given with --data): base.sh, except for what is named here.
 # (Not run on GPUs: none was at hand. Compare the flags with your fairseq's examples.)

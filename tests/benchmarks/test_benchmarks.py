@@ -26,7 +26,7 @@ def assert_complete(found, kind):
 
 
 def assert_ratio(found):
-    assert 0 < found["min"] <= found["median"] <= found["max"]
+    assert 0 < found["min"] <= found["lower"] <= found["median"] <= found["upper"] <= found["max"]
 
 
 def test_generate(benchmark, tmp_path, capsys):
@@ -40,7 +40,7 @@ def test_generate(benchmark, tmp_path, capsys):
         "half the decoder": [2, 1],
         "half of both": [1, 1],
     }
-    assert [model["goal"] for model in models.values()] == [None, 1.1, 1.7, 1.9]
+    assert [model["goal"] for model in models.values()] == [None, 1.4, 2.3, 2.5]
     for model in models.values():
         assert model["same_hypotheses"]
         assert len(model["seconds"]) == 2
@@ -96,3 +96,22 @@ def test_training_tells_different_draws(benchmark, tmp_path, capsys, monkeypatch
     assert status == 1
     assert [row["same_losses"] for row in found["rates"]] == [True, False, False]
     assert "losses differ from stock fairseq's: p = 0.2, p = 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "ratios, goal, at_least, expected",
+    [
+        ([0.50, 0.52, 0.51], 0.60, False, "met"),
+        ([0.70, 0.72, 0.71], 0.60, False, "MISSED"),
+        ([0.40, 0.59, 0.80], 0.60, False, "not decided"),
+        ([1.50, 1.52, 1.51], 1.4, True, "met"),
+        ([1.50, 1.52, 1.51], 1.6, True, "MISSED"),
+        ([1.61], 1.6, True, "met"),
+    ],
+)
+def test_a_goal_is_not_decided_where_rounds_disagree_by_more_than_the_distance_to_it(
+    benchmark, ratios, goal, at_least, expected
+):
+    side_by_side = benchmark("side_by_side")
+    found = side_by_side.ratio(ratios, [1.0] * len(ratios))
+    assert side_by_side.verdict(found, goal, at_least) == expected

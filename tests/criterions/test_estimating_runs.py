@@ -1,11 +1,9 @@
 """fairseq-train with ``--criterion head_importance``: beside training, and instead of it."""
 
-import socket
-
 import builders
-import fresh
 import pytest
 import torch
+from two_workers import by_two
 
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.pruning.scores import Scores, fingerprint
@@ -13,10 +11,6 @@ from layerdrop_plugin.pruning.scores import Scores, fingerprint
 TRANSLATE = (*builders.NMT, "--adam-eps", "1e-4", "--log-interval", "2")
 WRAPPED = ("--criterion", "head_importance", "--base-criterion", "label_smoothed_cross_entropy")
 SMOOTHED = ("--base-criterion-args", '{"label_smoothing": 0.1}')
-WORKERS = (
-    *("--distributed-world-size", "2", "--distributed-init-method", "env://", "--distributed-no-spawn", "--device-id"),
-    *("0", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", "--load-checkpoint-on-all-dp-ranks"),
-)
 
 
 def without(options, *names):
@@ -28,23 +22,6 @@ def without(options, *names):
 def wrapped(options):
     """The *options* with the wrapper around their criterion."""
     return [*without(options, "--criterion", "--label-smoothing"), *WRAPPED, *SMOOTHED]
-
-
-def by_two(*command):
-    """Run the training *command* in two workers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    command = [str(part) for part in (*command, *WORKERS)]
-    workers = [
-        fresh.start([*command, "--distributed-rank", str(rank)], None, master | {"RANK": str(rank)})
-        for rank in range(2)
-    ]
-    for process, output in workers:
-        process.join(120)
-        output.seek(0)
-        assert process.exitcode == 0, output.read()[-4000:]
 
 
 def weights(folder):

@@ -80,7 +80,7 @@ def _again(root):
     [
         ({"base_criterion": None}, "needs --base-criterion NAME"),
         ({"base_criterion": "label_smoothed_crossentropy"}, "did you mean label_smoothed_cross_entropy"),
-        ({"base_criterion": "head_importance"}, "is the wrapper itself"),
+        ({"base_criterion": "head_importance"}, "is a wrapper itself"),
         ({"base_criterion": "sentence_ranking"}, "does not declare its options"),
         (
             {"base_criterion_args": '{"label_smoothin": 0.1}'},

@@ -10,6 +10,7 @@ from torch import nn
 
 from layerdrop_plugin.modules.packed_linear import pack, packed_linear
 
+X = torch.zeros(1, 3)
 WIDTHS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
@@ -27,7 +28,7 @@ def together(*widths):
 def assert_packed(layers):
     x = torch.randn(2, 4, 3, dtype=layers[0].weight.dtype)
     with torch.no_grad():
-        product = packed_linear(*layers)
+        product = packed_linear(x, *layers)
         assert product is not None
         torch.testing.assert_close(product(x), torch.cat([layer(x) for layer in layers], -1), atol=1e-6, rtol=0)
 
@@ -65,22 +66,22 @@ def test_laying_together_again_moves_nothing():
 def test_weights_that_were_moved_apart_are_run_one_by_one(move):
     layers = list(move(together(4, 4)))
     with torch.no_grad():
-        assert packed_linear(*layers) is None
+        assert packed_linear(X, *layers) is None
     pack(*layers)
     assert_packed(layers)
 
 
 def test_where_layers_have_to_be_run_one_by_one():
     layers = together(4, 4)
-    assert packed_linear(*layers) is None  # their weights want gradients
+    assert packed_linear(X, *layers) is None  # their weights want gradients
     for parameter in nn.ModuleList(layers).parameters():
         parameter.requires_grad_(False)
-    assert packed_linear(*layers) is not None
+    assert packed_linear(X, *layers) is not None
     hook = layers[1].register_forward_hook(lambda *_: None)
-    assert packed_linear(*layers) is None
+    assert packed_linear(X, *layers) is None
     hook.remove()
-    assert packed_linear(layers[1], layers[0]) is None  # not in this order
-    assert packed_linear(layers[0], nn.Identity()) is None
+    assert packed_linear(X, layers[1], layers[0]) is None  # not in this order
+    assert packed_linear(X, layers[0], nn.Identity()) is None
 
 
 def test_layers_without_a_bias_and_on_no_device_stay_as_they_are():

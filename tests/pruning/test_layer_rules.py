@@ -8,6 +8,8 @@ from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.layer_rules import RULES, stack_plan
 from layerdrop_plugin.pruning.shape import StackShape
 
+COUNTED = ("even", "first", "last", "outer", "spread")  # rules whose argument is a number of layers
+
 
 def kept(spec: str, layers: int) -> list[int]:
     return list(stack_plan(spec, StackShape(layers, heads=1, ffn=1, embed_dim=1), "encoder").layers)
@@ -39,13 +41,16 @@ def kept(spec: str, layers: int) -> list[int]:
         ("outer:4", 6, [0, 1, 4, 5]),
         ("outer:3", 6, [0, 1, 5]),
         ("outer:1", 6, [0]),
+        ("spread:4", 12, [0, 4, 7, 11]),
+        ("spread:3", 6, [0, 3, 5]),
+        ("spread:1", 6, [5]),
     ],
 )
 def test_examples(spec, layers, expected):
     assert kept(spec, layers) == expected
 
 
-@given(st.sampled_from(["even", "first", "last", "outer"]), st.integers(1, 30), st.data())
+@given(st.sampled_from(COUNTED), st.integers(1, 30), st.data())
 def test_n_is_the_number_kept(name, layers, data):
     count = data.draw(st.integers(1, layers))
     layers_kept = kept(f"{name}:{count}", layers)
@@ -91,7 +96,11 @@ def test_every_other_follows_the_formula_with_depth_counted_as_its_name_says(nam
         "keep:2,1",
         "nonsense:2",
     ]
-    + [f"{name}:{bad}" for name in ("even", "first", "last", "outer") for bad in ("0", "7", "-1", "x", "1.5", "")],
+    + [
+        f"{name}:{bad}"
+        for name in ("even", "first", "last", "outer", "spread")
+        for bad in ("0", "7", "-1", "x", "1.5", "")
+    ],
 )
 def test_bad_specs_are_refused_in_one_line(spec):
     with pytest.raises(LayerdropError) as caught:

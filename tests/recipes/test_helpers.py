@@ -20,6 +20,7 @@ from options import Declared, Refused, assignments, parse
 from shape import layers
 from shape import options as shape_options
 from training_checkpoints import first, repair
+from training_log import failed, failure, progress
 
 # ---------------------------------------------------------------- batches
 
@@ -171,6 +172,60 @@ def test_the_first_checkpoint_has_the_fewest_updates(tmp_path):
     assert first(tmp_path).name == "checkpoint_10_3.pt"
 
 
+# ---------------------------------------------------------------- the log of a training
+
+INNER = "2026-01-02 03:04:05 | INFO | train_inner | epoch 001:  2 / 4 loss=8.1, ppl=275, wps=90, num_updates=2, lr=1"
+VALID = "2026-01-02 | INFO | valid | epoch 001 | valid on 'valid' subset | loss 8.1 | ppl 275 | wps 0 | num_updates 2"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (INNER, "    epoch 001:  2 / 4 loss=8.1, wps=90, num_updates=2, lr=1"),
+        (VALID, "    epoch 001 | valid on 'valid' subset | loss 8.1 | num_updates 2"),
+        ("2026 | WARNING | layerdrop_plugin.tasks | a layer is gone\n", "    a layer is gone"),
+        ("2026 | WARNING | fairseq.tasks | x", None),
+        ("2026 | INFO | fairseq_cli.train | Namespace(...)", None),
+        ("", None),
+    ],
+)
+def test_what_a_person_watches_of_a_training(line, shown):
+    assert progress(line) == shown
+
+
+def test_watching_keeps_every_byte_of_the_log(tmp_path):
+    log = b"before\n\xff\r\n" + INNER.encode() + b"\nno end"
+    (tmp_path / "train.log").write_bytes(b"old\n")
+    script = [sys.executable, RECIPES / "lib/training_log.py", "watch", tmp_path / "train.log"]
+    done = subprocess.run(script, input=log, capture_output=True, check=True)
+    assert (tmp_path / "train.log").read_bytes() == b"old\n" + log and done.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("a\nb\n \n", ("b", "")),
+        ("", ("", "")),
+        ("Traceback (1)\nTraceback (2)\n  x\nError: y\n", ("Error: y", "Traceback (2)\n  x\nError: y\n")),
+    ],
+)
+def test_why_a_training_failed(log, expected):
+    assert failure(log) == expected
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_failed_training_leaves_nothing_but_checkpoints(tmp_path, capsys, checkpoint):
+    out = tmp_path / "out"
+    out.mkdir()
+    names = {"settings.txt", ".lock", *(["checkpoint_1_2.pt"] if checkpoint else [])}
+    for name in names:
+        (out / name).touch()
+    (out / "train.log").write_text("Traceback\nError: no\n")
+    failed(out)
+    assert tuple(capsys.readouterr()) == ("Error: no\n", "Traceback\nError: no\n")
+    assert {path.name for path in out.iterdir()} == names | {"train.log"} if checkpoint else not out.exists()
+
+
 # ---------------------------------------------------------------- shapes
 
 
@@ -228,6 +283,6 @@ def test_a_default_comes_from_the_environment_where_the_comment_says_so():
         "                   [default: tiny]",
         "   --out PATH      [default: out]",
     ]
-    assert Declared(lines, {"PRESET": ""}).defaults == {"--preset": "tiny", "--out": "o"}
+    assert Declared(lines, {"PRESET": ""}).defaults == {"--preset": "tiny", "--out": "out"}
     with pytest.raises(Refused, match="unknown argument --x"):
         parse(Declared(lines, {}), ["--x"], "/")

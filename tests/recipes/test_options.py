@@ -137,6 +137,6 @@ def test_help_is_the_comment_and_documents_each_option_once(path, tmp_path):
     head = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines()[1:]
     assert done.stdout.splitlines() == [line[2:] for line in head]
     script = path.relative_to(RECIPES)
-    assert f"bash recipes/{script} " in done.stdout and "--out" in done.stdout
+    assert f"bash recipes/{script} " in done.stdout and re.search("--out| OUT ", done.stdout)
     declared = [name for line in re.findall(r"^  (--\S+(?:, --\S+)*)", done.stdout, re.M) for name in line.split(", ")]
     assert len(declared) == len(set(declared)) > 1

@@ -21,6 +21,11 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def results_of(page):
+    """A page without the section of its times."""
+    return page.read_text(encoding="utf-8").split("## Where the time went")[0]
+
+
 def test_quickstart_leaves_a_report_of_both_readings_of_every_other(world):
     rows = {row["name"]: row for row in read(world / "report.json")["rows"]}
     children = ["child", "child-from-1"]
@@ -48,13 +53,26 @@ def test_every_test_sentence_was_counted(world):
 
 def test_quickstart_again_does_nothing_and_says_the_same(world, downloads):
     before = {path: path.stat().st_mtime_ns for path in world.rglob("*.pt")}
-    report = (world / "report.md").read_text(encoding="utf-8").count("|")
+    report = results_of(world / "report.md")
     log = succeeds("quickstart.sh", "--tiny-slice", "--out", world, "--downloads", downloads)
     assert before == {path: path.stat().st_mtime_ns for path in world.rglob("*.pt")}
     assert (
         log.count("[done before]") == 11
     )  # two folders of data, pre-training, two prunings, four models, evaluation, timing
-    assert (world / "report.md").read_text(encoding="utf-8").count("|") == report
+    assert results_of(world / "report.md").count("|") == report.count("|")
+    spent = read(world / "report.json")["times"]
+    assert spent["runs"] == 2 and spent["skipped"] >= 11  # the downloads may have been there too
+    assert "Together for 2 runs of the recipe" in (world / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_report_lists_what_commands_took_and_the_recipes_own_share(world):
+    spent = read(world / "report.json")["times"]
+    assert spent["kinds"].keys() >= {"train", "prune", "evaluate", "latency", "prepare data"}
+    assert spent["kinds"]["train"]["commands"] == 5 and spent["kinds"]["prune"]["commands"] == 2
+    seconds = sum(kind["seconds"] for kind in spent["kinds"].values())
+    assert 0 < spent["own"] < spent["whole"] and seconds + spent["own"] == pytest.approx(spent["whole"])
+    page = (world / "report.md").read_text(encoding="utf-8")
+    assert re.search(r"^\| the recipe itself +\| +\| +[\d.]+ \| +[\d.]+ % \|", page, re.M)
 
 
 def test_the_model_works_in_python_without_more_arguments(world):
@@ -163,6 +181,20 @@ def test_sentence_pairs(world, tmp_path, regression):
     assert result["examples"] == 60 and result["name"] == "model"
     assert result["metric"]["name"] == ("pearson" if regression else "accuracy")
     assert (tmp_path / "model/label/dict.txt").exists() == (not regression)
+
+
+def test_a_pruned_vocabulary_has_its_own_dictionary_beside_it(world, tmp_path):
+    """And not the parent's."""
+    parent = world / "pretrained"
+    (tmp_path / "few.txt").write_text("what a wonderful film\nthe people of the united states\n")
+    prune = ("prune.sh", "--from", parent / "checkpoint_best.pt", "--vocab", tmp_path / "few.txt")
+    succeeds(*prune, "--out", tmp_path / "out")
+    assert "[done before]" in succeeds(*prune, "--out", tmp_path / "out")
+    rows = describe(tmp_path / "out" / "child.pt")["vocabulary"]
+    symbols = (tmp_path / "out" / "dict.txt").read_text(encoding="utf-8").splitlines()
+    assert len(symbols) + 5 == rows < len((parent / "dict.txt").read_text(encoding="utf-8").splitlines())
+    (tmp_path / "few.txt").write_text("other text\n")
+    assert "other settings" in fails(*prune, "--out", tmp_path / "out")
 
 
 def test_models_and_data_that_cannot_be_used(world, tmp_path):

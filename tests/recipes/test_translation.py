@@ -215,7 +215,7 @@ def test_comparison(tmp_path, downloads):
     }
     assert list((compared / "children").iterdir()) == []
     assert (compared / "curves.png").stat().st_size > 500
-    assert len(re.findall(r"^ +\d+:\d\d  (translation|masked-lm), p = 0(\.2)?, seed 1: done$", log, re.M)) == 4
+    assert len(re.findall(r"^ +\d+:\d\d  (translation|masked-lm)-p0(\.2)?-seed1: done$", log, re.M)) == 4
 
     missing = compared / "evaluated/masked-lm-p0-seed1-encoder-1/evaluate.json"
     missing.unlink()

@@ -1,5 +1,6 @@
 """Verses without their markup, and the packages that they come in."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from .conftest import RECIPES, fails, recipe
 from .pairs import SPLITS, lines
 
 sys.path.insert(0, str(RECIPES / "data"))
+import download
+from download import fetch
 from verses import plain_text
 
 
@@ -107,3 +110,40 @@ def test_a_system_without_packages(tmp_path, monkeypatch, missing):
 @pytest.mark.recipe
 def test_languages_that_the_verses_lack(tmp_path):
     assert "only es and en are there" in fails("data/verses.sh", "--src-lang", "fr", cwd=tmp_path)
+
+
+# ---------------------------------------------------------------- downloads
+
+
+@pytest.mark.parametrize(
+    ("there", "newest"),
+    [(["a_1.9_all.deb", "a_1.10_all.deb", "b_2_all.deb"], "a_1.10_all.deb"), (["a_2.deb"], "a_2.deb")],
+)
+def test_what_was_fetched_before_is_taken_the_newest_version(tmp_path, capsys, there, newest):
+    for name in there:
+        (tmp_path / name).touch()
+    assert fetch(tmp_path, "a_*.deb", ["false"], "").name == newest
+    assert capsys.readouterr().out == f"[have] {tmp_path / newest}\n"
+
+
+def test_a_file_comes_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "down loads"
+    make = ["sh", "-c", "echo half >a_1.deb; exit {status}"]
+    with pytest.raises(SystemExit, match=r"could not download a \(no such file came\).*do it yourself"):
+        fetch(folder, "a_*.deb", [*make[:2], make[2].format(status=1)], "do it yourself")
+    assert list(folder.iterdir()) == []
+    assert fetch(folder, "a_*.deb", [*make[:2], make[2].format(status=0)], "").read_text() == "half\n"
+    assert [path.name for path in folder.iterdir()] == ["a_1.deb"]
+
+
+def test_a_file_with_another_checksum_is_fetched_again_and_not_kept(tmp_path, monkeypatch):
+    wanted = hashlib.sha256(b"right\n").hexdigest()
+    (tmp_path / "a.whl").write_text("older")
+    monkeypatch.setattr(download, "PIP", ["sh", "-c", "echo $0 >a.whl"])
+    with pytest.raises(SystemExit, match="the checksum of the download is not .*; it was not kept"):
+        download.pypi(tmp_path, "a.whl", wanted, "wrong")
+    assert list(tmp_path.iterdir()) == []
+    download.pypi(tmp_path, "a.whl", wanted, "right")
+    monkeypatch.setattr(download, "PIP", ["false"])
+    download.pypi(tmp_path, "a.whl", wanted)  # it is there
+    assert (tmp_path / "a.whl").read_text() == "right\n"
