@@ -23,8 +23,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
     Raises:
         LayerdropError: *path* is not a regular file, its folder does not exist or is not writable, or the disk is full.
     """
-    path = _target(path)
-    handle, temporary = _temporary(path)
+    target = _target(path)
+    handle, temporary = _temporary(target, path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -32,10 +32,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except (OSError, RuntimeError) as error:
         # torch.save hides a full disk behind a RuntimeError of its archive writer
-        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
+        raise LayerdropError(f"cannot write {path}: {_reason(error, path)}") from None
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -44,7 +44,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[str]:
 
 def check_target(path: str | os.PathLike) -> None:
     """Raise LayerdropError unless *path* can be written. Called before long work whose result goes there."""
-    handle, temporary = _temporary(_target(path))
+    handle, temporary = _temporary(_target(path), path)
     os.unlink(temporary)
     os.close(handle)
 
@@ -129,19 +129,22 @@ def _target(path: str | os.PathLike) -> Path:
     return real
 
 
-def _temporary(path: Path) -> tuple[int, str]:
-    """Create a locked file beside *path*; return its descriptor and name. The lock shows that its writer is alive."""
-    _remove_stale(path)
+def _temporary(target: Path, path: str | os.PathLike) -> tuple[int, str]:
+    """Create a locked file beside *target*, which *path* leads to; return its descriptor and name.
+
+    The lock shows that its writer is alive.
+    """
+    _remove_stale(target)
     try:
         while True:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name[:200]}.", suffix=".tmp", dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=".tmp", dir=target.parent)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(name):
                 return handle, name
             os.close(handle)  # another writer took it for a stale one before it was locked
     except (OSError, ValueError) as error:
-        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
+        raise LayerdropError(f"cannot write {path}: {_reason(error, path)}") from None
 
 
 def _remove_stale(path: Path) -> None:
@@ -157,7 +160,8 @@ def _remove_stale(path: Path) -> None:
                 os.unlink(path.parent / name)
 
 
-def _reason(error: Exception, folder: Path) -> str:
+def _reason(error: Exception, path: str | os.PathLike) -> str:
+    folder = Path(path).parent
     if not folder.is_dir():
         return f"the folder {folder} does not exist, make it first"
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)

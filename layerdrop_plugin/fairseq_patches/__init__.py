@@ -43,7 +43,6 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_eval,
     patch_checkpoint_loading,
     patch_ensemble_loading,
-    patch_trainer_loading,
     patch_child_classes,
     patch_dictionary_check,
     patch_trainer_loading,
