@@ -16,9 +16,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import legacy_checkpoint
 from .errors import LayerdropError, first_line
-from .safe_reading import archive
+from .safe_reading import archive, legacy
 from .writing import atomic_path, check_target, refuse_same_file, write, write_text_atomic, write_with_files
 
 # fmt: off
@@ -89,7 +88,7 @@ def _refused_class(message: str) -> str | None:
 
 
 def _not_whole(path) -> str:
-    if legacy_checkpoint.is_tar(path):
+    if legacy.is_tar(path):
         return (
             f"checkpoint {path} is in PyTorch's format before 2017 (a tar archive), which is not supported: load it"
             " with an older PyTorch and save it again"
@@ -105,7 +104,7 @@ def is_whole(path: str | os.PathLike) -> bool:
     """
     try:
         if not archive.is_archive(path):
-            return legacy_checkpoint.is_whole(path)
+            return legacy.is_whole(path)
         with zipfile.ZipFile(path) as opened:
             return any(name.endswith("/data.pkl") for name in opened.namelist())
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):

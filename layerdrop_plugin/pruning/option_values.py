@@ -10,6 +10,7 @@ from typing import Any
 
 from ..anatomy import STACKS, kinds_of_stack
 from ..errors import LayerdropError
+from ..modules.drop_rates import SCHEDULES
 from ..safe_reading.literals import literal
 from .families import FAMILIES, OURS, architecture_of, model_named
 from .weights import LAYER, layers_of
@@ -23,6 +24,10 @@ Check = Callable[[Any], bool]
 
 def _whole(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST
+
+
+def _integer(value: Any) -> bool:
+    return type(value) is int and -1 <= value < 1 << 63
 
 
 def _length(value: Any) -> bool:
@@ -43,6 +48,10 @@ def _number(value: Any) -> bool:
 
 def _activation(value: Any) -> bool:
     return value in ACTIVATIONS if isinstance(value, str) else False
+
+
+def _schedule(value: Any) -> bool:
+    return isinstance(value, str) and value in SCHEDULES
 
 
 def _fingerprint(value: Any) -> bool:
@@ -91,6 +100,7 @@ _OF_STACK: dict[str, tuple[str, Check]] = {
     "layers_to_keep": ("a list of whole numbers", _numbers),
     "xformers_att_config": ("settings by name, a dictionary", _settings),
     "ffndrop_chunks": ("a whole number", _whole),
+    "layerdrop_schedule": (f"one of {', '.join(SCHEDULES)}", _schedule),
     **dict.fromkeys(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"), ("a rate from 0 to 1", _rate)),
 }
 _COMMON: dict[str, tuple[str, Check]] = {
@@ -117,10 +127,25 @@ _COMMON: dict[str, tuple[str, Check]] = {
             "quant_noise_pq_block_size",
             "layerdrop_warmup_updates",
             "base_layers",
+            "base_sublayers",
+            "base_shuffle",
+            "segment_embeddings",
         ),
         ("a whole number", _whole),
     ),
-    **dict.fromkeys(("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps"), ("a number", _number)),
+    **dict.fromkeys(
+        ("min_params_to_wrap", "mha_heads_to_keep", "ffn_blocks_to_remove"), ("a whole number, or -1", _integer)
+    ),
+    **dict.fromkeys(
+        (
+            "adaptive_input_factor",
+            "adaptive_softmax_factor",
+            "layernorm_eps",
+            "mha_reg_scale_factor",
+            "ffn_reg_scale_factor",
+        ),
+        ("a number", _number),
+    ),
     **dict.fromkeys(
         (
             "dropout",
@@ -160,6 +185,7 @@ _COMMON: dict[str, tuple[str, Check]] = {
             "char_inputs",
             "offload_activations",
             "load_checkpoint_heads",
+            "export",
         ),
         ("true or false", _flag),
     ),

@@ -1,5 +1,6 @@
 """Checks the archive that ``torch.save`` writes: its directory, its sizes, and its checksums, which torch ignores."""
 
+import contextlib
 import io
 import mmap
 import os
@@ -7,8 +8,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from .pickled import Reader
@@ -99,12 +100,21 @@ class Archive:
         if order not in (b"little", b"big"):
             raise Damaged("its entry 'byteorder' says neither little nor big")
 
-    def checksums(self) -> list[Future]:
-        """Start to compare the checksums in other threads; the futures' results raise :class:`Damaged`."""
-        pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
-        futures = [pool.submit(self._check, entry) for entry in self.entries]
-        pool.shutdown(wait=False)
-        return futures
+    @contextlib.contextmanager
+    def comparing_checksums(self) -> Iterator[None]:
+        """Compare the checksums in other threads while the block runs.
+
+        Raises:
+            Damaged: at the end of the block, also in place of an error in it: a checksum differs.
+        """
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            futures = [pool.submit(self._check, entry) for entry in self.entries]
+            try:
+                yield
+            finally:
+                wait(futures)  # nothing may read the mapped file once its owner can change it
+                for future in futures:
+                    future.result()
 
     def _check(self, entry: zipfile.ZipInfo) -> None:
         start, found = self._places[entry.filename], 0
@@ -143,6 +153,6 @@ def check(path: str | os.PathLike) -> None:
         Damaged: one of them is wrong.
     """
     archive = Archive(Path(path))
-    for done in archive.checksums():
-        done.result()
+    with archive.comparing_checksums():
+        pass
     archive.check_storages(lambda module, name: True)

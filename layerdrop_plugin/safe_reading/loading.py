@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import _weights_only_unpickler
 
-from .. import legacy_checkpoint
+from . import legacy
 from .archive import Archive, is_archive
 from .state import make_plain
 
@@ -26,16 +26,12 @@ def load(path: str | os.PathLike, mapped: bool = False) -> Any:
         Exception: any type, raised by Python or torch for other damage.
     """
     if not is_archive(path):
-        legacy_checkpoint.check(path, _user_allows)
+        legacy.check(path, _user_allows)
         return make_plain(torch.load(path, map_location="cpu", weights_only=True))
     archive = Archive(path)
     archive.check_storages(_user_allows)
-    checksums = archive.checksums()
-    try:
+    with archive.comparing_checksums():  # a wrong checksum says more than torch's error
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    finally:
-        for done in checksums:  # a wrong checksum says more than what torch made of it
-            done.result()
     return make_plain(state)
 
 

@@ -11,9 +11,8 @@ import pytest
 from .conftest import RECIPES
 from .test_jobs import alive
 
-TRAIN = (
-    f'{sys.executable} "$LIB/training_log.py" run "$0/train.log" bash -c \'echo $$ >"$0/pid"; sleep 60 & wait\' "$0"'
-)
+JOB = 'echo $$ >"$0/pid"; sleep 60 & wait'
+TRAIN = f'{sys.executable} "$LIB/training_log.py" run "$0/train.log" bash -c "$JOB" "$0"'
 STARTS = {
     "a training": f'source "$LIB/common.sh"; {TRAIN}; true',
     "a training of another recipe": 'source "$LIB/common.sh"; bash -c "$TRAINS" "$0"; true',

@@ -11,17 +11,19 @@ import pickle
 import tarfile
 from collections.abc import Callable
 
-from .safe_reading.pickled import Reader
+from .pickled import Reader
 
 # Copies of values in torch/serialization.py, which takes seconds to import.
 MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
 def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = None) -> None:
-    """Raise unless *path* is a complete file of that format. Cheap, and nothing in it is executed.
+    """Raise an error unless *path* is a complete file of this format; reads no weights, executes no code in the file.
 
     Args:
-        allowed: whether a class (module, name) that is no plain data may be in it; none may by default.
+        path: path of the file.
+        allowed: called with module and name of each class that is not plain data; returns whether it may be in the
+            file. By default none may.
 
     Raises:
         Exception: as :meth:`Reader.load`, or the file ends too early.
