@@ -1,5 +1,6 @@
 """The patches: a list that names all of them; and options of fairseq's own that they mend, on real commands."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -191,3 +192,18 @@ def test_diverse_beams_do_not_depend_on_the_batch(data, tmp_path):
     ]
     one, eight = (hypotheses(result.stdout) for result in found)
     assert one == eight and len(one) == 4 * 21
+
+
+@pytest.mark.parametrize("damage", ["train.bin cut", "train.idx cut", "train.idx changed", "train.idx empty"])
+def test_binarised_data_that_was_cut_short_is_refused_in_one_line(data, tmp_path, damage):
+    shutil.copytree(data / "lm", tmp_path / "lm")
+    name, how = damage.split()
+    file = tmp_path / "lm" / name
+    content = file.read_bytes()
+    changed = content[:-1] if how == "cut" else b"" if how == "empty" else content[:30] + b"\xff\xff" + content[32:]
+    file.write_bytes(changed)
+    command = ("fairseq-train", tmp_path / "lm", *builders.PRETRAIN, *ONE_UPDATE, "--save-dir", tmp_path / "out")
+    done = builders.run(*command, check=False)
+    said = f"{done.stdout}{done.stderr or ''}"
+    assert done.returncode == 1 and "Traceback" not in said
+    assert "train.bin or its index is damaged" in said.strip().splitlines()[-1]

@@ -19,6 +19,7 @@ from .checkpoints import (
 )
 from .data_and_search import (
     patch_attention_in_search,
+    patch_binarised_data,
     patch_diverse_beams,
     patch_hard_alignment,
     patch_numpy_names,
@@ -48,6 +49,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_trainer_loading,
     patch_iterator_position,
     patch_numpy_names,
+    patch_binarised_data,
     patch_whole_words,
     patch_diverse_beams,
     patch_attention_in_search,
