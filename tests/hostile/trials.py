@@ -25,6 +25,8 @@ import harness  # noqa: E402
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from layerdrop_plugin.provenance import made_with  # noqa: E402
+
 OUT = Path(__file__).parent.parent.parent / "docs" / "hostile" / "hostile.json"
 
 
@@ -107,7 +109,8 @@ def main() -> None:
     print(f"{'':28}" + "".join(f"{column:>17}" for column in harness.COLUMNS))
     for kind, row in rows.items():
         print(f"{kind:28}" + "".join(f"{row[column]:17,}" for column in harness.COLUMNS))
-    record = {"type": "layerdrop.hostile", "version": 1, "seed": args.seed, "rows": rows}
+    record = {"type": "layerdrop.hostile", "version": 1, "seed": args.seed, "seconds": harness.SECONDS, "rows": rows}
+    record |= made_with(None)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(record, indent=2) + os.linesep, encoding="utf-8")
     print(f"{time.monotonic() - begin:.0f} s; wrote {args.out}")
