@@ -11,11 +11,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
-from writing import benchmarks, classification, depth, heads, structured_dropout, translation  # noqa: E402
+from writing import (  # noqa: E402
+    benchmarks,
+    classification,
+    depth,
+    heads,
+    hostile,
+    structured_dropout,
+    translation,
+)
 from writing.markdown import Missing  # noqa: E402
 
 RESULTS, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SECTIONS = (classification, translation, heads, depth, structured_dropout, benchmarks)
+SECTIONS = (classification, translation, heads, depth, structured_dropout, benchmarks, hostile)
 BLOCK = re.compile(r"(<!-- results of the quick start -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = """# Results
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from . import checkpoint
 from .errors import LayerdropError
 from .models.dictionaries import FINGERPRINTS
+from .pruning.parent import Parent
 from .pruning.surgery import origin_of
 
 
@@ -29,7 +30,7 @@ def average(paths: Sequence[str | Path]) -> dict:
     """
     sums, state, first = {}, None, None
     for path in tqdm(paths, desc="average", unit="checkpoint", disable=len(paths) < 3):
-        state = checkpoint.read(path)
+        state = Parent.load(path).state
         first = first or state
         _check_same(first, state, paths[0], path)
         for name, value in state["model"].items():

@@ -6,21 +6,25 @@ Importing this module imports neither torch nor fairseq: whether a file is whole
 import argparse
 import contextlib
 import enum
-import errno
 import hashlib
 import os
 import pickle
 import re
-import shutil
+import stat
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import legacy_checkpoint
-from .errors import LayerdropError
+from .errors import LayerdropError, first_line
+from .safe_reading import archive, legacy
+from .writing import atomic_path, check_target, refuse_same_file, write, write_text_atomic, write_with_files
+
+# fmt: off
+__all__ = [  # beside what is defined here
+    "atomic_path", "check_target", "refuse_same_file", "write", "write_text_atomic", "write_with_files",
+]
+# fmt: on
 
 if TYPE_CHECKING:
     import torch
@@ -35,24 +39,11 @@ def safe_classes() -> list:
     """The classes, beside tensors and plain containers, in fairseq's checkpoints; in torch's form for an allow-list.
 
     ``argparse.Namespace`` holds legacy models' options; numpy arrays, scalars and dtypes come in with validation
-    scores (``--eval-bleu``, correlations) and learning-rate schedulers. Their old module names are for files
-    pickled under numpy 1.
+    scores (``--eval-bleu``, correlations) and learning-rate schedulers, and are made by functions of ours.
     """
-    import numpy as np
+    from .safe_reading.numpy_values import STAND_INS
 
-    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    # numpy's dtype classes have no public list; these are the plain numbers, booleans and strings.
-    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSU"}
-    return [
-        argparse.Namespace,
-        np.ndarray,
-        np.dtype,
-        reconstruct,
-        scalar,
-        (reconstruct, "numpy.core.multiarray._reconstruct"),
-        (scalar, "numpy.core.multiarray.scalar"),
-        *dtypes,
-    ]
+    return [argparse.Namespace, *STAND_INS]
 
 
 def _accepting_safe_classes() -> contextlib.AbstractContextManager:
@@ -65,36 +56,39 @@ def _accepting_safe_classes() -> contextlib.AbstractContextManager:
 
 @contextlib.contextmanager
 def loading_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Within this block the failures of ``torch.load(path, weights_only=True)`` become one-line LayerdropErrors."""
+    """Within this block every error from reading the checkpoint *path* becomes a LayerdropError of one line."""
     try:
         yield
+    except LayerdropError as error:
+        raise error if str(path) in str(error) else LayerdropError(f"checkpoint {path} is refused: {error}") from error
     except FileNotFoundError:
         raise LayerdropError(f"checkpoint {path} does not exist: check the path") from None
     except IsADirectoryError:
         raise LayerdropError(f"checkpoint {path} is a folder: name the .pt file in it") from None
     except PermissionError:
         raise LayerdropError(f"checkpoint {path} may not be read: check its permissions") from None
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # truncated or damaged files raise many types of errors
+        refused = isinstance(error, pickle.UnpicklingError) and _refused_class(str(error))
         if not is_whole(path):
-            raise LayerdropError(_not_whole(path)) from None
+            raise LayerdropError(_not_whole(path)) from error
+        if not refused:
+            raise LayerdropError(
+                f"checkpoint {path} is damaged: {first_line(error)}: copy or train it again"
+            ) from error
         raise LayerdropError(
-            f"checkpoint {path} holds {_refused_class(str(error))}, which is not plain data: refused, and nothing of it"
+            f"checkpoint {path} holds {refused}, which is not plain data: refused, and nothing of it"
             f" was executed. If you trust who made it:  layerdrop convert --trust {path} OUT"
         ) from None
-    except Exception as error:  # a file cut short or damaged raises whatever it makes torch hit upon
-        if is_whole(path):
-            raise  # a good file and another kind of failure: do not hide it
-        raise LayerdropError(_not_whole(path)) from error
 
 
-def _refused_class(message: str) -> str:
-    """The class that torch's loader names in its refusal."""
+def _refused_class(message: str) -> str | None:
+    """The class that torch's loader names in its refusal; None if it refuses something else."""
     found = re.search(r"[Uu]nsupported (?:global: )?(?:GLOBAL|class) (\S+)", message)
-    return found.group(1).rstrip(".,") if found else "a class"
+    return found.group(1).rstrip(".,")[:200] if found else None
 
 
 def _not_whole(path) -> str:
-    if legacy_checkpoint.is_tar(path):
+    if legacy.is_tar(path):
         return (
             f"checkpoint {path} is in PyTorch's format before 2017 (a tar archive), which is not supported: load it"
             " with an older PyTorch and save it again"
@@ -109,25 +103,40 @@ def is_whole(path: str | os.PathLike) -> bool:
     it is.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile, ValueError):
-        return legacy_checkpoint.is_whole(path)
+        if not archive.is_archive(path):
+            return legacy.is_whole(path)
+        with zipfile.ZipFile(path) as opened:
+            return any(name.endswith("/data.pkl") for name in opened.namelist())
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
 
 
 def check_whole(path: str | os.PathLike) -> None:
-    """Raise LayerdropError unless *path* is there, may be read and is a complete checkpoint (:func:`is_whole`)."""
+    """Raise LayerdropError unless *path* is a readable, complete checkpoint with the right checksums.
+
+    A file in the format before 2020 has no checksums: only its lengths are checked.
+    """
     with loading_errors(path):
-        open(path, "rb").close()
+        _check_regular(path)
+        if archive.is_archive(path):
+            archive.check(path)
     if not is_whole(path):
         raise LayerdropError(_not_whole(path))
+
+
+def _check_regular(path: str | os.PathLike) -> None:
+    """Raise LayerdropError for a pipe or a device, whose reading might never end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise LayerdropError(f"checkpoint {path} is a device, a pipe or a socket: name a file")
+    open(path, "rb").close()
 
 
 def plain(value: Any) -> Any:
     """*value* with configurations and namespaces turned into plain containers; tensors stay as they are."""
     omegaconf, numpy = (sys.modules.get(name) for name in ("omegaconf", "numpy"))  # not imported: none of their values
     if omegaconf and omegaconf.OmegaConf.is_config(value):
-        value = omegaconf.OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+        value = omegaconf.OmegaConf.to_container(value, resolve=False, enum_to_str=True)
     if isinstance(value, argparse.Namespace):
         value = vars(value)
     if isinstance(value, dict):
@@ -143,6 +152,31 @@ def plain(value: Any) -> Any:
     return value
 
 
+def load(path: str | os.PathLike, mapped: bool = False) -> Any:
+    """Load the file *path* and check it: checksums, limits, no interpolation in options, dense and finite weights.
+
+    fairseq's loading uses this function too.
+
+    Args:
+        mapped: as in :func:`layerdrop_plugin.safe_reading.loading.load`.
+
+    Raises:
+        LayerdropError: as :func:`loading_errors`.
+    """
+    with loading_errors(path), _accepting_safe_classes():
+        _check_regular(path)
+        from .safe_reading import loading
+        from .safe_reading.state import check_options, check_weights
+
+        state = loading.load(path, mapped)
+        if isinstance(state, dict):
+            for name in ("cfg", "args"):
+                check_options(state.get(name), name)
+            if "model" in state:
+                check_weights(state["model"], os.path.getsize(path))
+        return state
+
+
 def read(path: str | os.PathLike) -> dict:
     """The fairseq checkpoint *path* on the CPU, its ``cfg`` as plain dicts and lists.
 
@@ -155,11 +189,10 @@ def read(path: str | os.PathLike) -> dict:
     Raises:
         LayerdropError: as :func:`loading_errors`, or the file is no fairseq checkpoint.
     """
-    import torch
-
-    with loading_errors(path), _accepting_safe_classes():
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    if not _is_of_today(state):
+    with loading_errors(path):
+        state = load(path, mapped=True)
+        of_today = _is_of_today(state)
+    if not of_today:
         del state  # the same weights are about to be read again
         state = _read_upgraded(path)
     state["cfg"] = plain(state["cfg"])
@@ -197,7 +230,9 @@ def _read_upgraded(path) -> dict:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         if "model" in state and state["cfg"] is not None:
             return state
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError):  # what its upgrades trip over
+    except LayerdropError:
+        raise
+    except Exception:  # what its upgrades trip over
         pass
     raise LayerdropError(f"{path} is not a fairseq checkpoint: it has no 'model' with a 'cfg' or 'args' beside it")
 
@@ -245,99 +280,6 @@ def untrained(state: dict, cfg: dict, weights: dict) -> dict:
     }
 
 
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[str]:
-    """Yield a temporary file name beside *path*; on success it is synced and renamed to *path*, otherwise removed.
-
-    Raises:
-        LayerdropError: the folder does not exist or may not be written, or the disk is full.
-    """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        # torch.save hides a full disk behind a RuntimeError of its archive writer
-        raise LayerdropError(f"cannot write {path}: {_reason(error, path.parent)}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _reason(error: Exception, folder: Path) -> str:
-    if not folder.is_dir():
-        return f"the folder {folder} does not exist, make it first"
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if full or (isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 1 << 24):
-        return "no space left on the device, nothing was kept"
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
-
-
-def write(state: dict, path: str | os.PathLike) -> None:
-    """Save *state* (tensors and plain containers) as *path*: whole or not at all.
-
-    Raises:
-        LayerdropError: as :func:`atomic_path`.
-    """
-    with atomic_path(path) as temporary:
-        _save(state, temporary)
-
-
-def _save(state: dict, path: str) -> None:
-    import torch
-
-    torch.save(state, path)
-
-
-def write_with_files(state: dict, path: str | os.PathLike, files: dict[str, bytes]) -> None:
-    """Save *state* as *path*, and beside it *files* (name, perhaps in a subfolder -> contents): all of them or none.
-
-    Raises:
-        LayerdropError: as :func:`atomic_path`, or one of the files is there already with other contents.
-    """
-    folder = Path(path).parent
-    new = {name: contents for name, contents in files.items() if not _has(folder / name, contents)}
-    folders = [folder / name for name in {Path(name).parent for name in new} if not (folder / name).exists()]
-    made = [place for place in folders if folder.is_dir()]
-    try:
-        for place in made:
-            place.mkdir()
-        with contextlib.ExitStack() as opened:  # the checkpoint is renamed last
-            temporary = opened.enter_context(atomic_path(path))
-            for name, contents in new.items():
-                Path(opened.enter_context(atomic_path(folder / name))).write_bytes(contents)
-            _save(state, temporary)
-    finally:
-        for place in made:
-            with contextlib.suppress(OSError):  # it is not empty: all went well
-                place.rmdir()
-
-
-def _has(path: Path, contents: bytes) -> bool:
-    """Whether *path* is a file with these *contents*; LayerdropError if it is another one."""
-    if not os.path.lexists(path):
-        return False
-    if path.is_file() and path.read_bytes() == contents:
-        return True
-    raise LayerdropError(f"{path} is there already, and is not what would be written: write into another folder")
-
-
-def write_text_atomic(path: str | os.PathLike, text: str) -> None:
-    """Save *text* (UTF-8) as *path*: whole or not at all."""
-    with atomic_path(path) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
-
-
 def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of the file *path*, in hexadecimal."""
     with open(path, "rb") as file:
@@ -368,10 +310,3 @@ def convert_trusted(source: str | os.PathLike, target: str | os.PathLike) -> Non
             raise LayerdropError(
                 f"cannot convert {source}: it holds {_refused_class(str(error))}, which has no plain form"
             ) from None
-
-
-def refuse_same_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Raise LayerdropError if *source* and *target* are the same file, under whatever names."""
-    same = os.path.realpath(source) == os.path.realpath(target)
-    if same or (os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target)):
-        raise LayerdropError(f"{target} is the input itself, which is never changed: name another output file")

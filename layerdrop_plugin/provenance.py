@@ -61,7 +61,7 @@ def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict
     Raises:
         LayerdropError: the file cannot be read or is not a fairseq checkpoint.
     """
-    parent = Parent.load(path)
+    parent = Parent.load(path, build=False)  # fairseq has built its model to make what is described
     shape, task = parent.shape, parent.cfg.get("task") or {}
     languages = [task.get("source_lang"), task.get("target_lang")]
     described: CheckpointRecord = {

@@ -2,10 +2,12 @@ import builders
 import torch
 
 from layerdrop_plugin import averaging, checkpoint
+from layerdrop_plugin.pruning.parent import Parent
 
 
-def test_tied_weights_are_added_once_and_others_stay_apart(tmp_path):
+def test_tied_weights_are_added_once_and_others_stay_apart(tmp_path, monkeypatch):
     """In double precision too, and when different weights are pieces of one storage."""
+    monkeypatch.setattr(Parent, "check", lambda self, build=True: None)  # these are no model's weights
     paths = []
     for value in (1.0, 4.0):
         state = builders.state_of(builders.build("layerdrop_transformer"), "layerdrop_transformer")

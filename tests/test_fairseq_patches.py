@@ -1,5 +1,6 @@
 """The patches: a list that names all of them; and options of fairseq's own that they mend, on real commands."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +20,14 @@ from fairseq_cli import validate
 
 import layerdrop_plugin
 from layerdrop_plugin import fairseq_patches
-from layerdrop_plugin.fairseq_patches import checkpoints, data_and_search, hub, inference, interpreter
+from layerdrop_plugin.fairseq_patches import (
+    checkpoints,
+    data_and_search,
+    hub,
+    inference,
+    interpreter,
+    options_as_data,
+)
 
 ONE_UPDATE = ("--max-update", "1", "--no-epoch-checkpoints")
 EVALUATE = ("--cpu", "--no-progress-bar", "--user-dir", builders.USER_DIR, "--required-batch-size-multiple", "1")
@@ -45,7 +53,7 @@ REPLACED = (  # what the patches put functions in the place of, and how many do
 
 
 def test_every_patch_is_in_the_list_once_and_says_when_it_can_go():
-    rooms = (checkpoints, data_and_search, hub, inference, interpreter)
+    rooms = (checkpoints, data_and_search, hub, inference, interpreter, options_as_data)
     functions = {name for room in rooms for name in vars(room) if name.startswith("patch_")}
     assert sorted(patch.__name__ for patch in fairseq_patches.PATCHES) == sorted(functions)
     assert all("Can be removed when" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)
@@ -184,3 +192,18 @@ def test_diverse_beams_do_not_depend_on_the_batch(data, tmp_path):
     ]
     one, eight = (hypotheses(result.stdout) for result in found)
     assert one == eight and len(one) == 4 * 21
+
+
+@pytest.mark.parametrize("damage", ["train.bin cut", "train.idx cut", "train.idx changed", "train.idx empty"])
+def test_binarised_data_that_was_cut_short_is_refused_in_one_line(data, tmp_path, damage):
+    shutil.copytree(data / "lm", tmp_path / "lm")
+    name, how = damage.split()
+    file = tmp_path / "lm" / name
+    content = file.read_bytes()
+    changed = content[:-1] if how == "cut" else b"" if how == "empty" else content[:30] + b"\xff\xff" + content[32:]
+    file.write_bytes(changed)
+    command = ("fairseq-train", tmp_path / "lm", *builders.PRETRAIN, *ONE_UPDATE, "--save-dir", tmp_path / "out")
+    done = builders.run(*command, check=False)
+    said = f"{done.stdout}{done.stderr or ''}"
+    assert done.returncode == 1 and "Traceback" not in said
+    assert "train.bin or its index is damaged" in said.strip().splitlines()[-1]

@@ -24,5 +24,6 @@ def run(args: argparse.Namespace) -> None:
 
     for path in args.checkpoints:
         checkpoint.refuse_same_file(path, args.out)
+    checkpoint.check_target(args.out)
     checkpoint.write(averaging.average(args.checkpoints), args.out)
     print(f"wrote {args.out}, the average of {len(args.checkpoints)}")

@@ -23,5 +23,6 @@ def run(args: argparse.Namespace) -> None:
     if not args.trust:
         raise LayerdropError(f"reading {args.source} may execute code inside it: add --trust if you trust its maker")
     checkpoint.refuse_same_file(args.source, args.target)
+    checkpoint.check_target(args.target)
     checkpoint.convert_trusted(args.source, args.target)
     print(f"wrote {args.target}")

@@ -16,7 +16,6 @@ import argparse
 from pathlib import Path
 
 from .. import checkpoint
-from ..errors import LayerdropError
 from ..importance import METHOD_NAMES
 from ..output_folder import held
 from ..pruning.scores import Scores
@@ -47,10 +46,8 @@ def run(args: argparse.Namespace) -> None:
     from ..importance.estimation import estimate
 
     checkpoint.refuse_same_file(args.path, args.out)
-    folder = Path(args.out).parent
-    if not folder.is_dir():  # before the work, not after it
-        raise LayerdropError(f"cannot write {args.out}: the folder {folder} does not exist, make it first")
-    with held(folder, Path(args.out).name):
+    checkpoint.check_target(args.out)  # before the work, not after it
+    with held(Path(args.out).parent, Path(args.out).name):
         found = estimate(
             load_session(args),
             args.subset,

@@ -29,7 +29,7 @@ def describe(path: str | os.PathLike) -> dict:
     from ..pruning.parent import Parent
     from ..pruning.surgery import origin_of
 
-    parent = Parent.load(path)
+    parent = Parent.load(path, build=False)  # fairseq takes seconds to import
     return {
         "file": str(path),
         "architecture": parent.architecture,

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     from ..evaluation import latency, rounds
 
     names = _names(args)
+    checkpoint.check_target(args.out)  # before the work, not after it
     with held(Path(args.out).parent, Path(args.out).name):
         found = latency.measure(
             dict(zip(names, args.path, strict=True)),

@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from .. import __version__, register
-from ..errors import LayerdropError
+from ..errors import LayerdropError, debugging, find_layerdrop_error, first_line, one_line
 
 COMMANDS = (
     *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report"),
@@ -35,7 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on a user's error."""
+    """Run ``layerdrop ARGUMENTS`` (the command line's by default); exit 1 with one line on an error.
+
+    LAYERDROP_DEBUG=1 shows the traceback too. A closed pipe on standard output is status 141.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments[:1] = [ALIASES.get(name, name) for name in arguments[:1]]
     args = build_parser().parse_args(arguments)
@@ -43,10 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not args.without_fairseq:
             register()
         args.run(args)
-    except LayerdropError as error:
-        sys.exit(f"layerdrop: error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read what is printed has gone; files were written before
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if debugging():
+            traceback.print_exc()
+        ours = find_layerdrop_error(error)
+        sys.exit(f"layerdrop: error: {one_line(ours) if ours else _unexpected(error)}")
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say of an *error* that nobody has thought of."""
+    return one_line(
+        LayerdropError(
+            f"unexpected {type(error).__name__}: {first_line(error)} (LAYERDROP_DEBUG=1 shows where; please report it)"
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -87,20 +87,25 @@ def run(args: argparse.Namespace) -> None:
             " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
         )
     checkpoint.refuse_same_file(args.parent, args.child)
+    if not args.dry_run:
+        checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
     child = prune(parent, rules, rewritten and rewritten.vocabulary)
-    if rewritten:
-        print("\n".join(rewritten.notes))
-    print(_printable(child.plan))
-    print("\n".join(child.describe()))
-    print(f"parameters: {child.parameters:,} of {parent.parameters:,}")
+    lines = [
+        *(rewritten.notes if rewritten else ()),
+        _printable(child.plan),
+        *child.describe(),
+        f"parameters: {child.parameters:,} of {parent.parameters:,}",
+    ]
     if args.dry_run:
-        print("dry run: nothing written")
-        return
-    files = rewritten.files if rewritten else {}
-    checkpoint.write_with_files(child.state, args.child, files)
-    print(" ".join(["wrote", args.child, *(f"{os.path.dirname(args.child) or '.'}/{name}" for name in files)]))
+        lines.append("dry run: nothing written")
+    else:
+        files = rewritten.files if rewritten else {}
+        checkpoint.write_with_files(child.state, args.child, files)
+        beside = [f"{os.path.dirname(args.child) or '.'}/{name}" for name in files]
+        lines.append(" ".join(["wrote", args.child, *beside]))
+    print("\n".join(lines))  # after writing: a closed pipe must not cost the child
 
 
 def _rewritten_vocabulary(parent: "Parent", args: argparse.Namespace) -> "RewrittenVocabulary | None":

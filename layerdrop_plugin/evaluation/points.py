@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from ..safe_reading.json_file import read_json
 
 TYPE = "layerdrop.curve"
 PARTS = {"method", "seed", "rate", "removed", "parts", "loss", "accuracy", "bleu", "plan"}  # see pruning_curve.py
@@ -43,10 +44,7 @@ class Points:
 
 
 def _points_in(path: Path, settings: dict) -> list[dict]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LayerdropError(f"cannot read {path}: {error}") from None
+    found = read_json(path, "the curve")
     if not isinstance(found, dict) or found.get("type") != TYPE or not isinstance(found.get("points"), list):
         raise LayerdropError(f"{path} is no curve of ours: choose another --out")
     before = found.get("settings") or {}

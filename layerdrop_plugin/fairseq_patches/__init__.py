@@ -19,6 +19,7 @@ from .checkpoints import (
 )
 from .data_and_search import (
     patch_attention_in_search,
+    patch_binarised_data,
     patch_diverse_beams,
     patch_hard_alignment,
     patch_numpy_names,
@@ -32,6 +33,7 @@ from .interpreter import (
     patch_speech_log,
     patch_user_dir,
 )
+from .options_as_data import patch_eval
 
 PATCHES: tuple[Callable[[], None], ...] = (
     patch_second_name,
@@ -39,6 +41,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_speech_log,
     patch_user_dir,
     patch_safe_classes,
+    patch_eval,
     patch_checkpoint_loading,
     patch_ensemble_loading,
     patch_child_classes,
@@ -46,6 +49,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_trainer_loading,
     patch_iterator_position,
     patch_numpy_names,
+    patch_binarised_data,
     patch_whole_words,
     patch_diverse_beams,
     patch_attention_in_search,

@@ -7,7 +7,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator
 
-from ..errors import LayerdropError
+from ..errors import LayerdropError, first_line
 from .replace import replaces
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,15 @@ def patch_checkpoint_loading() -> None:
     from fairseq import checkpoint_utils
 
     from ..checkpoint import loading_errors
+    from ..pruning.option_values import check_state
+
+    checkpoint_utils.torch = _Torch(checkpoint_utils.torch)
 
     @replaces(checkpoint_utils, "load_checkpoint_to_cpu")
     def load_checkpoint_to_cpu(original, path, *args, **kwargs):
         with loading_errors(path), _weights_only():
             state = original(path, *args, **kwargs)
+            check_state(state)
         position = (state.get("extra_state") or {}).get("train_iterator")
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
@@ -51,24 +55,20 @@ def patch_checkpoint_loading() -> None:
         return state
 
 
-_loading_for: list = []  # tasks of the trainers that are loading a checkpoint
+class _Torch:
+    """torch, except that ``load`` is :func:`layerdrop_plugin.checkpoint.load`."""
 
+    def __init__(self, torch):
+        self._torch = torch
 
-def patch_trainer_loading() -> None:
-    """Let ``Trainer.load_checkpoint`` refuse a checkpoint of another dictionary than the data's in one line.
+    def __getattr__(self, name):
+        return getattr(self._torch, name)
 
-    What training begins with (``--finetune-from-model``, ``--restore-file``) is not checked by ``build_model``. Can be
-    removed when :func:`patch_dictionary_check` is.
-    """
-    from fairseq.trainer import Trainer
+    def load(self, file, *args, **kwargs):
+        """Return the contents of *file*, an open file."""
+        from ..checkpoint import load
 
-    @replaces(Trainer, "load_checkpoint")
-    def load_checkpoint(original, self, *args, **kwargs):
-        _loading_for.append(self.task)
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            _loading_for.pop()
+        return load(file.name)
 
 
 def _check_task(path, state, task) -> None:
@@ -116,9 +116,43 @@ def patch_ensemble_loading() -> None:
                         f"{filename} was trained with a vocabulary of another size than the data's: binarise the data"
                         " with the model's dict.txt (fairseq-preprocess --srcdict, --tgtdict)"
                     ) from None
-                raise
+                raise _unloadable(filename, error) from error
+            except Exception as error:  # fairseq raises whatever a configuration makes it hit upon
+                raise _unloadable(filename, error) from error
             ensemble.extend(loaded)
         return ensemble, cfg, task
+
+
+def _unloadable(filename: str, error: Exception) -> LayerdropError:
+    """The error to raise for *filename*, from which fairseq could not build a model."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[1] if len(lines) > 1 and "state_dict" in lines[0] else first_line(error)  # of its list the first
+    return LayerdropError(f"cannot load {filename}: {reason[:300]} ({type(error).__name__})")
+
+
+_loading_for: list = []  # tasks of the trainers that are loading a checkpoint
+
+
+def patch_trainer_loading() -> None:
+    """Let ``Trainer.load_checkpoint`` refuse a checkpoint that does not fit the run in one line.
+
+    That is a checkpoint of another dictionary than the data's, as ``build_model`` does not check what training begins
+    with (``--finetune-from-model``, ``--restore-file``), and one whose weights or progress cannot be used. Can be
+    removed when :func:`patch_dictionary_check` is and fairseq reports such files itself.
+    """
+    from fairseq.trainer import Trainer
+
+    @replaces(Trainer, "load_checkpoint")
+    def load_checkpoint(original, self, filename, *args, **kwargs):
+        _loading_for.append(self.task)
+        try:
+            return original(self, filename, *args, **kwargs)
+        except (LayerdropError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise _unloadable(filename, error) from error
+        finally:
+            _loading_for.pop()
 
 
 def patch_child_classes() -> None:

@@ -1,7 +1,10 @@
 """Changes to fairseq's data sets and searches: options that fail with numpy 2 or in fairseq itself, and alignments."""
 
+import os
+import struct
 import types
 
+from ..errors import LayerdropError
 from .replace import replaces
 
 
@@ -32,6 +35,45 @@ def patch_numpy_names() -> None:
 
     for module in (data_utils, language_pair_dataset, token_block_dataset):
         module.np = _NumpyOfOld(numpy)
+
+
+_MAGIC = b"MMIDIDX\x00\x00"  # an index file: this, version (8 bytes), type (1), number of rows (8); lengths, offsets
+_HEADER = struct.Struct("<9sQBQ")
+
+
+def patch_binarised_data() -> None:
+    """Make ``indexed_dataset.make_dataset`` raise a one-line error if a data file is shorter than its index says.
+
+    fairseq finds out in the middle of a training, with a traceback. Can be removed when fairseq compares the two.
+    """
+    from fairseq.data import indexed_dataset
+
+    @replaces(indexed_dataset, "make_dataset")
+    def make_dataset(original, path, *args, **kwargs):
+        index, content = indexed_dataset.index_file_path(path), indexed_dataset.data_file_path(path)
+        if os.path.isfile(index) and os.path.isfile(content) and not _is_complete(index, content):
+            raise LayerdropError(f"{content} or its index is damaged or cut short: copy both again, or binarise again")
+        return original(path, *args, **kwargs)
+
+
+def _is_complete(index: str, content: str) -> bool:
+    """Whether the file *content* has all the rows that *index* says; True for formats that are not known here."""
+    import numpy
+    from fairseq.data.indexed_dataset import _code_to_dtype
+
+    with open(index, "rb") as file:
+        header = file.read(_HEADER.size)
+    if not header.startswith(_MAGIC):
+        return len(header) == _HEADER.size
+    if len(header) < _HEADER.size:
+        return False
+    _, _, code, rows = _HEADER.unpack(header)
+    if code not in _code_to_dtype or os.path.getsize(index) != _HEADER.size + 12 * rows:
+        return False
+    lengths = numpy.fromfile(index, numpy.int32, rows, offset=_HEADER.size).astype(numpy.int64)
+    offsets = numpy.fromfile(index, numpy.int64, rows, offset=_HEADER.size + 4 * rows)
+    ends = offsets + lengths * numpy.dtype(_code_to_dtype[code]).itemsize
+    return not rows or (min(lengths.min(), offsets.min()) >= 0 and ends.max() <= os.path.getsize(content))
 
 
 def patch_whole_words() -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from ..errors import LayerdropError, find_layerdrop_error
+from ..errors import LayerdropError, debugging, find_layerdrop_error, one_line
 from .replace import replaces
 
 PACKAGE = __package__.partition(".")[0]
@@ -30,7 +30,8 @@ def patch_second_name() -> None:
 def patch_excepthook() -> None:
     """Make fairseq's commands print this plugin's errors as one line instead of a traceback (``sys.excepthook``).
 
-    The exit status is 1 in both cases. Can be removed when fairseq's commands report errors to users themselves.
+    With LAYERDROP_DEBUG=1 the traceback is printed before it. The exit status is 1 in both cases. Can be removed when
+    fairseq's commands report errors to users themselves.
     """
 
     @replaces(sys, "excepthook")
@@ -39,7 +40,9 @@ def patch_excepthook() -> None:
         if ours is None:
             original(kind, error, traceback)
         else:
-            print(f"layerdrop_plugin: error: {ours}", file=sys.stderr)
+            if debugging():
+                original(kind, error, traceback)
+            print(f"layerdrop_plugin: error: {one_line(ours)}", file=sys.stderr)
 
 
 def patch_speech_log() -> None:

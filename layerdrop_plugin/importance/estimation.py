@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..base_criterion import BaseCriterion, base_criterion, saved_criterion
-from ..errors import LayerdropError
+from ..errors import LayerdropError, first_line
 from ..pruning.gates import of_open_parts
 from ..pruning.scores import Scores
 from .additivity import check_additivity
@@ -120,7 +120,13 @@ def estimate(
         return built(session.model, sample)[0]
 
     samples = session.batches(subset, max_examples)
-    check_additivity(loss_fn, next(iter(samples)), (session.model, built), session.task.source_dictionary.pad())
+    try:
+        check_additivity(loss_fn, next(iter(samples)), (session.model, built), session.task.source_dictionary.pad())
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+        name = base.cfg._name
+        raise LayerdropError(
+            f"the criterion {name} cannot compute a loss of this model and data: {first_line(error)}"
+        ) from error
     sums = sum_gradients(session.model, loss_fn, tqdm(samples, desc=method, unit="batch"), per == "token")
     scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
     source = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}

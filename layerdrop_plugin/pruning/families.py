@@ -142,7 +142,7 @@ def architecture_of(cfg_model: dict) -> str | None:
     return cfg_model.get("_name") or cfg_model.get("arch")
 
 
-def _model_named(arch: str) -> str | None:
+def model_named(arch: str) -> str | None:
     """The model of *arch* if it can be told from the name alone, without fairseq's registry; None otherwise."""
     if arch in FAMILIES:
         return arch
@@ -153,7 +153,7 @@ def _model_named(arch: str) -> str | None:
 def registered_model(cfg_model: dict) -> str:
     """The name of the registered model of the architecture in *cfg_model*, a checkpoint's ``cfg.model``."""
     arch = str(architecture_of(cfg_model))
-    model = _model_named(arch)
+    model = model_named(arch)
     if model is not None:
         return model
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .. import checkpoint
 from ..anatomy import kinds_of_stack
-from ..errors import LayerdropError
-from .families import Family, architecture_of, family_of
+from ..errors import LayerdropError, first_line
+from .families import FAMILIES, Family, architecture_of, family_of, registered_model
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
 from .weights import LAYER, tables_of
@@ -41,13 +41,32 @@ class Parent:
         self.options: dict = state["cfg"]["model"]
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Parent":
-        """Read the checkpoint *path*.
+    def load(cls, path: str | os.PathLike, build: bool = True) -> "Parent":
+        """Read the checkpoint *path*, whose weights must be those that its configuration declares.
+
+        Args:
+            path: path of the file.
+            build: compare the names and shapes of all weights with those of the model that fairseq builds from the
+                configuration; if False, only what is known without fairseq is compared.
 
         Raises:
-            LayerdropError: the file cannot be read or is not a fairseq checkpoint.
+            LayerdropError: the file cannot be read, is not a fairseq checkpoint, or configuration and weights differ.
         """
-        return cls(checkpoint.read(path), path)
+        parent = cls(checkpoint.read(path), path)
+        with checkpoint.loading_errors(path):
+            parent.check(build)
+        return parent
+
+    def check(self, build: bool = True) -> None:
+        """Raise LayerdropError where configuration and weights of a known family do not agree."""
+        from . import declared, option_values
+
+        option_values.check_state(self.state)
+        if registered_model(self.options).removeprefix("layerdrop_") in FAMILIES:
+            self.shape  # noqa: B018 (which says what of it cannot be)
+            _check_provenance(self.cfg)
+            if build:
+                declared.check(self)
 
     @property
     def architecture(self) -> str | None:
@@ -177,6 +196,22 @@ class Parent:
     def shares_vocabulary(self) -> bool:
         """Whether a translation's source and target are one embedding."""
         return bool(self.options.get("share_all_embeddings") or self.options.get("merge_src_tgt_embed"))
+
+
+def _check_provenance(cfg: dict) -> None:
+    """Raise unless what a child says of its ancestors is what :func:`surgery.provenance` writes."""
+    from .surgery import origin_of, shape_before
+
+    try:
+        found = origin_of(cfg)
+        if found:
+            shape_before(found)
+            for ancestor in found["ancestors"]:
+                f"{ancestor['file']:s}"
+    except LayerdropError:
+        raise
+    except Exception as error:  # whatever a wrong type makes Python hit upon
+        raise LayerdropError(f"what it says of its ancestors cannot be read: {first_line(error)}") from error
 
 
 def _stack_shape(weights: dict[tuple[int, str], Tensor], options: dict, stack: str, family: Family) -> StackShape:

@@ -3,19 +3,23 @@
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ..anatomy import KINDS, STACKS, SUBLAYERS, Part, kinds_of_part
 from ..errors import LayerdropError
-from .ranges import check_ascending, plain_numbers, read_kept, read_numbers
+from ..safe_reading.json_file import read_json
+from .ranges import check_ascending, count_ranges, plain_numbers, read_kept, read_numbers
 from .shape import ModelShape, PerStack, StackShape
 from .vocabulary import VocabularyPlan
 
 VERSION = 1
 VOCABULARY = "vocabulary"  # key beside the stacks: the rows of the embeddings
 LISTED = 16  # up to this number, the heads or units of a sublayer are listed in the file; more are written as ranges
+
+MOST_PARTS = 1 << 23  # heads, units and rows of embeddings together
+_LAYER = re.compile(r"0|[1-9][0-9]{0,5}")
 
 Kept = dict[int, tuple[int, ...] | None]  # layer -> heads or units that it keeps; None makes the sublayer absent
 
@@ -159,12 +163,13 @@ class Plan(PerStack[StackPlan]):
         Raises:
             LayerdropError: *data* is not a plan of this version; the message names the invalid entry.
         """
-        if not isinstance(data, dict) or data.get("version") != VERSION:
+        if not isinstance(data, dict) or type(data.get("version")) is not int or data["version"] != VERSION:
             raise LayerdropError(f'a plan is a JSON object with "version": {VERSION}, such as {EXAMPLE}')
         unknown = [key for key in data if key not in ("version", *STACKS, VOCABULARY)]
         if unknown:
             parts = f"{', '.join(STACKS)} and {VOCABULARY}"
             raise LayerdropError(f"the plan has an unknown part {unknown[0]!r}: it may name {parts}")
+        _check_length(data)
         stacks = {stack: _stack_from_dict(data[stack], stack) for stack in STACKS if data.get(stack) is not None}
         rows = data.get(VOCABULARY)
         return cls(**stacks, vocabulary=None if rows is None else VocabularyPlan.from_dict(rows))
@@ -177,15 +182,9 @@ class Plan(PerStack[StackPlan]):
             LayerdropError: the file cannot be read, is not JSON or is not a plan.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise LayerdropError(f"cannot read the plan {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise LayerdropError(f"the plan {path} is not JSON ({error}): it looks like {EXAMPLE}") from None
-        try:
-            return cls.from_dict(data)
+            return cls.from_dict(read_json(path, "the plan"))
         except LayerdropError as error:
-            raise LayerdropError(f"{path}: {error}") from None
+            raise error if str(path) in str(error) else LayerdropError(f"{path}: {error}") from None
 
 
 EXAMPLE = Plan(encoder=StackPlan((1, 3, 5))).to_json()
@@ -203,10 +202,24 @@ def _stack_from_dict(data, stack: str) -> StackPlan:
 
 def _kept_from_dict(data, kind: str, stack: str) -> Kept:
     part = SUBLAYERS[kind].part.one
-    if not isinstance(data, dict) or not all(str(layer).isdecimal() for layer in data):
+    if not isinstance(data, dict) or not all(_LAYER.fullmatch(str(layer)) for layer in data):
         raise LayerdropError(
             f"the plan's {kind} of the {stack} must say for layers what they keep,"
             f' such as {{"0": [0, 2], "1": []}} ({part}s), or null for a sublayer that goes'
         )
     place = f"{kind} of {stack} layer"
     return {int(layer): read_kept(kept, f"{part}s in {place} {layer}") for layer, kept in data.items()}
+
+
+def _check_length(data: dict) -> None:
+    """Raise LayerdropError if the ranges in *data*, a plan, name more than MOST_PARTS parts."""
+    texts, inside = [], list(data.values())
+    while inside:
+        value = inside.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, dict):
+            inside += value.values()
+    named = sum(count_ranges(text) for text in texts)
+    if named > MOST_PARTS:
+        raise LayerdropError(f"the plan names {named:,} parts, which is more than {MOST_PARTS:,}")

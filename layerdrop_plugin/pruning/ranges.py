@@ -19,6 +19,12 @@ def format_ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def count_ranges(text: str) -> int:
+    """Count the numbers in the ranges in *text*, ascending or not; parts that are not ranges count 0."""
+    matches = map(_RANGE.fullmatch, map(str.strip, text.split(",")))
+    return sum(max(0, int(match[2] or match[1]) - int(match[1]) + 1) for match in matches if match)
+
+
 def parse_ranges(text: str, what: str) -> tuple[int, ...]:
     """Parse the ranges in *text*; *what* names the numbers in error messages.
 

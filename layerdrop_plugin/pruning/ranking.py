@@ -1,5 +1,6 @@
 """Remove the heads or FFN units with the lowest normalised scores from a plan (Michel et al. 2019, section 4)."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -24,6 +25,8 @@ def share(text: str | float | Fraction) -> Fraction:
         LayerdropError: *text* is not a number from 0 to 1.
     """
     try:
+        if len(str(text)) > 40 or re.search(r"e[+-]?[0-9]{4}", str(text), re.IGNORECASE):
+            raise ValueError("it would take many digits")
         value = Fraction(str(text)).limit_denominator(10**6)  # 0.3333333 is taken for 1/3
     except (ValueError, ZeroDivisionError):
         value = Fraction(-1)

@@ -12,12 +12,12 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import checkpoint
 from ..anatomy import KEYS, LAYERS, STACKS, SUBLAYERS
 from ..errors import LayerdropError
+from ..safe_reading.json_file import read_json
 from .shape import ModelShape
 
 if TYPE_CHECKING:
@@ -118,12 +118,7 @@ class Scores:
         Raises:
             LayerdropError: the file cannot be read, is not JSON, has another version, or its scores are invalid.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise LayerdropError(f"cannot read the importance file {path}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise LayerdropError(f"the importance file {path} is not JSON ({error})") from None
+        data = read_json(path, "the importance file")
         try:
             return cls(**_known(data))
         except LayerdropError as error:
@@ -204,12 +199,16 @@ def _is_row(value) -> bool:
 
 def _known(data) -> dict:
     """The fields of :class:`Scores` in *data*, the contents of a file."""
-    if not isinstance(data, dict) or data.get("version") != VERSION:
+    if not isinstance(data, dict) or type(data.get("version")) is not int or data["version"] != VERSION:
         raise LayerdropError(f'it is no JSON object with "version": {VERSION}')
     names = [entry.name for entry in fields(Scores)]
     missing = [name for name in names if name not in data]
     if missing:
         raise LayerdropError(f"it has no {missing[0]!r}")
+    if not isinstance(data["method"], str) or not isinstance(data["signature"], dict):
+        raise LayerdropError("its 'method' must be a string, its 'signature' an object")
+    if type(data["examples"]) is not int or not (data["loss"] is None or _all_finite([data["loss"]])):
+        raise LayerdropError("its 'examples' must be a whole number, its 'loss' a finite one or null")
     if not all(data[name] is None or isinstance(data[name], str) for name in ("model", "data", "per")):
         raise LayerdropError("its 'model', 'data' and 'per' must be strings or null")
     return {name: data[name] for name in names}

@@ -13,7 +13,7 @@ from .shape import ModelShape, StackShape
 from .vocabulary import VocabularyPlan
 
 LAYER = re.compile(
-    rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>\d+)\.(?P<rest>.*)$"
+    rf"^(?P<stack>{'|'.join(STACKS)})(?P<inner>\.sentence_encoder)?\.layers\.(?P<number>[0-9]{{1,5}})\.(?P<rest>.*)$"
 )
 
 # Weights with a row for each symbol of a dictionary.

@@ -33,6 +33,7 @@ from typing import Any, TypedDict
 from ..data_folder import Split
 from ..errors import LayerdropError
 from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
+from ..safe_reading import json_file
 
 TYPE = "layerdrop.result"
 EVALUATION = "layerdrop.evaluation"  # type of a file with several results, see reports/evaluation.py
@@ -182,10 +183,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         LayerdropError: the file cannot be read or is not JSON.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LayerdropError(f"cannot read {path}: {error}") from error
+    content = json_file.read_json(path, "the result")
     return content if isinstance(content, dict) else {}
 
 

@@ -7,6 +7,7 @@ ROOT=$(dirname -- "$RECIPES")
 ME=$(basename -- "$0")
 # The recipes' own numbers read and print the same everywhere, and text is UTF-8 whatever the terminal says.
 export LC_NUMERIC=C PYTHONUTF8=1
+export LAYERDROP_RECIPE=${LAYERDROP_RECIPE:-$$} # the process whose end ends the trainings: see lib/children.py
 PYTHON=python3 # until need_software finds fairseq's
 
 say() { printf '%s\n' "$*"; }

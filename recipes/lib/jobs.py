@@ -4,13 +4,11 @@ Each writes into LOGS/NAME.log. A job that fails does not stop the others; the f
 stops this, or what started it, ends all jobs: each is a process group of its own, so that nothing of it is left.
 """
 
-import contextlib
-import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+import children
 
 PAUSE = 0.1  # seconds between two looks at the jobs
 
@@ -21,26 +19,9 @@ def last_line(path):
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def start(command, log):
-    """A process of its own group that writes into *log*."""
-    with open(log, "wb") as file:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-
-def end(processes):
-    """Stop the process groups and wait for them."""
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    for process in processes:
-        process.wait()
-
-
 def run(names, at_a_time, logs, command):
     """Run all jobs, and print when each starts and ends; returns the names of those that failed."""
-    began, parent, waiting, running, failures = time.monotonic(), os.getppid(), list(names), {}, []
+    began, starter, waiting, running, failures = time.monotonic(), children.Starter(), list(names), {}, []
 
     def tell(name, what):
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
@@ -50,23 +31,23 @@ def run(names, at_a_time, logs, command):
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 name = waiting.pop(0)
-                running[name] = start([*command, name], logs / f"{name}.log")
+                with open(logs / f"{name}.log", "wb") as file:
+                    running[name] = children.start([*command, name], file)
                 tell(name, "started")
             time.sleep(PAUSE)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 if running.pop(name).returncode:
                     failures.append(name)
                 tell(name, "failed" if name in failures else "done")
-            if os.getppid() != parent:
+            if starter.is_gone():
                 sys.exit(143)
     finally:
-        end(running.values())
+        children.end(running.values())
     return failures
 
 
 def main(at_a_time, logs, *words):
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    children.exit_on_signals()
     logs, cut = Path(logs), words.index("--")
     logs.mkdir(parents=True, exist_ok=True)
     failures = run(words[:cut], int(at_a_time), logs, words[cut + 1 :])

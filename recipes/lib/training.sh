@@ -9,13 +9,15 @@ shape() {
 
 # keep_beside DATA DIR: the tokenizer and dictionaries that from_pretrained(DIR) looks for.
 keep_beside() {
-    local file to
+    local file to partial
     for file in "$1"/{,input0/,label/}dict.txt "$1"/dict.*.txt "$1"/sentencepiece.bpe.model "$1"/{tokenizer,special_tokens_map}.json; do
         [[ -f $file ]] || continue
         to=$2/${file#"$1"/}
         mkdir -p -- "$(dirname -- "$to")"
-        cp -- "$file" "$to.partial"
-        mv -- "$to.partial" "$to"
+        partial=$(mktemp -- "$to.XXXXXXXX.partial")
+        cp -- "$file" "$partial"
+        chmod "$(printf %o $((0666 & ~$(umask))))" -- "$partial"
+        mv -- "$partial" "$to"
     done
 }
 
@@ -39,7 +41,7 @@ share() { SHARE=("$@"); }
 # train DATA SAVE-DIR OPTION...: fairseq-train into SAVE-DIR on every GPU there is (or the CPU).
 # Finished before with the same options and batch: skipped. Killed before: resumed. Other options: refused.
 train() {
-    local dir=$2 log=$2/train.log command=(fairseq-train) device=() machine made
+    local dir=$2 log=$2/train.log command=(fairseq-train) device=() machine made start status=0
     made=$(settings "$1" "${@:3}" --save-dir "$dir" "--batch of an update:" "${SHARE[1]}")
     if already "$dir" "$made"; then return; fi
 
@@ -67,8 +69,10 @@ train() {
     if [[ ! -f $dir/checkpoint_last.pt ]] || ! tail -n 5 -- "$log" 2>/dev/null | grep -q 'done training in'; then
         say "+ $(quoted "${command[@]}")"
         [[ ! -f $dir/checkpoint_last.pt ]] || skipped "$dir"
-        timed "${command[@]}" 2>&1 | "$PYTHON" "$RECIPES/lib/training_log.py" watch "$log" ||
-            die "fairseq-train failed: $("$PYTHON" "$RECIPES/lib/training_log.py" failed "$dir")"
+        start=$EPOCHREALTIME
+        "$PYTHON" "$RECIPES/lib/training_log.py" run "$log" "${command[@]}" || status=$?
+        note_time "$start" "$(quoted "${command[@]}")"
+        [[ $status -eq 0 ]] || die "fairseq-train failed: $("$PYTHON" "$RECIPES/lib/training_log.py" failed "$dir")"
     fi
     touch "$dir/done"
     exec 9>&-

@@ -1,15 +1,24 @@
 """The log of fairseq-train.
 
-python training_log.py watch LOG    appends stdin to LOG, and prints what a person wants to watch
+python training_log.py run LOG COMMAND...
+                                    runs fairseq-train, appends its output to LOG and prints what a person wants to
+                                    watch; ends it when the recipe ends, and exits with its status
 python training_log.py failed DIR   prints why the training into DIR failed, its traceback on stderr if there is one;
                                     without a checkpoint nothing stays in DIR
 """
 
 import contextlib
+import os
 import re
-import signal
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+
+import children
+
+PAUSE = 0.2  # seconds between two looks at the recipe
 
 WATCHED = re.compile(r".* \| (?:INFO \| (?:train_inner|valid)|WARNING \| layerdrop_plugin\S*) \| (.*)")
 UNWATCHED = re.compile(
@@ -24,17 +33,30 @@ def progress(line):
     return match and "    " + UNWATCHED.sub("", match[1]).rstrip()
 
 
-def watch(log):
-    """Copy stdin to the end of *log*, and print its progress."""
-    # who stops the training stops this too: when there is no more to read
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(log, "ab", buffering=0) as file:
-        for line in sys.stdin.buffer:
-            file.write(line)
-            text = progress(line.decode("utf-8", "replace"))
-            if text:
-                with contextlib.suppress(BrokenPipeError):
-                    print(text, flush=True)
+def run(log, *command):
+    """Run *command*, copy its output to the end of *log* and print its progress; returns its exit status."""
+    children.exit_on_signals()
+    starter = children.Starter()
+    process = children.start(command, subprocess.PIPE)
+    threading.Thread(target=_end_with, args=(starter, process), daemon=True).start()
+    try:
+        with open(log, "ab", buffering=0) as file:
+            for line in process.stdout:
+                file.write(line)
+                text = progress(line.decode("utf-8", "replace"))
+                if text:
+                    with contextlib.suppress(BrokenPipeError):
+                        print(text, flush=True)
+        return process.wait()
+    finally:
+        children.end([process])
+
+
+def _end_with(starter, process):
+    while not starter.is_gone():
+        time.sleep(PAUSE)
+    children.end([process])
+    os._exit(143)
 
 
 def failure(text):
@@ -58,4 +80,4 @@ def failed(folder):
 
 
 if __name__ == "__main__":
-    {"watch": watch, "failed": failed}[sys.argv[1]](Path(sys.argv[2]))
+    sys.exit({"run": run, "failed": failed}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:]))

@@ -78,6 +78,8 @@ def test_what_it_writes_prunes(importance, parent, tmp_path):
     [
         (["--subset", "nothing"], "no split 'nothing'"),
         (["--base-criterion", "masked"], "did you mean masked_lm"),
+        (["--base-criterion", "wav2vec"], "the criterion wav2vec cannot compute a loss of this model and data"),
+        (["--base-criterion", "ctc"], "the criterion ctc cannot compute a loss of this model and data"),
         (["--base-criterion-args", '{"eps": 1}'], "has no option 'eps'"),
         (["--path", "nowhere.pt"], "nowhere.pt does not exist"),
         (["--out", "/nowhere/found.json"], "folder /nowhere does not exist"),

@@ -102,7 +102,7 @@ def test_a_file_of_today_is_read_as_fairseq_reads_it(parent):
 
 def test_names_of_our_architectures_say_their_model():
     for arch, model in ARCH_MODEL_NAME_REGISTRY.items():
-        said = families._model_named(arch)
+        said = families.model_named(arch)
         assert said == model if arch.startswith("layerdrop_") else said in (model, None)
 
 

@@ -193,12 +193,15 @@ def test_what_a_person_watches_of_a_training(line, shown):
     assert progress(line) == shown
 
 
-def test_watching_keeps_every_byte_of_the_log(tmp_path):
+def test_a_training_keeps_every_byte_of_its_log_and_its_status(tmp_path):
     log = b"before\n\xff\r\n" + INNER.encode() + b"\nno end"
+    (tmp_path / "said").write_bytes(log)
     (tmp_path / "train.log").write_bytes(b"old\n")
-    script = [sys.executable, RECIPES / "lib/training_log.py", "watch", tmp_path / "train.log"]
-    done = subprocess.run(script, input=log, capture_output=True, check=True)
-    assert (tmp_path / "train.log").read_bytes() == b"old\n" + log and done.stdout.count(b"\n") == 1
+    script = [sys.executable, RECIPES / "lib/training_log.py", "run", tmp_path / "train.log"]
+    command = ["sh", "-c", 'cat "$0" >&2; exit 7', tmp_path / "said"]
+    done = subprocess.run([*script, *command], capture_output=True, check=False)
+    assert done.returncode == 7 and done.stdout.count(b"\n") == 1
+    assert (tmp_path / "train.log").read_bytes() == b"old\n" + log
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_files_that_are_refused(tmp_path):
         with pytest.raises(LayerdropError, match=match):
             load(paths)
     (folder / "2.json").write_text('{"type": "layerdrop.re')  # a run that was cut short must not pass for absent
-    with pytest.raises(LayerdropError, match="cannot read .*2.json"):
+    with pytest.raises(LayerdropError, match="2.json is not JSON"):
         load([folder])
     with pytest.raises(LayerdropError, match="no results for 'child', only for parent"):
         report([folder / "0.json"], folder / "1.json", tmp_path / "out", "title")

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_checkpoint import Hostile, small_state
 
-from layerdrop_plugin import checkpoint, legacy_checkpoint
+from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
+from layerdrop_plugin.safe_reading import legacy, pickled
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +26,10 @@ def whole(tmp_path_factory):
 
 def test_magic_number_and_lengths_are_those_of_torch():
     serialization = torch.serialization
-    assert pickle.loads(legacy_checkpoint.MAGIC_NUMBER) == serialization.MAGIC_NUMBER
-    assert pickle.dumps(serialization.MAGIC_NUMBER, serialization.DEFAULT_PROTOCOL) == legacy_checkpoint.MAGIC_NUMBER
+    assert pickle.loads(legacy.MAGIC_NUMBER) == serialization.MAGIC_NUMBER
+    assert pickle.dumps(serialization.MAGIC_NUMBER, serialization.DEFAULT_PROTOCOL) == legacy.MAGIC_NUMBER
     types = torch.storage._dtype_to_storage_type_map()
-    assert {name: dtype.itemsize for dtype, name in types.items()} == legacy_checkpoint.BYTES_PER_ELEMENT
+    assert {name: dtype.itemsize for dtype, name in types.items()} == pickled.BYTES_PER_ELEMENT
 
 
 def test_a_checkpoint_in_the_format_before_2020_is_whole_and_loads(whole):
