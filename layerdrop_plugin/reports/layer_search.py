@@ -121,8 +121,8 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
         f" {record['seed']}: subsets were compared on {chosen} of them, and the best of them tested on the {tested}"
         f" others. Equal texts are in one half{labels}.",
         "Every other: evenly spaced layers, by the rule even:N; every other one if half of them are kept.",
-        "plan.json keeps the best subset: `layerdrop prune PARENT CHILD --plan plan.json`. search.json has a plan for"
-        " each subset.",
+        "plan.json keeps the best subset: `layerdrop prune PARENT CHILD --plan plan.json`. search.json has"
+        f" plans for {'the best ' if len(record['ranked']) < record['compared'] else 'all '}{len(record['ranked']):,}.",
     ]
     if record["sizes"]:
         lines.append("plan-N.json keeps the best N layers that were found on the way.")
