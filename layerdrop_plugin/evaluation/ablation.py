@@ -5,7 +5,7 @@ Source: Michel, Levy, Neubig 2019, "Are Sixteen Heads Really Better than One?", 
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,7 +116,9 @@ def ablate(session: Session, batches: Batches, mode: str) -> Ablated:
             for head in heads:
                 stack = head.kind.split(".")[0]
                 known_output = encoder_out if stack == "decoder" else None
-                skip_below = starting_at(stacks[stack], head.layer, inputs[stack][head.layer])
+                skip_below = starting_at(
+                    stacks[stack], range(head.layer, len(stacks[stack])), inputs[stack][head.layer]
+                )
                 with ablated(session.model, head, mode), skip_below:
                     ablations[head].append(measure(session, sample, known_output))
                 progress.update()
@@ -145,11 +147,11 @@ def _record_input(inputs: dict[int, Tensor], number: int, _layer, arguments: tup
 
 
 @contextlib.contextmanager
-def starting_at(stack: LayerStack, number: int, x: Tensor) -> Iterator[None]:
-    """Start the forward pass of *stack* at layer *number* with the input *x* (time, batch, channels), in this block."""
+def starting_at(stack: LayerStack, layers: Sequence[int], x: Tensor) -> Iterator[None]:
+    """Run only *layers* (ascending) of *stack*, the first with the input *x* (time, batch, channels), in this block."""
     before = stack.active_layers
-    hook = stack[number].register_forward_pre_hook(lambda _layer, arguments: (x, *arguments[1:]))
-    stack.active_layers = tuple(range(number, len(stack)))
+    hook = stack[layers[0]].register_forward_pre_hook(lambda _layer, arguments: (x, *arguments[1:]))
+    stack.active_layers = tuple(layers)
     try:
         yield
     finally:

@@ -48,6 +48,10 @@ class Batches:
         """Number of batches."""
         return len(self._numbers)
 
+    def tokens(self) -> list[int]:
+        """Number of tokens of each batch, padding included."""
+        return [len(numbers) * int(token_counts(self._dataset, np.asarray(numbers)).max()) for numbers in self._numbers]
+
     def __iter__(self) -> Iterator[dict]:
         """Yield batches as fairseq collates them; ``sample["id"]`` (batch,) holds the indices of their examples."""
         if self._dataset.supports_prefetch:

@@ -44,16 +44,33 @@ class Points:
 
 
 def _points_in(path: Path, settings: dict) -> list[dict]:
-    found = read_json(path, "the curve")
-    if not isinstance(found, dict) or found.get("type") != TYPE or not isinstance(found.get("points"), list):
-        raise LayerdropError(f"{path} is no curve of ours: choose another --out")
+    points = read_settled(path, TYPE, "curve", settings, "points")
+    if not all(isinstance(point, dict) and set(point) >= PARTS for point in points):
+        raise LayerdropError(f"{path} has a point without {', '.join(sorted(PARTS))}: delete the file to start again")
+    return points
+
+
+def read_settled(path: Path, kind: str, name: str, settings: dict, rows: str) -> list[dict]:
+    """The list *rows* in the JSON file *path*, if it was made with the same *settings*.
+
+    Args:
+        path: path of the file.
+        kind: its ``type``.
+        name: what it is called in messages.
+        settings: the settings.
+        rows: key of the list.
+
+    Raises:
+        LayerdropError: the file cannot be read, is of another type, or was made with other settings.
+    """
+    found = read_json(path, f"the {name}")
+    if not isinstance(found, dict) or found.get("type") != kind or not isinstance(found.get(rows), list):
+        raise LayerdropError(f"{path} is no {name} of ours: choose another --out")
     before = found.get("settings") or {}
-    other = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+    other = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
     if other:
         raise LayerdropError(
-            f"{path} is a curve of other settings ({', '.join(other)}): choose another --out, or delete it to start"
+            f"{path} is a {name} of other settings ({', '.join(other)}): choose another --out, or delete it to start"
             " again"
         )
-    if not all(isinstance(point, dict) and set(point) >= PARTS for point in found["points"]):
-        raise LayerdropError(f"{path} has a point without {', '.join(sorted(PARTS))}: delete the file to start again")
-    return found["points"]
+    return found[rows]
