@@ -17,20 +17,21 @@ from writing import (  # noqa: E402
     depth,
     heads,
     hostile,
+    pretrained,
     structured_dropout,
     translation,
 )
 from writing.markdown import Missing  # noqa: E402
 
 RESULTS, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-SECTIONS = (classification, translation, heads, depth, structured_dropout, benchmarks, hostile)
-BLOCK = re.compile(r"(<!-- results of the quick start -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTIONS = (pretrained, classification, translation, heads, depth, structured_dropout, benchmarks, hostile)
+BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = """# Results
 
 Written by `python docs/write_results.py` from the JSON files that recipes and benchmarks left; a test checks that they
 agree. Under each table stand seeds, versions and data hashes; the linked pages have the checkpoints' hashes and every
-command. These are small models, trained for minutes: they show that everything works and what it saves, and they are no
-evidence about models of the papers' size.
+command. But for the first section these are small models, trained for minutes: they show that everything works and what
+it saves, and they are no evidence about models of the papers' size.
 """
 
 
@@ -49,7 +50,7 @@ def results() -> str:
 def readme(page: str) -> str:
     """The README *page* with its table of results made anew."""
     try:
-        found = classification.summary()
+        found = pretrained.summary()
     except Missing as missing:
         found = f"No table: {missing} is not there."
     return BLOCK.sub(lambda match: f"{match[1]}\n{found}\n\n{match[2]}", page)
