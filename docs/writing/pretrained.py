@@ -67,9 +67,9 @@ def _demo(demo: str, report: dict) -> list[str]:
         f"`--demo {demo}`: {DEMOS[demo]}.",
         table(columns, cells, 1),
         f"Accuracy on {plural(results[0]['examples'], 'sentence')} of the split '{results[0]['split']}'; the interval"
-        " is Wilson's, and p of a paired test on the same sentences. Children are cut out of the fine-tuned parent by the"
-        " rule in their name and fine-tuned again; *of the imported*: cut out before any fine-tuning; *distilled*: the"
-        " parent's answers are learned, too; *cut*: not trained after the cut.",
+        " is Wilson's, and p of a paired test on the same sentences. Children are cut out of the fine-tuned parent by"
+        " the rule in their name and fine-tuned again; *of the imported*: cut out before any fine-tuning; *distilled*:"
+        " the parent's answers are learned, too; *cut*: not trained after the cut.",
         provenance(
             seeds_of(results),
             short(results[0].get("data_sha256")),
