@@ -27,7 +27,7 @@ def positive(text):
     return int(text)
 
 
-def parse(script, description, own, smoke, arguments=None):
+def parse(script, description, own, smoke, arguments=None, sizes=None):
     """Parse the options of a benchmark; `args.command` is the command line.
 
     Args:
@@ -36,6 +36,7 @@ def parse(script, description, own, smoke, arguments=None):
         own (dict[str, tuple]): its whole-number options: name -> (default, help).
         smoke (dict[str, int]): defaults under --smoke.
         arguments (list[str] | None): the command line's by default.
+        sizes (dict[str, int] | None): defaults of the common options that differ.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     path = Path(script)
@@ -49,6 +50,7 @@ def parse(script, description, own, smoke, arguments=None):
         "vocabulary": (4000, "types of the one dictionary of both languages"),
         "threads": (2, "torch's threads for one operation"),
     }
+    common |= {name: (size, common[name][1]) for name, size in (sizes or {}).items()}
     for name, (default, text) in (common | own).items():
         help_text = f"{text} (default: {default})"
         parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=help_text)

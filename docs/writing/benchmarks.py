@@ -187,6 +187,21 @@ def peak_memory(records: dict[str, dict]) -> list[str]:
     ]
 
 
+def load_time(records: dict[str, dict]) -> list[str]:
+    """Time to read a checkpoint."""
+
+    def cell(model: dict | None) -> str:
+        return "" if model is None else _against(model["over_torch"], model["goal"], at_least=False)
+
+    sizes = ", ".join(sorted({f"{record['bytes'] / 1e9:.1f} GB" for record in records.values()}))
+    return [
+        "### Reading checkpoints",
+        f"Time to read a checkpoint of {sizes}, in the disk cache, over `torch.load`, which compares no checksums."
+        " *loading* is what fairseq's commands do with the plugin imported, *reading* what `layerdrop prune` does.",
+        table(["", *records], _rows(records, "models", cell)),
+    ]
+
+
 KINDS = {"generate": generate, "training": training, "head_pruning": head_pruning, "importance": importance}
-LATER = {"peak_memory": peak_memory}  # what is told only where it was measured
+LATER = {"peak_memory": peak_memory, "load_time": load_time}  # what is told only where it was measured
 KINDS |= LATER

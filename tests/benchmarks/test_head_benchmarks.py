@@ -144,6 +144,14 @@ def test_importance_tells_different_scores(benchmark, tmp_path, capsys, monkeypa
     assert "give heads different scores" in capsys.readouterr().err
 
 
+def test_load_time(benchmark, tmp_path, capsys):
+    status, found = run(benchmark("load_time"), tmp_path / "load_time.json")
+    assert not status
+    assert_complete(found, "load_time")
+    assert list(found["models"]) == ["loading", "reading"] and len(found["torch_seconds"]) == 1
+    assert found["bytes"] > 1000 and "at most 1.3" in capsys.readouterr().out
+
+
 def test_peak_memory(benchmark, tmp_path, capsys):
     status, found = run(benchmark("peak_memory"), tmp_path / "peak_memory.json")
     assert not status
