@@ -7,10 +7,13 @@ import re
 import subprocess
 
 import builders
+import checkpoints
 import numpy as np
 import pytest
 import torch
+from fairseq import checkpoint_utils
 
+import layerdrop_plugin
 from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 
@@ -188,6 +191,18 @@ def test_a_folder_without_write_permission_is_said(tmp_path):
         folder = pathlib.Path("/proc/self")
     with pytest.raises(LayerdropError, match="cannot write"):
         checkpoint.write({}, folder / "child.pt")
+
+
+def test_files_that_a_checkpoint_names_are_not_read(data, tmp_path):
+    path = checkpoints.save(tmp_path / "model.pt", data, "translation")
+    state = torch.load(path, weights_only=False)
+    for side in ("encoder", "decoder"):
+        setattr(state["cfg"]["model"], f"{side}_embed_path", "/dev/zero")
+    torch.save(state, path)
+    layerdrop_plugin.register()
+    (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task([path], {"data": str(data / "nmt")})
+    assert cfg.model.encoder_embed_path is None
+    assert torch.equal(model.encoder.embed_tokens.weight, state["model"]["encoder.embed_tokens.weight"])
 
 
 def test_reading_leaves_what_torch_accepts_as_it_was(tmp_path):

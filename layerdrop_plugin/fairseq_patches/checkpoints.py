@@ -30,9 +30,9 @@ def patch_safe_classes() -> None:
 def patch_checkpoint_loading() -> None:
     """Make ``load_checkpoint_to_cpu`` execute no code in a file, raise one-line errors and note the number of workers.
 
-    While it runs, the environment variable TORCH_FORCE_WEIGHTS_ONLY_LOAD is set, which overrides ``weights_only=False``
-    of newer fairseq. Can be removed when fairseq loads with ``weights_only=True``, and :func:`patch_iterator_position`
-    is removed.
+    Files that a configuration names are not read (``encoder_embed_path``). While it runs, the environment variable
+    TORCH_FORCE_WEIGHTS_ONLY_LOAD is set, which overrides ``weights_only=False`` of newer fairseq. Can be removed when
+    fairseq loads with ``weights_only=True``, and :func:`patch_iterator_position` is removed.
     """
     from fairseq import checkpoint_utils
 
@@ -46,6 +46,7 @@ def patch_checkpoint_loading() -> None:
         with loading_errors(path), _weights_only():
             state = original(path, *args, **kwargs)
             check_state(state)
+        _forget_embedding_files(state)
         position = (state.get("extra_state") or {}).get("train_iterator")
         if position and state.get("cfg") is not None:
             training = state["cfg"].get("distributed_training") or {}
@@ -69,6 +70,19 @@ class _Torch:
         from ..checkpoint import load
 
         return load(file.name)
+
+
+def _forget_embedding_files(state: dict) -> None:
+    """Remove the paths of pre-trained embeddings, which fairseq would read only to replace them by the weights."""
+    from omegaconf import OmegaConf, open_dict
+
+    model = (state.get("cfg") or {}).get("model") or state.get("args")
+    for name in ("encoder_embed_path", "decoder_embed_path"):
+        if isinstance(model, Namespace) and getattr(model, name, None):
+            setattr(model, name, None)
+        elif OmegaConf.is_config(model) and model.get(name):
+            with open_dict(model):
+                model[name] = None
 
 
 def _check_task(path, state, task) -> None:
