@@ -53,7 +53,8 @@ def test_the_rule_keeps_the_layers_with_the_lowest_rates(layerdrop, learned, tmp
     assert status == 0, error
     assert '"encoder": {"layers": [0, 1]}, "decoder": {"layers": [1, 2]}' in output
     state = torch.load(child, weights_only=True)
-    assert not any("learned" in name for name in (*state["model"], *state["cfg"]["model"]))
+    names = (*state["model"], *state["cfg"]["model"])
+    assert not any("learned_rates" in name or "learn_layerdrop" in name for name in names)
     assert state["cfg"]["model"]["arch"] == "transformer"
     assert "learned rates" not in layerdrop("inspect", child)[1]
 
@@ -99,7 +100,7 @@ def test_rates_that_are_not_what_the_configuration_says_are_refused(change, laye
     elif change == "shape":
         state["model"][name] = torch.zeros(3)
     else:
-        state["cfg"]["model"]["learn_layerdrop"] = False
+        state["cfg"]["model"].learn_layerdrop = False
     torch.save(state, tmp_path / "wrong.pt")
     error = refusal(layerdrop, "prune", tmp_path / "wrong.pt", tmp_path / "child.pt", "--encoder-layers", "first:1")
     assert "its weight encoder.sentence_encoder.learned_rates." in error
