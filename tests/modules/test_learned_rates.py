@@ -242,14 +242,20 @@ def test_activation_checkpointing_changes_neither_draws_nor_sums(name):
             torch.testing.assert_close(theirs[key], value, atol=1e-5, rtol=1e-5)
 
 
-def test_half_precision_leaves_the_rates_alone():
+def test_half_precision_leaves_the_rates_in_single_precision():
     model = builders.build("layerdrop_roberta", **LEARN)
-    before = model.encoder.sentence_encoder.learned_rates.state_dict()
+    learned = model.encoder.sentence_encoder.learned_rates
+    before = copy.deepcopy(learned.state_dict())
     model.half()
     assert next(model.parameters()).dtype is torch.float16
-    for name, value in model.encoder.sentence_encoder.learned_rates.state_dict().items():
-        assert value.dtype is torch.float32
-        assert value.equal(before[name])
+    assert all(value.dtype is torch.float32 and value.equal(before[name]) for name, value in learned.named_buffers())
+    for update in range(12):
+        model.set_num_updates(update)
+        learned.add_loss(model.train()(**builders.inputs("roberta"))[0].square().mean(), 1)
+        learned.update(learned.take_sums())
+    assert learned.updates == 12
+    assert all(value.dtype is torch.float32 and value.isfinite().all() for value in learned.state_dict().values())
+    assert learned.input_mean.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
