@@ -15,8 +15,7 @@ from torch import Tensor
 from ..anatomy import STACKS
 from ..errors import LayerdropError
 from ..modules.gate import Probe
-from ..modules.layer_stack import LayerStack
-from ..pruning.gates import gates_of, stacks_of
+from ..pruning.gates import gates_of, padding_of, stacks_of
 
 POWERS = ("absolute", "square", "signed", "fourth")  # summed for each part: |g|, g², g, g⁴
 COUNTS = ("examples", "loss", *STACKS)  # for a stack, the number of tokens that it reads, without padding
@@ -207,11 +206,7 @@ class Recorder:
         self.per_token = per_token
         self._stack = next(iter(stacks_of(model).values()))
         self._weight = next(model.parameters())
-        self._padding = {
-            module.layers.stack: module.padding_idx
-            for module in model.modules()
-            if isinstance(getattr(module, "layers", None), LayerStack)
-        }
+        self._padding = padding_of(model)
 
     @property
     def num_updates(self) -> int:
@@ -251,10 +246,14 @@ class Recorder:
         """Number of tokens without padding that each of STACKS reads, 0-dimensional tensors; 0 unless ``per_token``."""
         if not self.per_token:
             return [0 for _ in STACKS]
-        net_input = sample["net_input"]
-        source = net_input["src_tokens"]
-        read = {"encoder": source, "decoder": net_input.get("prev_output_tokens", source)}
+        read = tokens_read(sample)
         return [read[stack].ne(self._padding[stack]).sum() if stack in self._padding else 0 for stack in STACKS]
+
+
+def tokens_read(sample: dict) -> dict[str, Tensor]:
+    """Stack -> the tokens (batch, length) that it reads of *sample*, a fairseq batch."""
+    source = sample["net_input"]["src_tokens"]
+    return {"encoder": source, "decoder": sample["net_input"].get("prev_output_tokens", source)}
 
 
 def num_examples(sample: dict) -> int:
