@@ -1,4 +1,4 @@
-"""What goes through a sublayer of a live model while it runs: the outputs of its parts, and its sum with the residual."""
+"""What goes through a sublayer of a live model: the outputs of its parts, and the sum of its output and residual."""
 
 import contextlib
 from collections.abc import Iterator

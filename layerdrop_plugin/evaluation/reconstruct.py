@@ -8,8 +8,8 @@ of all tokens but padding, the residual r of a projection (see pruning/ridge.py)
     (y* - y) σ / γ                                                     the same, post-norm
 
 with y the output of the child's layer and y* what the parent gives before the next layer that is kept. Post-norm,
-y = γ (z - μ) / σ + β with z the sum of projection and residual connection: the target of z is γ⁻¹ (y* - β) σ + μ with the
-child's own mean μ and standard deviation σ of the token.
+y = γ (z - μ) / σ + β with z the sum of projection and residual connection; the target of z is (y* - β) σ / γ + μ, with
+the child's own mean μ and standard deviation σ of the token.
 """
 
 import functools
@@ -17,6 +17,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -31,10 +32,10 @@ from ..pruning.plan import Plan
 from ..pruning.repairs import Repair, beyond_repair, repairs
 from ..pruning.ridge import NormalEquations
 from ..pruning.shape import ModelShape
+from .activations import Activations
 from .losses import numbers_of
 from .observed import columns_of, observed, projected, projection_of
 from .session import ANSWERS, Session
-from .shared_prefixes import first_call, output_of
 from .text_halves import hold_out, texts_of
 
 HELD_OUT = 0.2  # share of the examples that choose the penalties
@@ -74,7 +75,7 @@ class Reconstruction:
     Attributes:
         by: ``full`` or ``scale``.
         examples: number of examples, those that were held out included.
-        held_out: indices of those that were held out, ascending.
+        held_out: indices (examples,) of those that were held out, ascending.
         refits: the projections, in the order in which the model runs them.
         weights: name in the child's state dict -> new weight or bias.
         notes: lines on what could not be repaired.
@@ -82,7 +83,7 @@ class Reconstruction:
 
     by: str
     examples: int
-    held_out: list[int]
+    held_out: np.ndarray
     refits: list[Refit]
     weights: dict[str, Tensor] = field(repr=False)
     notes: list[str]
@@ -132,7 +133,9 @@ def reconstruct(
                 progress.update()
     _warn_of_few_rows(refits)
     weights = fitting.weights_of([refit.repair for refit in refits if refit.penalty is not None])
-    return Reconstruction(by, fitting.examples, sorted(fitting.held), refits, weights, beyond_repair(plan, shape))
+    return Reconstruction(
+        by, fitting.examples, np.array(sorted(fitting.held)), refits, weights, beyond_repair(plan, shape)
+    )
 
 
 def _has_parts(step: Repair, plan: Plan, shape: ModelShape) -> bool:
@@ -147,41 +150,6 @@ def _warn_of_few_rows(refits: list[Refit]) -> None:
             f"{len(few)} of {len(refits)} projections have more columns than there are tokens to fit them on (up to"
             f" {least.columns:,} for {least.rows:,} tokens): give more examples"
         )
-
-
-class _Activations:
-    """The activations of a stack of one model before one of its layers, for all batches.
-
-    Args:
-        model: the model.
-        stack: ``encoder`` or ``decoder``; it begins before the first layer.
-        samples: fairseq batches.
-
-    Attributes:
-        layers: the stack.
-        x: for each batch a tensor (length, batch, width).
-    """
-
-    def __init__(self, model: nn.Module, stack: str, samples: list[dict]):
-        self.layers = stacks_of(model)[stack]
-        self.x: list[Tensor] = []
-        self._options: list[tuple[list, dict]] = []  # of each batch: the other arguments of all layers
-        for sample in samples:
-            run = functools.partial(model, **sample["net_input"], features_only=True)
-            (x, *others), options = first_call(self.layers, run)
-            self.x.append(x)
-            self._options.append((others, options))
-
-    def output(self, number: int, layer: int) -> Tensor:
-        """What *layer* gives for batch *number*."""
-        others, options = self._options[number]
-        return output_of(self.layers[layer](self.x[number], *others, **options))
-
-    def run(self, layers: Iterable[int]) -> None:
-        """Run *layers* one after the other, on all batches."""
-        for layer in layers:
-            for number in range(len(self.x)):
-                self.x[number] = self.output(number, layer)
 
 
 class _Fitting:
@@ -204,7 +172,7 @@ class _Fitting:
         """Fit the projections of a *stack* that *steps* name; *layers* are those that are kept of the parent."""
         if not steps:
             return
-        parent, child = (_Activations(model, stack, self._samples) for model in (self._session.model, self._child))
+        parent, child = (Activations(model, stack, self._samples) for model in (self._session.model, self._child))
         parent.run(range(layers[0]))
         for position, (layer, until) in enumerate(zip(layers, (*layers[1:], len(parent.layers)), strict=True)):
             here = [step for step in steps if step.position == position]
@@ -226,9 +194,10 @@ class _Fitting:
                     found[f"{names[projection]}.{name}"] = weight.detach().clone()
         return found
 
-    def _refit(self, step: Repair, parent: _Activations, child: _Activations) -> Refit:
+    def _refit(self, step: Repair, parent: Activations, child: Activations) -> Refit:
         """Fit the projection of *step*, *child* being before its layer and *parent* where its target is."""
         layer, columns = child.layers[step.position], self._by == ridge.COLUMNS
+        _refuse_scaled_attention(layer, step)
         projection, importance = projection_of(layer, step.kind), _importance(layer, step)
         fitted, held = None, None
         for number, sample in enumerate(self._samples):
@@ -250,7 +219,7 @@ class _Fitting:
             _change(projection, choice.change.T, with_bias=columns)
         return Refit(step, fitted.rows, len(fitted.gram), choice.penalty, choice.before, choice.after)
 
-    def _pair(self, step: Repair, parent: _Activations, child: _Activations, number: int) -> tuple[Tensor, Tensor]:
+    def _pair(self, step: Repair, parent: Activations, child: Activations, number: int) -> tuple[Tensor, Tensor]:
         """Inputs (length, batch, columns) and residuals (length, batch, width) of the projection in a batch."""
         layer = child.layers[step.position]
         with observed(layer, step.kind) as mine:
@@ -264,7 +233,7 @@ class _Fitting:
         target = projected(projection_of(whole, step.kind), its.parts, like=y)
         return mine.parts, target - projected(projection_of(layer, step.kind), mine.parts, like=y)
 
-    def _rows(self, step: Repair, sample: dict, child: _Activations) -> tuple[Tensor, Tensor]:
+    def _rows(self, step: Repair, sample: dict, child: Activations) -> tuple[Tensor, Tensor]:
         """Masks (length, batch) of the tokens of *sample* to fit on and of those held out, without padding.
 
         Of a classifier's last layer only the first tokens are held out: the others' errors have no effect.
@@ -276,6 +245,16 @@ class _Fitting:
         if self._session.kind in ANSWERS and step.position == len(child.layers) - 1:
             out[1:] = False
         return counted & ~held, out
+
+
+def _refuse_scaled_attention(layer: Sublayers, step: Repair) -> None:
+    """Raise LayerdropError if what a layer gives depends on its projection by more than a sum and a LayerNorm."""
+    scaled = step.kind == "self_attn" and (layer.attn_ln, layer.c_attn) != (None, None)
+    if step.until is not None and scaled:
+        raise LayerdropError(
+            f"{step} cannot be reconstructed: the model was trained with --scale-attn or --scale-heads, and the layer"
+            " has no FFN left"
+        )
 
 
 def _change(projection: nn.Module, change: Tensor, with_bias: bool) -> None:

@@ -1,4 +1,4 @@
-"""Split the examples of a subset at random into two parts that share no text: one to fit or choose on, one to test on."""
+"""Split the examples of a subset at random into two parts that share no text: to fit or choose on, and to test on."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple

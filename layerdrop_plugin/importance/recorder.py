@@ -105,11 +105,20 @@ class RecordedBatch:
         callback: called at the end of the backward pass with a vector for :meth:`GradientSums.add`. The vector is zero
             if the loss was multiplied by zero, as fairseq does with dummy batches, or if a gradient is not finite, as
             after an overflow of loss scaling.
+        per_example: called then, unless the vector is zero, with the gradients (examples, parts) of all gates; not with
+            ``per_token``.
     """
 
     def __init__(
-        self, examples: int, tokens: list, sums: GradientSums, weight: Tensor, callback: Callable[[Tensor], None]
+        self,
+        examples: int,
+        tokens: list,
+        sums: GradientSums,
+        weight: Tensor,
+        callback: Callable[[Tensor], None],
+        per_example: Callable[[Tensor], None] | None = None,
     ):
+        self.per_example = per_example
         self.examples, self.callback, self.per_token = examples, callback, sums.per_token
         self.tokens, self.loss, self.loss_scale = tokens, None, None
         self.powers, self.gradients = None, None
@@ -141,14 +150,19 @@ class RecordedBatch:
             self.gradients[:, parts] += gradient
 
     def finish(self) -> None:
-        """Compute the batch's sums and call ``callback`` with them, without synchronising with the GPU."""
+        """Compute the batch's sums and call ``callback`` with them; only ``per_example`` waits for the GPU."""
         powers = self.powers if self.per_token else _powers(self.gradients, self.loss_scale)
-        self.gradients = None  # frees memory: the probes refer to this batch until the next one starts
+        gradients, self.gradients = (
+            self.gradients,
+            None,
+        )  # frees memory: the probes refer to this batch until the next one starts
         counts = (self.examples, self.loss, *self.tokens)
         counts = [torch.as_tensor(count, dtype=torch.float64).to(powers.device) for count in counts]
         values = torch.cat([torch.stack(counts), powers.flatten()])
         valid = values.isfinite().all() & (self.loss_scale != 0)
         self.callback(torch.where(valid, values, 0.0))
+        if self.per_example is not None and valid:
+            self.per_example(gradients / self.loss_scale.to(gradients))
 
 
 class _AttachedLoss(torch.autograd.Function):
@@ -217,15 +231,21 @@ class Recorder:
         """New sums for this model, all zero."""
         return GradientSums(self.sizes, self.per_token)
 
-    def start_batch(self, sample: dict, callback: Callable[[Tensor], None]) -> RecordedBatch:
+    def start_batch(
+        self,
+        sample: dict,
+        callback: Callable[[Tensor], None],
+        per_example: Callable[[Tensor], None] | None = None,
+    ) -> RecordedBatch:
         """Record the next forward pass, which must run on *sample* (a fairseq batch), and its backward pass.
 
         The probes stay until the next call, because activation checkpointing runs layers again in the backward pass.
 
         Args:
-            callback: see :class:`RecordedBatch`.
+            callback, per_example: see :class:`RecordedBatch`.
         """
-        batch = RecordedBatch(num_examples(sample), self._tokens(sample), self.sums(), self._weight, callback)
+        counts = num_examples(sample), self._tokens(sample)
+        batch = RecordedBatch(*counts, self.sums(), self._weight, callback, per_example)
         root = torch.zeros((), device=self._weight.device, requires_grad=True)
         begin = 0
         for key, gates in self._gates.items():

@@ -8,8 +8,8 @@ changes Δ (columns, outputs) that are looked for minimise, over all rows,
                                           W diag(1 + s), as Kwon et al. 2022 tune masks ("A Fast Post-Training Pruning
                                           Framework for Transformers", section 4.3)
 
-Both need only the sums of xᵀx, xᵀr and r², which also give the squared error of any Δ on other rows, so that λ is chosen
-on held-out rows without a further pass.
+Both need only the sums of xᵀx, xᵀr and r². The same sums over held-out rows give the squared error of any Δ there, so
+that λ is chosen without a further pass.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,7 +54,7 @@ class NormalEquations:
         self.square += residual.square().sum(0)
 
     def error(self, change: Tensor | None = None) -> Tensor:
-        """Sums over the rows of the squared residual of each output (outputs,) after a *change* Δ (columns, outputs)."""
+        """Sums of the squared residuals of each output (outputs,) after a *change* Δ (columns, outputs)."""
         if change is None:
             return self.square
         return (self.square + (change * (self.gram @ change - 2 * self.moment)).sum(0)).clamp_min(0)
