@@ -249,8 +249,8 @@ class _Fitting:
 
 def _refuse_scaled_attention(layer: Sublayers, step: Repair) -> None:
     """Raise LayerdropError if what a layer gives depends on its projection by more than a sum and a LayerNorm."""
-    scaled = step.kind == "self_attn" and (layer.attn_ln, layer.c_attn) != (None, None)
-    if step.until is not None and scaled:
+    scaled = any(getattr(layer, name, None) is not None for name in ("attn_ln", "c_attn"))
+    if step.until is not None and step.kind == "self_attn" and scaled:
         raise LayerdropError(
             f"{step} cannot be reconstructed: the model was trained with --scale-attn or --scale-heads, and the layer"
             " has no FFN left"
