@@ -81,7 +81,7 @@ def test_without_penalty_one_of_two_equal_parts_takes_over(models, name, stack, 
     plan = Plan(**{stack: dataclasses.replace(chosen, **{kind: {1: (0, *range(2, parts))}})})
     of_parent, child = child_of(models, name, plan, lambda model: alike(stacks_of(model)[stack][1], kind))
     of_parent.model.double(), child.double()
-    batches = of_parent.batches("train")
+    batches = of_parent.batches("valid")
     sample = next(iter(batches))["net_input"]
     with torch.no_grad():
         expected = of_parent.model(**sample, features_only=True)[0]
@@ -105,7 +105,7 @@ def test_a_scale_makes_up_for_a_part_that_did_the_same(models):
     of_parent, child = child_of(models, "classification", plan, change)
     of_parent.model.double(), child.double()
     before = stacks_of(child)["encoder"][0].fc2.weight.detach().clone()
-    found = reconstruct(of_parent, child, plan, of_parent.batches("train"), "scale", penalties=(0,))
+    found = reconstruct(of_parent, child, plan, of_parent.batches("valid"), "scale", penalties=(0,))
     after = stacks_of(child)["encoder"][0].fc2.weight
     torch.testing.assert_close(after[:, 0], 2 * before[:, 0], atol=1e-6, rtol=0)
     torch.testing.assert_close(after[:, 1:], before[:, 1:], atol=1e-6, rtol=0)
@@ -120,7 +120,7 @@ def test_a_prenorm_layer_that_adds_a_constant_is_made_up_for(models):
     plan = Plan(encoder=StackPlan((0, 2)))
     of_parent, child = child_of(models, "pre-norm", plan, change)
     of_parent.model.double(), child.double()
-    reconstruct(of_parent, child, plan, of_parent.batches("train"), penalties=(0,))
+    reconstruct(of_parent, child, plan, of_parent.batches("valid"), penalties=(0,))
     sample = next(iter(of_parent.batches("train")))["net_input"]
     with torch.no_grad():
         outputs = [model(**sample, features_only=True)[0] for model in (of_parent.model, child)]
