@@ -27,11 +27,8 @@ KINDS = {
 }
 
 
-def save(path, data, kind: str, more: str = "", seed: int = 0, spread: float = 0.3) -> str:
-    """Save a model of *kind* for the folder of the fixture ``data``, with *more* options; returns *path*.
-
-    *spread* is added to its initial weights at random.
-    """
+def save(path, data, kind: str, more: str = "", seed: int = 0) -> str:
+    """Save a model of *kind* for the folder of the fixture ``data``, with *more* options; returns *path*."""
     folder, words = KINDS[kind]
     arguments = [str(data / folder), *words.split(), *more.split()]
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
@@ -39,7 +36,7 @@ def save(path, data, kind: str, more: str = "", seed: int = 0, spread: float = 0
     model = tasks.setup_task(cfg.task).build_model(cfg.model)
     with torch.no_grad():
         for weight in model.parameters():  # as far from each other as those of a trained model
-            weight.add_(spread * torch.randn_like(weight))
+            weight.add_(0.3 * torch.randn_like(weight))
     state = {
         "args": None,
         "cfg": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),

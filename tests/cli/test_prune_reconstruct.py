@@ -38,7 +38,7 @@ def weights(path) -> dict:
 
 
 def test_a_reconstructed_classifier(folder, data, layerdrop, tmp_path):
-    command = ("prune", folder / "classifier.pt", tmp_path / "child.pt", "--encoder-layers", "keep:0,2", "--cpu")
+    command = ("prune", folder / "classifier.pt", tmp_path / "child.pt", "--encoder-layers", "keep:0,2")
     assert layerdrop(*command)[0] == 0
     cut = weights(tmp_path / "child.pt")
     status, output, error = layerdrop(*command, "--reconstruct", data / "nlu", "--max-examples", 60, "--seed", 4)
@@ -62,7 +62,7 @@ def test_a_reconstructed_classifier(folder, data, layerdrop, tmp_path):
 
 
 def test_rearranged_then_reconstructed(folder, data, layerdrop, tmp_path):
-    command = ("prune", folder / "classifier.pt", tmp_path / "child.pt", "--ffn", f"{folder}/scores.json:0.5", "--cpu")
+    command = ("prune", folder / "classifier.pt", tmp_path / "child.pt", "--ffn", f"{folder}/scores.json:0.5")
     plans = [
         json.loads(layerdrop(*command, *more)[1].splitlines()[0])
         for more in ((), ("--rearrange", data / "nlu", "--reconstruct", data / "nlu", "--reconstruct-by", "scale"))
@@ -79,6 +79,7 @@ def test_the_vocabulary_is_cut_after_the_reconstruction(folder, data, layerdrop,
     (tmp_path / "corpus.txt").write_text("w1 w2 w3\n")
     command = ("--encoder-layers", "first:2", "--cpu", "--reconstruct", data / "nlu", "--subset", "valid")
     parent, child = folder / "classifier.pt", tmp_path / "small" / "child.pt"
+    child.parent.mkdir()
     assert layerdrop("prune", parent, tmp_path / "child.pt", *command)[0] == 0
     vocabulary = ("--vocab", tmp_path / "corpus.txt", "--vocab-format", "pieces", "--vocab-from", data / "nlu")
     status, _, error = layerdrop("prune", parent, child, *command, *vocabulary)

@@ -1,6 +1,5 @@
 """Refitting a child to its parent: what must be recovered exactly, and that held-out losses fall on a trained model."""
 
-import contextlib
 import dataclasses
 
 import checkpoints
@@ -220,7 +219,7 @@ def test_held_out_errors_never_rise(models, by):
     assert min(refit.left for refit in found.refits) < 0.9
 
 
-def trained(model, batches, head, updates=60):
+def trained(model, batches, head, updates=80):
     """Train a classifier for a few *updates*."""
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(updates // len(batches)):
@@ -235,7 +234,7 @@ def trained(model, batches, head, updates=60):
 def fine_tuned(models, data, tmp_path_factory):
     """A classifier of four layers that has learnt something, and its session."""
     path = checkpoints.save(
-        tmp_path_factory.mktemp("trained") / "parent.pt", data, "classification", "--encoder-layers 4", spread=0.0
+        tmp_path_factory.mktemp("trained") / "parent.pt", data, "classification", "--encoder-layers 4"
     )
     parent = Parent.load(path)
     of_parent = session.load(parent, data / "nlu", batch_size=16, cpu=True)
@@ -245,15 +244,12 @@ def fine_tuned(models, data, tmp_path_factory):
     return Parent(parent.state | {"model": weights}, path), of_parent
 
 
-@pytest.mark.parametrize(
-    ("plan", "least"),
-    [
-        (Plan(encoder=StackPlan((1, 3))), 0.3),
-        (Plan(encoder=StackPlan((0, 1, 2, 3), self_attn={1: (0,)}, ffn=dict.fromkeys(range(4), (0, 1, 2, 3)))), 0.3),
-    ],
-)
-def test_a_trained_model_gets_back_loss_on_other_data(fine_tuned, plan, least):
-    """On a split that the reconstruction has not seen, at least a share *least* of what cutting cost comes back."""
+FEW = Plan(encoder=StackPlan((0, 1, 2, 3), dict.fromkeys(range(4), (0,)), ffn=dict.fromkeys(range(4), (0,))))
+
+
+@pytest.mark.parametrize("plan", [Plan(encoder=StackPlan((0, 3))), FEW], ids=["layers", "parts"])
+def test_a_trained_model_gets_back_loss_on_other_data(fine_tuned, plan):
+    """On a split that the reconstruction has not seen, at least half of what cutting cost comes back."""
     parent, of_parent = fine_tuned
     child = prune(parent, plan)
     cut, whole = (
@@ -261,8 +257,8 @@ def test_a_trained_model_gets_back_loss_on_other_data(fine_tuned, plan, least):
     )
     found, measured = reconstruct_child(of_parent, parent, child)
     after = measure_all(of_parent.with_child(child), of_parent.batches("valid")).loss
-    assert cut > whole + 0.01
-    assert after < cut - least * (cut - whole)
+    assert cut > whole + 0.1
+    assert after < (cut + whole) / 2
     held_out = of_parent.batches_of("train", found.held_out)
     assert measured["reconstructed"].loss == pytest.approx(
         measure_all(of_parent.with_child(child), held_out).loss, abs=1e-5
@@ -312,10 +308,10 @@ def test_one_example_cannot_be_held_out(models):
 
 
 def test_fewer_tokens_than_columns_are_warned_of(models, caplog):
+    caplog.set_level("WARNING")
     plan = Plan(encoder=StackPlan((0,)))
     of_parent, child = child_of(models, "classification", plan)
-    short = of_parent.batches_of("train", of_parent.examples("train")[:2])
-    reconstruct(of_parent, child, plan, short)
-    assert ("fit them on" in caplog.text) == (sum(short.tokens()) < 2 * 13)
-    with contextlib.suppress(AttributeError):
-        caplog.clear()
+    reconstruct(of_parent, child, plan, of_parent.batches("valid"))
+    assert not caplog.records
+    reconstruct(of_parent, child, plan, of_parent.batches_of("valid", of_parent.examples("valid")[:2]))
+    assert "more columns than there are tokens to fit them on (up to 13 for" in caplog.text
