@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> None:
         checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
-    plan, exchanged = plan_of(parent, rules), []
+    kept, exchanged = rules, []
     if args.rearrange:
-        plan, exchanged = rearranged(parent, plan, args)
-    child = prune(parent, plan, rewritten and rewritten.vocabulary)
+        kept, exchanged = rearranged(parent, plan_of(parent, rules), args)
+    child = prune(parent, kept, rewritten and rewritten.vocabulary)
     lines = [
         *(rewritten.notes if rewritten else ()),
         _printable(child.plan),
