@@ -210,7 +210,7 @@ class Parent:
 
 def _check_provenance(cfg: dict) -> None:
     """Raise unless what a child says of its ancestors is what :func:`surgery.provenance` writes."""
-    from .surgery import origin_of, rates_before, shape_before
+    from .surgery import origin_of, rates_before, reconstruction_of, shape_before
 
     try:
         found = origin_of(cfg)
@@ -219,6 +219,7 @@ def _check_provenance(cfg: dict) -> None:
             rates_before(found)
             for ancestor in found["ancestors"]:
                 f"{ancestor['file']:s}"
+                reconstruction_of(ancestor)
     except LayerdropError:
         raise
     except Exception as error:  # whatever a wrong type makes Python hit upon
