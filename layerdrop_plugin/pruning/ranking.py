@@ -1,11 +1,11 @@
-"""Remove the heads or FFN units with the lowest normalised scores from a plan (Michel et al. 2019, section 4)."""
+"""Rank parts by their normalised scores: heads and FFN units to remove (Michel et al. 2019, section 4), and layers."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from ..anatomy import HEADS, KEYS, Part
+from ..anatomy import HEADS, KEYS, LAYERS, Part
 from ..errors import LayerdropError
 from .plan import Plan, StackPlan
 from .scores import Scores
@@ -79,6 +79,19 @@ def prune_by_importance(
     for place, group in _groups(sublayers, ranking).items():
         _remove(group, rate, minimum, f"{part.many}{place}")
     return _with(plan, shape, sublayers)
+
+
+def rank_layers(scores: Scores, stack: str) -> tuple[int, ...]:
+    """The layers of *stack* by ascending score; of equal scores lower layers come first, as they are removed first.
+
+    Raises:
+        LayerdropError: there are no scores of them.
+    """
+    key = f"{stack}.{LAYERS}"
+    if key not in scores.normalized:
+        raise LayerdropError(f"there are no scores of {key}")
+    row = scores.normalized[key]
+    return tuple(sorted(range(len(row)), key=lambda layer: (row[layer], layer)))
 
 
 @dataclass
