@@ -135,7 +135,7 @@ def greedy_loss(
     max_examples: int | None = None,
     command: str | None = None,
 ) -> Scores:
-    """Score the layers of each stack by the greedy search, which removes the layer whose removal leaves the lowest loss.
+    """Score the layers of each stack by the greedy search: it removes the one whose removal leaves the lowest loss.
 
     The N layers with the highest scores are those that the search keeps. The losses are in the signature: ``greedy``,
     by stack a list with the number of layers, the layer removed last (None of the whole model), and the loss.
