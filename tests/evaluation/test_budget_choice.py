@@ -229,10 +229,10 @@ def test_a_child_within_its_latency_is_accepted(problem_of, monkeypatch):
 
 
 def test_a_child_that_takes_too_long_corrects_the_table_and_is_smaller_then(problem_of, monkeypatch):
-    problem, loaded = problem_of("classification", "latency:0.6")
+    problem, loaded = problem_of("classification", "latency:0.5")
     machine = Machine(problem, monkeypatch, outside=0.1, slower=1.2)
     chosen = choose(problem, Comparison(loaded, loaded.batches("valid", 9)), loaded, SETTING)
-    assert machine.measured[1] > 0.63 and machine.measured[-1] <= 0.63 and len(machine.measured) in (3, 4)
+    assert machine.measured[1] > 0.525 >= machine.measured[-1] and len(machine.measured) in (3, 4)
     assert "too slow, table corrected" in chosen.notes[1] and "accepted" in chosen.notes[-1]
     assert len(chosen.measured) == len(machine.measured) - 1
 
@@ -240,11 +240,11 @@ def test_a_child_that_takes_too_long_corrects_the_table_and_is_smaller_then(prob
 def test_three_rounds_are_the_most(problem_of, monkeypatch):
     problem, loaded = problem_of("classification", "latency:0.6")
     machine = Machine(problem, monkeypatch, outside=0.0)
-    answers = iter([0.5, 0.9, 0.8, 0.7])
+    answers = iter([0.5, 0.7, 0.66, 0.65])
     monkeypatch.setattr(
         choice, "ratios", lambda *_: machine.measured.append(1) or {"child": rounds.spread([next(answers)] * 3)}
     )
-    with pytest.raises(LayerdropError, match=r"after 3 rounds the child takes 0\.70 .* latency:0\.6: ask for more"):
+    with pytest.raises(LayerdropError, match=r"after 3 rounds the child takes 0\.65 .* latency:0\.6: ask for more"):
         choose(problem, Comparison(loaded, loaded.batches("valid", 9)), loaded, SETTING)
     assert len(machine.measured) == 4
 
