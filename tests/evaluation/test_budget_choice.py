@@ -1,5 +1,6 @@
 """Choosing a plan for a budget: losses decide, latency corrects its table, tables of other machines are not used."""
 
+import functools
 import json
 import math
 
@@ -26,17 +27,21 @@ SETTING = Setting(torch.device("cpu"), batch=2, length=5, threads=1)
 
 @pytest.fixture(scope="module")
 def problem_of(files):
-    """A function that loads a problem of a kind of model, and its session."""
+    """A function that makes a problem of a kind of model, and its session; models are loaded once."""
 
-    def load(kind: str, budget: str):
+    @functools.cache
+    def load(kind: str):
         path, data = files[kind]
         parent = Parent.load(path)
-        loaded = session.load(parent, data, cpu=True)
+        return parent, session.load(parent, data, cpu=True)
+
+    def make(kind: str, budget: str):
+        parent, loaded = load(kind)
         scores = estimate(loaded, "valid", method="random")
         layers = {stack: subsets_by_score(scores, stack) for stack, _ in parent.shape.items()}
         return Problem(parent, Budget.parse(budget), scores, layers), loaded
 
-    return load
+    return make
 
 
 @pytest.mark.parametrize("kind", ["classification", "translation"])
