@@ -217,8 +217,8 @@ class Machine:
         assert whole == self.shape and (batch, device) == (2, SETTING.device)
         heads, units = (child.count(part) / whole.count(part) for part in (HEADS, FFN_UNITS))
         ratio = self.outside + (1 - self.outside) * (heads + units) / 2
-        # children of single parts take longer than the sum of their sublayers says
-        ratio *= self.slower if child.encoder.sizes["ffn"] != (12,) else 1
+        # children that lost single parts take longer than the sum of their sublayers says
+        ratio *= self.slower if child.encoder.sizes != {"self_attn": (2,), "ffn": (12,)} else 1
         self.measured.append(ratio)
         return {"child": rounds.spread([ratio] * 3)}
 
