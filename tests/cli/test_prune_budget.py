@@ -5,8 +5,8 @@ import pytest
 
 from layerdrop_plugin.cli.main import main
 from layerdrop_plugin.pruning.budget import BUDGET_HELP, METRICS
-from layerdrop_plugin.pruning.costs import parameter_costs
 from layerdrop_plugin.pruning.flops import flop_costs
+from layerdrop_plugin.pruning.parameters import parameter_costs
 from layerdrop_plugin.pruning.parent import Parent
 
 

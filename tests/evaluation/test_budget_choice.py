@@ -16,8 +16,8 @@ from layerdrop_plugin.evaluation.forward_passes import device_of, forward_of, se
 from layerdrop_plugin.evaluation.sublayer_times import Setting, costs_of, load_or_measure
 from layerdrop_plugin.importance.estimation import estimate
 from layerdrop_plugin.pruning.budget import Budget, Candidate, subsets_by_score
-from layerdrop_plugin.pruning.costs import parameter_costs
 from layerdrop_plugin.pruning.gates import model_shape, stacks_of
+from layerdrop_plugin.pruning.parameters import parameter_costs
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
