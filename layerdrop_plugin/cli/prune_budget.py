@@ -127,9 +127,11 @@ def _scores(parent: "Parent", path: str) -> Scores:
 
 def _subsets(parent: "Parent", args: argparse.Namespace, scores: Scores) -> dict[str, list[Subset]]:
     """Stack -> the subsets of its layers to choose from; those that an option names are the only ones."""
+    from ..pruning.prune import plan_of
+
     rules = {stack: getattr(args, f"{stack}_layers") for stack in STACKS}
     rules = Rules({stack: spec for stack, spec in rules.items() if spec})
-    named = dict(rules.plan(parent.shape, parent.fingerprint if rules.read_scores else None).items())
+    named = dict(plan_of(parent, rules).items()) if rules else {}
     of_layers = _scores(parent, args.budget_layer_scores) if args.budget_layer_scores else scores
     if args.budget_layer_scores and len(named) == len(dict(parent.shape.items())):
         raise LayerdropError("--budget-layer-scores says which layers to keep, and so do the rules for layers")

@@ -59,9 +59,12 @@ def split(texts: Sequence[Hashable], labels: Sequence[Hashable] | None, seed: in
     """
     drawn = _drawn(texts, seed)
     halves: tuple[list[int], list[int]] = [], []
-    counts: dict[Hashable, list[int]] = {}
-    for group in sorted(drawn, key=len, reverse=True):  # large groups first, as small ones balance the halves
-        of_label = counts.setdefault(labels[group[0]] if labels else None, [0, 0])
+    label_of = [labels[group[0]] if labels else None for group in drawn]
+    counts: dict[Hashable, list[int]] = {label: [0, 0] for label in label_of}
+    rank = {label: place for place, label in enumerate(counts)}
+    # large groups first, as small ones balance the halves; label by label, so that the halves' sizes stay equal too
+    for group, label in sorted(zip(drawn, label_of, strict=True), key=lambda pair: (-len(pair[0]), rank[pair[1]])):
+        of_label = counts[label]
         side = min((0, 1), key=lambda side: (of_label[side], len(halves[side])))
         of_label[side] += len(group)
         halves[side].extend(group)
