@@ -28,6 +28,7 @@ from fairseq.tasks import TASK_REGISTRY  # noqa: E402
 
 from layerdrop_plugin.cli.main import COMMANDS, build_parser  # noqa: E402
 from layerdrop_plugin.fairseq_patches import PATCHES  # noqa: E402
+from layerdrop_plugin.pruning import layer_scores  # noqa: E402
 from layerdrop_plugin.pruning.layer_rules import RULES, RULES_BY_RATES  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
@@ -193,6 +194,9 @@ def rules() -> str:
         kept = ", ".join(map(str, rule(12, _example(name))))
         rows.append(_rule_row(name, rule, kept))
     rows += [_rule_row(name, rule, "those with the lowest rates") for name, rule in RULES_BY_RATES.items()]
+    for line in inspect.getdoc(layer_scores).split("\n\n")[1].splitlines():
+        form, meaning = re.split(r" {2,}", line.strip())
+        rows.append([f"`{form}`", f"{meaning[0].upper()}{meaning[1:]}.", ""])
     return table(["rule, for example", "what it does", "layers kept of 12"], rows)
 
 

@@ -3,13 +3,15 @@
 Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
 Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
 A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES. Rules that
-also read the parent's learned drop rates are in RULES_BY_RATES.
+also read the parent's learned drop rates are in RULES_BY_RATES; rules by
+scores of the layers are in layer_scores.py.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 
 from ..errors import LayerdropError
+from .layer_scores import HELP as SCORES_HELP
 from .plan import StackPlan
 from .shape import StackShape
 
@@ -117,7 +119,7 @@ SPEC_HELP = (
     "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
     " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
     " keep:0,2,4, or with N layers kept even:N, first:N, last:N,"
-    " outer:N, spread:N, learned:N (lowest rates of --learn-layerdrop)"
+    " outer:N, spread:N, learned:N (lowest rates of --learn-layerdrop); " + SCORES_HELP
 )
 
 
