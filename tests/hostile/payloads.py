@@ -1,9 +1,8 @@
 """Files whose unpickling would run something, or make an object that is not plain data."""
 
-# ruff: noqa: B023, PLW0108, SIM115
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ class Payload:
         return self.function, self.arguments
 
 
-def payloads(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case]:
+def payloads(bases: list[Base], rng: random.Random) -> Case:
     """Files whose unpickling would run something."""
     import builtins
     import subprocess
@@ -58,17 +57,16 @@ def payloads(bases: list[Base], rng: random.Random, count: int) -> Iterator[Case
         range(3),
         print,
     )
-    for number in range(count):
-        base, payload = rng.choice(bases), made[number % len(made)]
-        state = dict(base.state)
-        where = rng.choice(("cfg", "extra_state", "top", "model", "optimizer_history"))
-        if where == "top":
-            state["payload"] = payload
-        elif where == "optimizer_history":
-            state[where] = [state[where][0] | {"payload": payload}]
-        else:
-            state[where] = dict(state[where]) | {"payload": payload}
-        wanted = "any" if isinstance(payload, torch.Tensor) and where != "model" else "refuse"
-        options = {"_use_new_zipfile_serialization": rng.random() < 0.7}
-        name = f"{getattr(payload, 'function', type(payload))} in {where}"
-        yield Case("classes that run something", name, saved(state, **options), base.commands(rng), wanted)
+    base, payload = rng.choice(bases), rng.choice(made)
+    state = dict(base.state)
+    where = rng.choice(("cfg", "extra_state", "top", "model", "optimizer_history"))
+    if where == "top":
+        state["payload"] = payload
+    elif where == "optimizer_history":
+        state[where] = [state[where][0] | {"payload": payload}]
+    else:
+        state[where] = dict(state[where]) | {"payload": payload}
+    wanted = "any" if isinstance(payload, torch.Tensor) and where != "model" else "refuse"
+    options = {"_use_new_zipfile_serialization": rng.random() < 0.7}
+    name = f"{getattr(payload, 'function', type(payload))} in {where}"
+    return Case("classes that run something", name, saved(state, **options), base.commands(rng), wanted)
