@@ -5,7 +5,8 @@ The types are those of fairseq's dataclasses and parsers, which take seconds to 
 
 import math
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..anatomy import STACKS, kinds_of_stack
@@ -13,6 +14,7 @@ from ..checkpoint import plain
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES
 from ..safe_reading.literals import literal
+from ..safe_reading.references import MISSING
 from .families import FAMILIES, OURS, architecture_of, model_named
 from .weights import LAYER, layers_of
 
@@ -129,7 +131,6 @@ _COMMON: dict[str, tuple[str, Check]] = {
             "layerdrop_warmup_updates",
             "base_layers",
             "base_sublayers",
-            "base_shuffle",
             "segment_embeddings",
         ),
         ("a whole number", _whole),
@@ -182,6 +183,7 @@ _COMMON: dict[str, tuple[str, Check]] = {
             "full_context_alignment",
             "spectral_norm_classification_head",
             "character_embeddings",
+            "base_shuffle",
             "checkpoint_activations",
             "char_inputs",
             "offload_activations",
@@ -214,38 +216,40 @@ def check_state(state: Any) -> None:
     model = cfg.get("model") if cfg else None
     if model is None:
         return
-    options = plain(model)  # of OmegaConf's too, some of whose values may be missing ("???")
+    options = plain(model)  # of OmegaConf's too, some of whose values may be missing
     name = model_named(str(architecture_of(options))) or _registered(str(architecture_of(options)))
-    if OURS.sub("", name) in FAMILIES:
-        whole = next(
-            (key for key, value in state["model"].items() if LAYER.match(key) and not value.is_floating_point()), None
-        )
-        if whole is not None:
-            raise LayerdropError(
-                f"its weight {whole} has numbers of the type {state['model'][whole].dtype}, not floating"
-            )
-        check_options(options)
-        check_depth(options, state["model"])
+    family = FAMILIES.get(OURS.sub("", name))
+    if family:
+        check_options(options, family.stacks)
+        check_depth(options, state["model"], family.stacks)
+        _check_floating(state["model"])
 
 
 def _registered(arch: str) -> str:
-    import sys
-
+    """The model of the architecture *arch*; *arch* itself if fairseq, which knows, was not imported."""
     models = sys.modules.get("fairseq.models")
     return models.ARCH_MODEL_NAME_REGISTRY.get(arch, arch) if models else arch
 
 
-def check_options(options: Mapping) -> None:
-    """Raise LayerdropError unless each of the *options* of a model of a known family has a valid type and range."""
+def _check_floating(weights: Mapping) -> None:
+    """Raise LayerdropError if a matrix or bias of a layer has whole numbers, as product quantisation's indices have."""
+    for name, value in weights.items():
+        if LAYER.match(name) and name.endswith((".weight", ".bias")) and not value.is_floating_point():
+            raise LayerdropError(f"its weight {name} has numbers of the type {value.dtype}, not floating")
+
+
+def check_options(options: Mapping, stacks: Sequence[str] = STACKS) -> None:
+    """Raise LayerdropError unless each of the *options* of a model of these *stacks* has a valid type and range."""
     for name, value in options.items():
-        if name not in KNOWN or value is None:
+        if name not in KNOWN or value is None or (isinstance(value, str) and value == MISSING):
             continue
         what, check = KNOWN[name]
         if not check(value):
             raise LayerdropError(f"its option {name} is {str(value)[:60]!r}: it must be {what}")
-    for stack in STACKS:
-        _check_table(options, stack)
-        width, heads = options.get(f"{stack}_embed_dim"), options.get(f"{stack}_attention_heads")
+    known = {name: None if value == MISSING else value for name, value in options.items() if name in KNOWN}
+    for stack in stacks:
+        _check_table(known, stack)
+        width, heads = known.get(f"{stack}_embed_dim"), known.get(f"{stack}_attention_heads")
         if width and heads is not None and (heads < 1 or width % heads):
             raise LayerdropError(f"its {stack}_embed_dim of {width} is no multiple of {heads} heads")
 
@@ -259,17 +263,19 @@ def _check_table(options: Mapping, stack: str) -> None:
         raise LayerdropError(f"its positions, {longest} of width {width}, would take more than 1 GiB")
 
 
-def check_depth(options: Mapping, weights: Mapping) -> None:
+def check_depth(options: Mapping, weights: Mapping, stacks: Sequence[str] = STACKS) -> None:
     """Raise LayerdropError unless each stack has as many layers as the *weights*, or the sizes in *options*, say."""
-    for stack in STACKS:
+    for stack in stacks:
         said = options.get(f"{stack}_layers")
         numbers = layers_of(weights, stack)
-        if said is None or not (numbers or any(name.startswith(f"{stack}.") for name in weights)):
+        if not isinstance(said, int) or not (numbers or any(name.startswith(f"{stack}.") for name in weights)):
             continue
-        kept = options.get(f"{stack}_layers_to_keep")
+        if options.get(f"{stack}_layers_to_keep"):
+            continue
         rows = [options.get(f"{stack}_{kind.size_option}") for kind in kinds_of_stack(stack)]
-        sized = [row.count(",") + 1 for row in rows if row]
-        if sized and not kept and set(sized) != {said}:
-            raise LayerdropError(f"its {stack}_layers is {said}, but its sizes are those of {sized[0]} layers")
-        if not sized and not kept and len(numbers) != said:
+        sized = {row.count(",") + 1 for row in rows if row}
+        if sized and sized != {said}:
+            raise LayerdropError(f"its {stack}_layers is {said}, but its sizes are those of {max(sized)} layers")
+        more = options.get("base_layers") or 0 if stack == "decoder" else 0  # fairseq puts them between the others
+        if not sized and len(numbers) != said + more:
             raise LayerdropError(f"its {stack}_layers is {said}, but it has weights of {len(numbers)} {stack} layers")

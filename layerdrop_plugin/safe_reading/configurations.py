@@ -1,18 +1,18 @@
 """Builds plain values of the objects that older versions of fairseq pickled beside the weights.
 
-fairseq 0.10 saved its configuration as omegaconf's objects, with enumerations of fairseq's in it; versions before 0.9
-saved their meters. The classes below replace these types while a file is loaded: they keep the values that they are
-given and do nothing else. Afterwards :func:`made` converts them to plain values. Importing this module imports neither
-omegaconf nor fairseq.
+fairseq 0.10 saved its configuration as omegaconf's objects; versions before 0.9 saved their meters. The classes below
+replace these types while a file is loaded: they keep the values that they are given and do nothing else. Afterwards
+:func:`made` converts them to plain values. Importing this module imports neither omegaconf nor fairseq.
 """
 
+import _compat_pickle
 import pickle
 import re
 from typing import Any
 
 _NAMES = re.compile(
     r"(?P<container>omegaconf\.(dictconfig\.DictConfig|listconfig\.ListConfig))|(?P<node>omegaconf\.nodes\.\w+)"
-    r"|(?P<meter>fairseq\.(logging\.)?meters\.\w+)|(?P<enumeration>fairseq\.dataclass\.(constants|utils)\.\w+)"
+    r"|(?P<meter>fairseq\.(logging\.)?meters\.\w+)"
     r"|(?P<beside>omegaconf\.base\.\w+|typing\.\w+|collections\.defaultdict|operator\.getitem|fairseq(\.\w+)+"
     r"|builtins\.(bool|dict|float|int|list|object|str|tuple|type))"
 )
@@ -62,19 +62,7 @@ class _Meter(_Held):
         self.value = dict(state)
 
 
-class _Enumeration(Replaced):
-    def __new__(cls, *args: Any) -> Any:
-        """Return the value of the enumeration's member: it is pickled as a call with this value."""
-        return args[0] if len(args) == 1 and isinstance(args[0], (str, int)) else super().__new__(cls)
-
-
-_BY_GROUP = {
-    "container": _Container,
-    "node": _Node,
-    "meter": _Meter,
-    "enumeration": _Enumeration,
-    "beside": Replaced,
-}
+_BY_GROUP = {"container": _Container, "node": _Node, "meter": _Meter, "beside": Replaced}
 
 
 def is_replaced(module: str, name: str) -> bool:
@@ -83,8 +71,9 @@ def is_replaced(module: str, name: str) -> bool:
 
 
 def full_name(module: str, name: str) -> str:
-    """The name by which torch's loader knows *module*.*name*."""
-    return f"{'builtins' if module == '__builtin__' else module}.{name}"
+    """The name by which torch's loader knows *module*.*name*, which may be that of Python 2."""
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    return f"{_compat_pickle.IMPORT_MAPPING.get(module, module)}.{name}"
 
 
 def stand_ins(names: set[str]) -> list[tuple[type, str]]:

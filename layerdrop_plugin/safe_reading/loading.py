@@ -7,8 +7,8 @@ import torch
 from torch import _weights_only_unpickler
 
 from . import legacy
-from .configurations import stand_ins
 from .archive import Archive, is_archive
+from .configurations import stand_ins
 from .state import make_plain
 
 
