@@ -91,116 +91,75 @@ def _parsed(value: Any) -> Any:
         return ...
 
 
-_OF_STACK: dict[str, tuple[str, Check]] = {
-    "layers": ("a whole number", _whole),
-    "embed_dim": ("a whole number", _whole),
-    "ffn_embed_dim": ("a whole number", _whole),
-    "attention_heads": ("a whole number", _whole),
-    "input_dim": ("a whole number", _whole),
-    "output_dim": ("a whole number", _whole),
-    "normalize_before": ("true or false", _flag),
-    "learned_pos": ("true or false", _flag),
-    "layers_to_keep": ("a list of whole numbers", _numbers),
-    "xformers_att_config": ("settings by name, a dictionary", _settings),
-    "ffndrop_chunks": ("a whole number", _whole),
-    "layerdrop_schedule": (f"one of {', '.join(SCHEDULES)}", _schedule),
-    **dict.fromkeys(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"), ("a rate from 0 to 1", _rate)),
-}
-_COMMON: dict[str, tuple[str, Check]] = {
-    "activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
-    "pooler_activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
-    **dict.fromkeys(("dictionary_sha256", "target_dictionary_sha256"), ("a SHA-256", _fingerprint)),
-    **dict.fromkeys(
+# (what a value must be, its check, names of options), for options of the model and, without its prefix, of a stack.
+_OF_MODEL: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
+    (
+        "a whole number",
+        _whole,
         (
-            "max_positions",
-            "max_source_positions",
-            "max_target_positions",
-            "tokens_per_sample",
-        ),
-        ("a length from 1", _length),
-    ),
-    **dict.fromkeys(("adaptive_input_cutoff", "adaptive_softmax_cutoff"), ("a list of whole numbers", _numbers)),
-    "character_filters": ("a list of pairs of whole numbers", _filters),
-    **dict.fromkeys(
-        (
-            "character_embedding_dim",
-            "char_embedder_highway_layers",
-            "alignment_layer",
-            "alignment_heads",
-            "quant_noise_pq_block_size",
-            "layerdrop_warmup_updates",
-            "base_layers",
-            "base_sublayers",
+            *("character_embedding_dim", "char_embedder_highway_layers", "alignment_layer", "alignment_heads"),
+            *("quant_noise_pq_block_size", "layerdrop_warmup_updates", "base_layers", "base_sublayers"),
             "segment_embeddings",
         ),
-        ("a whole number", _whole),
     ),
-    **dict.fromkeys(
-        ("min_params_to_wrap", "mha_heads_to_keep", "ffn_blocks_to_remove"), ("a whole number, or -1", _integer)
+    ("a whole number, or -1", _integer, ("min_params_to_wrap", "mha_heads_to_keep", "ffn_blocks_to_remove")),
+    (
+        "a length from 1",
+        _length,
+        ("max_positions", "max_source_positions", "max_target_positions", "tokens_per_sample"),
     ),
-    **dict.fromkeys(
+    (
+        "a number",
+        _number,
         (
-            "adaptive_input_factor",
-            "adaptive_softmax_factor",
-            "layernorm_eps",
-            "mha_reg_scale_factor",
-            "ffn_reg_scale_factor",
+            *("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps"),
+            *("mha_reg_scale_factor", "ffn_reg_scale_factor"),
         ),
-        ("a number", _number),
     ),
-    **dict.fromkeys(
+    (
+        "a rate from 0 to 1",
+        _rate,
         (
-            "dropout",
-            "attention_dropout",
-            "activation_dropout",
-            "relu_dropout",
-            "pooler_dropout",
-            "adaptive_softmax_dropout",
-            "quant_noise_pq",
-            "quant_noise_scalar",
+            *("dropout", "attention_dropout", "activation_dropout", "relu_dropout", "pooler_dropout"),
+            *("adaptive_softmax_dropout", "quant_noise_pq", "quant_noise_scalar"),
         ),
-        ("a rate from 0 to 1", _rate),
     ),
-    **dict.fromkeys(
+    (
+        "true or false",
+        _flag,
         (
-            "layernorm_embedding",
-            "no_scale_embedding",
-            "no_token_positional_embeddings",
-            "adaptive_input",
-            "share_decoder_input_output_embed",
-            "no_decoder_final_norm",
-            "tie_adaptive_weights",
-            "tie_adaptive_proj",
-            "scale_fc",
-            "scale_attn",
-            "scale_heads",
-            "scale_resids",
-            "share_all_embeddings",
-            "merge_src_tgt_embed",
-            "cross_self_attention",
-            "no_cross_attention",
-            "untie_weights_roberta",
-            "full_context_alignment",
-            "spectral_norm_classification_head",
-            "character_embeddings",
-            "base_shuffle",
-            "checkpoint_activations",
-            "char_inputs",
-            "offload_activations",
-            "load_checkpoint_heads",
-            "export",
+            *("layernorm_embedding", "no_scale_embedding", "no_token_positional_embeddings", "adaptive_input"),
+            *("share_decoder_input_output_embed", "no_decoder_final_norm", "tie_adaptive_weights", "tie_adaptive_proj"),
+            *("scale_fc", "scale_attn", "scale_heads", "scale_resids", "share_all_embeddings", "merge_src_tgt_embed"),
+            *("cross_self_attention", "no_cross_attention", "untie_weights_roberta", "full_context_alignment"),
+            *("spectral_norm_classification_head", "character_embeddings", "char_inputs", "base_shuffle"),
+            *("checkpoint_activations", "offload_activations", "load_checkpoint_heads", "export"),
         ),
-        ("true or false", _flag),
     ),
-}
-KNOWN: dict[str, tuple[str, Check]] = _COMMON | {
-    f"{stack}_{name}": check for stack in STACKS for name, check in _OF_STACK.items()
-}
-KNOWN |= {
-    f"{stack}_{kind.size_option}": ("sizes between commas", _sizes)
-    for stack in STACKS
-    for kind in kinds_of_stack(stack)
-}
+    ("a list of whole numbers", _numbers, ("adaptive_input_cutoff", "adaptive_softmax_cutoff")),
+    ("a list of pairs of whole numbers", _filters, ("character_filters",)),
+    (f"one of {', '.join(ACTIVATIONS)}", _activation, ("activation_fn", "pooler_activation_fn")),
+    ("a SHA-256", _fingerprint, ("dictionary_sha256", "target_dictionary_sha256")),
+)
+_OF_STACK: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
+    (
+        "a whole number",
+        _whole,
+        (
+            *("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "input_dim", "output_dim"),
+            "ffndrop_chunks",
+        ),
+    ),
+    ("a rate from 0 to 1", _rate, ("layerdrop", "headdrop", "ffndrop", "sublayerdrop")),
+    ("true or false", _flag, ("normalize_before", "learned_pos")),
+    ("a list of whole numbers", _numbers, ("layers_to_keep",)),
+    ("settings by name, a dictionary", _settings, ("xformers_att_config",)),
+    (f"one of {', '.join(SCHEDULES)}", _schedule, ("layerdrop_schedule",)),
+)
+KNOWN: dict[str, tuple[str, Check]] = {name: (what, check) for what, check, names in _OF_MODEL for name in names}
+for stack in STACKS:
+    KNOWN |= {f"{stack}_{name}": (what, check) for what, check, names in _OF_STACK for name in names}
+    KNOWN |= {f"{stack}_{kind.size_option}": ("sizes between commas", _sizes) for kind in kinds_of_stack(stack)}
 
 
 def check_state(state: Any) -> None:

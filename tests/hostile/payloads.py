@@ -1,14 +1,23 @@
 """Files whose unpickling would run something, or make an object that is not plain data."""
 
+import argparse
+import collections
+import operator
 import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import fairseq.file_utils
+import fairseq.meters
+import fairseq.utils
 import numpy as np
 import torch
 from bases import Base, saved
+from fairseq.dataclass.configs import CommonEvalConfig
+from fairseq.logging.meters import AverageMeter
 from harness import MARKER, Case
+from omegaconf import DictConfig, IntegerNode, ListConfig, OmegaConf
 
 
 class Payload:
@@ -19,6 +28,13 @@ class Payload:
 
     def __reduce__(self):
         return self.function, self.arguments
+
+
+def cyclic() -> DictConfig:
+    """A configuration that contains itself."""
+    config = OmegaConf.create({"a": {"b": 1}})
+    config.__dict__["_content"]["a"].__dict__["_content"]["b"] = config
+    return config
 
 
 def payloads(bases: list[Base], rng: random.Random) -> Case:
@@ -46,6 +62,20 @@ def payloads(bases: list[Base], rng: random.Random) -> Case:
         Payload(np.dtype, "O"),
         Payload(np.dtype, [("a", "O")]),
         Payload(np.dtype, "V8"),
+        Payload(fairseq.meters.AverageMeter, "a"),
+        Payload(fairseq.utils.import_user_module, argparse.Namespace(user_dir=".")),
+        Payload(fairseq.file_utils.load_archive_file, "."),
+        Payload(collections.defaultdict, os.mkdir),
+        Payload(operator.getitem, [1], 0),
+        Payload(type, "A", (), {}),
+        Payload(int, "1" * 10**5),
+        Payload(str, b"a", "idna"),
+        AverageMeter(),
+        OmegaConf.create({"a": "${oc.env:MY_TOKEN}", "b": {"c": [1, "${a}"]}}),
+        OmegaConf.create(["${oc.env:MY_TOKEN}"]),
+        OmegaConf.structured(CommonEvalConfig()),
+        IntegerNode(3),
+        cyclic(),
         np.array([object], dtype=object),
         np.zeros(2, dtype=[("a", "f8")]),
         np.datetime64("2020-01-01"),
@@ -66,7 +96,8 @@ def payloads(bases: list[Base], rng: random.Random) -> Case:
         state[where] = [state[where][0] | {"payload": payload}]
     else:
         state[where] = dict(state[where]) | {"payload": payload}
-    wanted = "any" if isinstance(payload, torch.Tensor) and where != "model" else "refuse"
+    plain = (torch.Tensor, AverageMeter, DictConfig, ListConfig, IntegerNode)  # or made so
+    wanted = "any" if isinstance(payload, plain) and where != "model" else "refuse"
     options = {"_use_new_zipfile_serialization": rng.random() < 0.7}
     name = f"{getattr(payload, 'function', type(payload))} in {where}"
     return Case("classes that run something", name, saved(state, **options), base.commands(rng), wanted)
