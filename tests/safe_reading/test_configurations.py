@@ -40,9 +40,7 @@ def test_a_meter_becomes_its_numbers(tmp_path):
 
 def test_a_type_among_the_values_is_refused_by_name(tmp_path):
     for value in (CommonEvalConfig, [CommonEvalConfig()]):
-        with pytest.raises(
-            LayerdropError, match="holds fairseq.dataclass.configs.CommonEvalConfig, which is not plain"
-        ):
+        with pytest.raises(LayerdropError, match="holds fairseq.dataclass.configs.CommonEvalConfig, which is not"):
             loaded(value, tmp_path / "file.pt")
 
 
