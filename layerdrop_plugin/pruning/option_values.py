@@ -113,7 +113,7 @@ _OF_MODEL: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
         _number,
         (
             *("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps"),
-            *("mha_reg_scale_factor", "ffn_reg_scale_factor"),
+            *("mha_reg_scale_factor", "ffn_reg_scale_factor", "learn_layerdrop_lr"),
         ),
     ),
     (
@@ -134,6 +134,7 @@ _OF_MODEL: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
             *("cross_self_attention", "no_cross_attention", "untie_weights_roberta", "full_context_alignment"),
             *("spectral_norm_classification_head", "character_embeddings", "char_inputs", "base_shuffle"),
             *("checkpoint_activations", "offload_activations", "load_checkpoint_heads", "export"),
+            "learn_layerdrop",
         ),
     ),
     ("a list of whole numbers", _numbers, ("adaptive_input_cutoff", "adaptive_softmax_cutoff")),

@@ -48,7 +48,7 @@ def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | No
         plan = rules
         plan.validate(parent.shape)
     else:
-        plan = rules.plan(parent.shape, parent.fingerprint if rules.by_score else None)
+        plan = rules.plan(parent.shape, parent.fingerprint if rules.by_score else None, parent.learned_rates)
     if vocabulary is not None:
         plan = replace(plan, vocabulary=vocabulary.plan)
     if plan.vocabulary is not None:

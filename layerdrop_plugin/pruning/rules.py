@@ -1,6 +1,6 @@
 """The rules in a command's options: for layers, or a plan's file instead, and for heads and FFN units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..anatomy import FFN_UNITS, HEADS, STACKS, Part
@@ -73,12 +73,15 @@ class Rules:
         files = [self.plan_file, *(spec.rpartition(":")[0] for spec in self.by_score.values())]
         return [file for file in files if file]
 
-    def plan(self, shape: ModelShape, model: str | None = None) -> Plan:
+    def plan(
+        self, shape: ModelShape, model: str | None = None, rates: Mapping[str, Sequence[float]] | None = None
+    ) -> Plan:
         """Make a plan for a parent.
 
         Args:
             shape: shape of the parent.
             model: fingerprint of the parent's weights, which scores must be of; None skips this check.
+            rates: the parent's learned drop rates, see ``Parent.learned_rates``.
 
         Raises:
             LayerdropError: the rules do not fit *shape*, a file cannot be read, or scores are of another model.
@@ -91,7 +94,12 @@ class Rules:
             for stack in self.layers:
                 if stack not in stacks:
                     raise LayerdropError(f"the parent has no {stack} to prune")
-            plan = Plan(**{stack: stack_plan(spec, stacks[stack], stack) for stack, spec in self.layers.items()})
+            plan = Plan(
+                **{
+                    stack: stack_plan(spec, stacks[stack], stack, (rates or {}).get(stack, ()))
+                    for stack, spec in self.layers.items()
+                }
+            )
         for part, spec in self.by_score.items():
             plan = self._without(part, spec, plan, shape, model)
         return plan
