@@ -155,8 +155,10 @@ def of_views(args, weights) -> tuple[dict, dict]:
 # Its base_shuffle is False, as fairseq's architectures say; in a child, whose options are typed, it must be a number.
 UNLOADABLE = pytest.mark.xfail(reason="the child's base_shuffle has another type than fairseq's", strict=True)
 CASES = [
-    ("wmt19", of_2018), ("roberta", of_2019), ("classifier", of_2019), ("wmt19", as_wmt19), ("roberta", of_0_10),
-    pytest.param("language model", of_0_10, marks=UNLOADABLE), ("classifier", of_today), ("adaptive", of_today), ("adaptive", as_wmt19),
+    ("wmt19", of_2018), ("roberta", of_2019),
+    ("classifier", of_2019), ("wmt19", as_wmt19), ("roberta", of_0_10),
+    pytest.param("language model", of_0_10, marks=UNLOADABLE),
+    ("classifier", of_today), ("adaptive", of_today), ("adaptive", as_wmt19),
     ("wmt19", of_views), ("language model", of_views),
 ]  # fmt: skip
 
