@@ -35,8 +35,6 @@ def average(paths: Sequence[str | Path]) -> dict:
         _check_same(first, state, paths[0], path)
         for name, value in state["model"].items():
             if value.is_floating_point():
-                if not value.isfinite().all():
-                    raise LayerdropError(f"{path}: {name} has values that are not finite: leave that checkpoint out")
                 sums[name] = sums[name].add_(value) if name in sums else value.to(torch.float64, copy=True)
     shared = {}  # place in memory -> mean, so that tied weights stay one tensor
     weights = {}

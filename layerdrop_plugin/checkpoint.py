@@ -165,11 +165,12 @@ def load(path: str | os.PathLike, mapped: bool = False) -> Any:
     """
     with loading_errors(path), _accepting_safe_classes():
         _check_regular(path)
-        from .safe_reading import loading
+        from .safe_reading import loading, references
         from .safe_reading.state import check_options, check_weights
 
         state = loading.load(path, mapped)
         if isinstance(state, dict):
+            references.resolve(state.get("cfg"))
             for name in ("cfg", "args"):
                 check_options(state.get(name), name)
             if "model" in state:

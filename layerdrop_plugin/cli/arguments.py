@@ -1,6 +1,7 @@
 """Arguments that are common to several subcommands."""
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -123,9 +124,9 @@ def load_session(args: argparse.Namespace, path: "str | Parent | None" = None, d
 
 
 def positive(text: str) -> int:
-    """Convert *text* to a positive whole number, as the type of an argument."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
+    """Convert *text* to a whole number from 1, as the type of an argument."""
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):  # beyond a billion torch's sizes end, and nothing has so many
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a whole number from 1 to 999,999,999")
     return int(text)
 
 

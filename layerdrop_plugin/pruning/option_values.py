@@ -5,7 +5,8 @@ The types are those of fairseq's dataclasses and parsers, which take seconds to 
 
 import math
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..anatomy import STACKS, kinds_of_stack
@@ -13,6 +14,7 @@ from ..checkpoint import plain
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES
 from ..safe_reading.literals import literal
+from ..safe_reading.references import MISSING
 from .families import FAMILIES, OURS, architecture_of, model_named
 from .weights import LAYER, layers_of
 
@@ -89,118 +91,76 @@ def _parsed(value: Any) -> Any:
         return ...
 
 
-_OF_STACK: dict[str, tuple[str, Check]] = {
-    "layers": ("a whole number", _whole),
-    "embed_dim": ("a whole number", _whole),
-    "ffn_embed_dim": ("a whole number", _whole),
-    "attention_heads": ("a whole number", _whole),
-    "input_dim": ("a whole number", _whole),
-    "output_dim": ("a whole number", _whole),
-    "normalize_before": ("true or false", _flag),
-    "learned_pos": ("true or false", _flag),
-    "layers_to_keep": ("a list of whole numbers", _numbers),
-    "xformers_att_config": ("settings by name, a dictionary", _settings),
-    "ffndrop_chunks": ("a whole number", _whole),
-    "layerdrop_schedule": (f"one of {', '.join(SCHEDULES)}", _schedule),
-    **dict.fromkeys(("layerdrop", "headdrop", "ffndrop", "sublayerdrop"), ("a rate from 0 to 1", _rate)),
-}
-_COMMON: dict[str, tuple[str, Check]] = {
-    "activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
-    "pooler_activation_fn": (f"one of {', '.join(ACTIVATIONS)}", _activation),
-    **dict.fromkeys(("dictionary_sha256", "target_dictionary_sha256"), ("a SHA-256", _fingerprint)),
-    **dict.fromkeys(
+# (what a value must be, its check, names of options), for options of the model and, without its prefix, of a stack.
+_OF_MODEL: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
+    (
+        "a whole number",
+        _whole,
         (
-            "max_positions",
-            "max_source_positions",
-            "max_target_positions",
-            "tokens_per_sample",
-        ),
-        ("a length from 1", _length),
-    ),
-    **dict.fromkeys(("adaptive_input_cutoff", "adaptive_softmax_cutoff"), ("a list of whole numbers", _numbers)),
-    "character_filters": ("a list of pairs of whole numbers", _filters),
-    **dict.fromkeys(
-        (
-            "character_embedding_dim",
-            "char_embedder_highway_layers",
-            "alignment_layer",
-            "alignment_heads",
-            "quant_noise_pq_block_size",
-            "layerdrop_warmup_updates",
-            "base_layers",
-            "base_sublayers",
-            "base_shuffle",
+            *("character_embedding_dim", "char_embedder_highway_layers", "alignment_layer", "alignment_heads"),
+            *("quant_noise_pq_block_size", "layerdrop_warmup_updates", "base_layers", "base_sublayers"),
             "segment_embeddings",
         ),
-        ("a whole number", _whole),
     ),
-    **dict.fromkeys(
-        ("min_params_to_wrap", "mha_heads_to_keep", "ffn_blocks_to_remove"), ("a whole number, or -1", _integer)
+    ("a whole number, or -1", _integer, ("min_params_to_wrap", "mha_heads_to_keep", "ffn_blocks_to_remove")),
+    (
+        "a length from 1",
+        _length,
+        ("max_positions", "max_source_positions", "max_target_positions", "tokens_per_sample"),
     ),
-    **dict.fromkeys(
+    (
+        "a number",
+        _number,
         (
-            "adaptive_input_factor",
-            "adaptive_softmax_factor",
-            "layernorm_eps",
-            "mha_reg_scale_factor",
-            "ffn_reg_scale_factor",
-            "learn_layerdrop_lr",
+            *("adaptive_input_factor", "adaptive_softmax_factor", "layernorm_eps"),
+            *("mha_reg_scale_factor", "ffn_reg_scale_factor", "learn_layerdrop_lr"),
         ),
-        ("a number", _number),
     ),
-    **dict.fromkeys(
+    (
+        "a rate from 0 to 1",
+        _rate,
         (
-            "dropout",
-            "attention_dropout",
-            "activation_dropout",
-            "relu_dropout",
-            "pooler_dropout",
-            "adaptive_softmax_dropout",
-            "quant_noise_pq",
-            "quant_noise_scalar",
+            *("dropout", "attention_dropout", "activation_dropout", "relu_dropout", "pooler_dropout"),
+            *("adaptive_softmax_dropout", "quant_noise_pq", "quant_noise_scalar"),
         ),
-        ("a rate from 0 to 1", _rate),
     ),
-    **dict.fromkeys(
+    (
+        "true or false",
+        _flag,
         (
-            "layernorm_embedding",
-            "no_scale_embedding",
-            "no_token_positional_embeddings",
-            "adaptive_input",
-            "share_decoder_input_output_embed",
-            "no_decoder_final_norm",
-            "tie_adaptive_weights",
-            "tie_adaptive_proj",
-            "scale_fc",
-            "scale_attn",
-            "scale_heads",
-            "scale_resids",
-            "share_all_embeddings",
-            "merge_src_tgt_embed",
-            "cross_self_attention",
-            "no_cross_attention",
-            "untie_weights_roberta",
-            "full_context_alignment",
-            "spectral_norm_classification_head",
-            "character_embeddings",
-            "checkpoint_activations",
-            "char_inputs",
-            "offload_activations",
-            "load_checkpoint_heads",
-            "export",
+            *("layernorm_embedding", "no_scale_embedding", "no_token_positional_embeddings", "adaptive_input"),
+            *("share_decoder_input_output_embed", "no_decoder_final_norm", "tie_adaptive_weights", "tie_adaptive_proj"),
+            *("scale_fc", "scale_attn", "scale_heads", "scale_resids", "share_all_embeddings", "merge_src_tgt_embed"),
+            *("cross_self_attention", "no_cross_attention", "untie_weights_roberta", "full_context_alignment"),
+            *("spectral_norm_classification_head", "character_embeddings", "char_inputs", "base_shuffle"),
+            *("checkpoint_activations", "offload_activations", "load_checkpoint_heads", "export"),
             "learn_layerdrop",
         ),
-        ("true or false", _flag),
     ),
-}
-KNOWN: dict[str, tuple[str, Check]] = _COMMON | {
-    f"{stack}_{name}": check for stack in STACKS for name, check in _OF_STACK.items()
-}
-KNOWN |= {
-    f"{stack}_{kind.size_option}": ("sizes between commas", _sizes)
-    for stack in STACKS
-    for kind in kinds_of_stack(stack)
-}
+    ("a list of whole numbers", _numbers, ("adaptive_input_cutoff", "adaptive_softmax_cutoff")),
+    ("a list of pairs of whole numbers", _filters, ("character_filters",)),
+    (f"one of {', '.join(ACTIVATIONS)}", _activation, ("activation_fn", "pooler_activation_fn")),
+    ("a SHA-256", _fingerprint, ("dictionary_sha256", "target_dictionary_sha256")),
+)
+_OF_STACK: tuple[tuple[str, Check, tuple[str, ...]], ...] = (
+    (
+        "a whole number",
+        _whole,
+        (
+            *("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "input_dim", "output_dim"),
+            "ffndrop_chunks",
+        ),
+    ),
+    ("a rate from 0 to 1", _rate, ("layerdrop", "headdrop", "ffndrop", "sublayerdrop")),
+    ("true or false", _flag, ("normalize_before", "learned_pos")),
+    ("a list of whole numbers", _numbers, ("layers_to_keep",)),
+    ("settings by name, a dictionary", _settings, ("xformers_att_config",)),
+    (f"one of {', '.join(SCHEDULES)}", _schedule, ("layerdrop_schedule",)),
+)
+KNOWN: dict[str, tuple[str, Check]] = {name: (what, check) for what, check, names in _OF_MODEL for name in names}
+for stack in STACKS:
+    KNOWN |= {f"{stack}_{name}": (what, check) for what, check, names in _OF_STACK for name in names}
+    KNOWN |= {f"{stack}_{kind.size_option}": ("sizes between commas", _sizes) for kind in kinds_of_stack(stack)}
 
 
 def check_state(state: Any) -> None:
@@ -216,38 +176,40 @@ def check_state(state: Any) -> None:
     model = cfg.get("model") if cfg else None
     if model is None:
         return
-    options = plain(model)  # of OmegaConf's too, some of whose values may be missing ("???")
+    options = plain(model)  # of OmegaConf's too, some of whose values may be missing
     name = model_named(str(architecture_of(options))) or _registered(str(architecture_of(options)))
-    if OURS.sub("", name) in FAMILIES:
-        whole = next(
-            (key for key, value in state["model"].items() if LAYER.match(key) and not value.is_floating_point()), None
-        )
-        if whole is not None:
-            raise LayerdropError(
-                f"its weight {whole} has numbers of the type {state['model'][whole].dtype}, not floating"
-            )
-        check_options(options)
-        check_depth(options, state["model"])
+    family = FAMILIES.get(OURS.sub("", name))
+    if family:
+        check_options(options, family.stacks)
+        check_depth(options, state["model"], family.stacks)
+        _check_floating(state["model"])
 
 
 def _registered(arch: str) -> str:
-    import sys
-
+    """The model of the architecture *arch*; *arch* itself if fairseq, which knows, was not imported."""
     models = sys.modules.get("fairseq.models")
     return models.ARCH_MODEL_NAME_REGISTRY.get(arch, arch) if models else arch
 
 
-def check_options(options: Mapping) -> None:
-    """Raise LayerdropError unless each of the *options* of a model of a known family has a valid type and range."""
+def _check_floating(weights: Mapping) -> None:
+    """Raise LayerdropError if a matrix or bias of a layer has whole numbers, as product quantisation's indices have."""
+    for name, value in weights.items():
+        if LAYER.match(name) and name.endswith((".weight", ".bias")) and not value.is_floating_point():
+            raise LayerdropError(f"its weight {name} has numbers of the type {value.dtype}, not floating")
+
+
+def check_options(options: Mapping, stacks: Sequence[str] = STACKS) -> None:
+    """Raise LayerdropError unless each of the *options* of a model of these *stacks* has a valid type and range."""
     for name, value in options.items():
-        if name not in KNOWN or value is None:
+        if name not in KNOWN or value is None or (isinstance(value, str) and value == MISSING):
             continue
         what, check = KNOWN[name]
         if not check(value):
             raise LayerdropError(f"its option {name} is {str(value)[:60]!r}: it must be {what}")
-    for stack in STACKS:
-        _check_table(options, stack)
-        width, heads = options.get(f"{stack}_embed_dim"), options.get(f"{stack}_attention_heads")
+    known = {name: None if value == MISSING else value for name, value in options.items() if name in KNOWN}
+    for stack in stacks:
+        _check_table(known, stack)
+        width, heads = known.get(f"{stack}_embed_dim"), known.get(f"{stack}_attention_heads")
         if width and heads is not None and (heads < 1 or width % heads):
             raise LayerdropError(f"its {stack}_embed_dim of {width} is no multiple of {heads} heads")
 
@@ -261,17 +223,19 @@ def _check_table(options: Mapping, stack: str) -> None:
         raise LayerdropError(f"its positions, {longest} of width {width}, would take more than 1 GiB")
 
 
-def check_depth(options: Mapping, weights: Mapping) -> None:
+def check_depth(options: Mapping, weights: Mapping, stacks: Sequence[str] = STACKS) -> None:
     """Raise LayerdropError unless each stack has as many layers as the *weights*, or the sizes in *options*, say."""
-    for stack in STACKS:
+    for stack in stacks:
         said = options.get(f"{stack}_layers")
         numbers = layers_of(weights, stack)
-        if said is None or not (numbers or any(name.startswith(f"{stack}.") for name in weights)):
+        if not isinstance(said, int) or not (numbers or any(name.startswith(f"{stack}.") for name in weights)):
             continue
-        kept = options.get(f"{stack}_layers_to_keep")
+        if options.get(f"{stack}_layers_to_keep"):
+            continue
         rows = [options.get(f"{stack}_{kind.size_option}") for kind in kinds_of_stack(stack)]
-        sized = [row.count(",") + 1 for row in rows if row]
-        if sized and not kept and set(sized) != {said}:
-            raise LayerdropError(f"its {stack}_layers is {said}, but its sizes are those of {sized[0]} layers")
-        if not sized and not kept and len(numbers) != said:
+        sized = {row.count(",") + 1 for row in rows if row}
+        if sized and sized != {said}:
+            raise LayerdropError(f"its {stack}_layers is {said}, but its sizes are those of {max(sized)} layers")
+        more = options.get("base_layers") or 0 if stack == "decoder" else 0  # fairseq puts them between the others
+        if not sized and len(numbers) != said + more:
             raise LayerdropError(f"its {stack}_layers is {said}, but it has weights of {len(numbers)} {stack} layers")

@@ -19,6 +19,11 @@ from .weights import LAYER, tables_of
 _BUFFERS = {"version", "_float_tensor"}
 # Weights of a layer whose length is the width of the model.
 _OF_WIDTH = ("layer_norm.bias", "out_proj.bias", "fc2.bias")
+# The LayerNorms of a layer had numbers until 2018.
+_NUMBERED_NORM = re.compile(
+    r"(?P<layer>(?P<stack>encoder|decoder)\.layers\.\d+\.)layer_norms\.(?P<number>\d)(?P<part>\.\w+)"
+)
+_NORMS = {"encoder": ("self_attn", "final"), "decoder": ("self_attn", "encoder_attn", "final")}
 # An output layer may share the embedding's weights; some tools write such weights twice.
 _MATRIX_OF_WORDS = re.compile(r"(embed_tokens|output_projection|lm_head)\.weight$")
 
@@ -87,8 +92,8 @@ class Parent:
     def weights(self) -> dict[str, Tensor]:
         """name -> weight, with the names of fairseq 0.12.
 
-        Early models have one ``in_proj`` for queries, keys and values, and early RoBERTa models have the names
-        ``decoder`` and ``emb_layer_norm`` instead of ``encoder`` and ``layernorm_embedding``.
+        Early models have one ``in_proj`` for queries, keys and values and number their LayerNorms, and early RoBERTa
+        models have the names ``decoder`` and ``emb_layer_norm`` instead of ``encoder`` and ``layernorm_embedding``.
         """
         weights = {}
         for key, value in self.state["model"].items():
@@ -96,7 +101,7 @@ class Parent:
                 for name, part in zip("qkv", value.chunk(3), strict=True):
                     weights[key.replace(".in_proj_", f".{name}_proj.")] = part
             else:
-                weights[key] = value
+                weights[_NUMBERED_NORM.sub(_named_norm, key)] = value
         if self.family.stock != "roberta":
             return weights
         return {
@@ -206,6 +211,12 @@ class Parent:
     def shares_vocabulary(self) -> bool:
         """Whether a translation's source and target are one embedding."""
         return bool(self.options.get("share_all_embeddings") or self.options.get("merge_src_tgt_embed"))
+
+
+def _named_norm(found: re.Match) -> str:
+    """Today's name of a weight of a LayerNorm that has a number."""
+    norm = dict(enumerate(_NORMS[found["stack"]])).get(int(found["number"]))
+    return f"{found['layer']}{norm}_layer_norm{found['part']}" if norm else found[0]
 
 
 def _check_provenance(cfg: dict) -> None:

@@ -78,11 +78,14 @@ class Archive:
             self._bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         self._places = self._locate()
 
-    def check_storages(self, allowed: Callable[[str, str], bool] | None = None) -> None:
+    def check_storages(self, allowed: Callable[[str, str], bool] | None = None) -> set[str]:
         """Compare the storages and tensors in the pickle with the entries.
 
         Args:
             allowed: as :class:`Reader`'s.
+
+        Returns:
+            As :attr:`Reader.replaced`.
 
         Raises:
             Damaged: they differ.
@@ -99,16 +102,20 @@ class Archive:
         order = self._content("byteorder") if "byteorder" in sizes else b"little"
         if order not in (b"little", b"big"):
             raise Damaged("its entry 'byteorder' says neither little nor big")
+        return reader.replaced
 
     @contextlib.contextmanager
     def comparing_checksums(self) -> Iterator[None]:
         """Compare the checksums in other threads while the block runs.
 
+        ``torch.serialization.set_crc32_options(False)`` leaves them out: then all are 0, and nothing is compared.
+
         Raises:
             Damaged: at the end of the block, also in place of an error in it: a checksum differs.
         """
+        entries = self.entries if any(entry.CRC for entry in self.entries) else []
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            futures = [pool.submit(self._check, entry) for entry in self.entries]
+            futures = [pool.submit(self._check, entry) for entry in entries]
             try:
                 yield
             finally:

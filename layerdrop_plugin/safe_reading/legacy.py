@@ -17,13 +17,16 @@ from .pickled import Reader
 MAGIC_NUMBER = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 
 
-def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = None) -> None:
+def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = None) -> set[str]:
     """Raise an error unless *path* is a complete file of this format; reads no weights, executes no code in the file.
 
     Args:
         path: path of the file.
         allowed: called with module and name of each class that is not plain data; returns whether it may be in the
             file. By default none may.
+
+    Returns:
+        As :attr:`Reader.replaced`.
 
     Raises:
         Exception: as :meth:`Reader.load`, or the file ends too early.
@@ -47,6 +50,7 @@ def check(path: str | os.PathLike, allowed: Callable[[str, str], bool] | None = 
             begin += 8 + reader.bytes_of[key]
         if os.fstat(file.fileno()).st_size < begin:
             raise ValueError("it ends too early")
+    return reader.replaced
 
 
 def is_whole(path: str | os.PathLike) -> bool:

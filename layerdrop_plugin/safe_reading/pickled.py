@@ -8,6 +8,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from . import configurations
+
 # A copy of values in torch/storage.py, which takes seconds to import.
 BYTES_PER_ELEMENT = {
     "BoolStorage": 1,
@@ -87,6 +89,7 @@ class Reader(pickle._Unpickler):  # in Python: C's allocates a memo of whatever 
     Attributes:
         bytes_of: key -> length in bytes of each storage that the pickle refers to.
         itemsize_of: key -> length in bytes of each of its elements.
+        replaced: names of the types in it that :mod:`configurations` replaces.
     """
 
     dispatch = {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _OPCODES}
@@ -95,6 +98,7 @@ class Reader(pickle._Unpickler):  # in Python: C's allocates a memo of whatever 
         super().__init__(file, encoding="utf-8", errors="replace")  # strings of Python 2
         self.bytes_of: dict[str, int] = {}
         self.itemsize_of: dict[str, int] = {}
+        self.replaced: set[str] = set()
         self._allowed = allowed
 
     def load(self) -> Any:
@@ -116,6 +120,9 @@ class Reader(pickle._Unpickler):  # in Python: C's allocates a memo of whatever 
         if (module, name) in _CHECKED:
             return _CHECKED[module, name]
         if (module, name) in _DATA | NUMPY_NAMES or (self._allowed and self._allowed(module, name)):
+            return Inert
+        if configurations.is_replaced(module, name):
+            self.replaced.add(configurations.full_name(module, name))
             return Inert
         raise pickle.UnpicklingError(f"Unsupported global: GLOBAL {module}.{name}")
 

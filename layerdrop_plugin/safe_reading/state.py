@@ -10,60 +10,61 @@ import torch
 from torch import Tensor
 
 from ..errors import LayerdropError
-from . import numpy_values
+from . import configurations, numpy_values
 
 _DEEPEST = 40
 _MOST_VALUES = 1 << 22  # in a whole checkpoint, each counted as often as it can be reached
 _MOST_OPTIONS = 40_000  # in its configuration
 _LONGEST = 1 << 20  # characters of an option
-_MOST_SHARED = 8  # times the file's size: what weights that share their memory may be together
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, np.ndarray, np.dtype, Tensor)
-_TORCH = (torch.Size, torch.device, torch.dtype)
+_NOT_READ = "_float_tensor"  # end of the names of fairseq's buffers that tell a device: they are never initialised
+_MOST_SHARED = 8  # times the file's size: what different views of the same memory may be together
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.device, torch.dtype)
 
 
 class _Plain:
-    """Converts numpy values in place and counts values; a container that is reached twice is visited once."""
+    """Makes values plain, in place where they are containers; a container that is reached twice is visited once."""
 
     def __init__(self):
-        self.counts: dict[int, int] = {}
-        self.seen: list = []  # keeps the objects, whose addresses are the keys of `counts`
+        self.seen: dict[int, tuple[Any, Any, int]] = {}  # address -> container (which keeps it), plain value, its count
 
     def value(self, value: Any, depth: int = 0) -> tuple[Any, int]:
-        """Return the converted *value* and the number of values in it.
+        """Return the plain form of *value* and the number of values in it.
 
         Raises:
             ValueError: too many values, nested too deep, a cycle, or a value that is not plain.
+            pickle.UnpicklingError: as :func:`configurations.made`.
         """
-        value = numpy_values.made(value)
-        if isinstance(value, _TORCH) or type(value) in _PLAIN or isinstance(value, _PLAIN[7:]):
+        value = configurations.made(numpy_values.made(value))
+        if type(value) in _PLAIN or isinstance(value, (np.generic, np.ndarray, np.dtype, Tensor)):
             return value, 1
         if depth > _DEEPEST:
             raise ValueError(f"it is nested deeper than {_DEEPEST} levels, or contains itself")
-        if id(value) in self.counts:
-            return value, self.counts[id(value)]
-        count = 1 + self._inside(value, depth + 1)
-        if count > _MOST_VALUES:
-            raise ValueError(f"it has more than {_MOST_VALUES:,} values")
-        self.counts[id(value)] = count
-        self.seen.append(value)
-        return value, count
+        if id(value) not in self.seen:
+            made, count = self._container(value, depth + 1)
+            if count >= _MOST_VALUES:
+                raise ValueError(f"it has more than {_MOST_VALUES:,} values")
+            self.seen[id(value)] = value, made, count + 1
+        return self.seen[id(value)][1:]
 
-    def _inside(self, value: Any, depth: int) -> int:
+    def _container(self, value: Any, depth: int) -> tuple[Any, int]:
+        """Return the plain form of a container and the number of values in it."""
         if isinstance(value, argparse.Namespace):
-            return self._inside(vars(value), depth)
+            return value, self._replace(vars(value), list(vars(value).items()), depth)
         if type(value) in (dict, collections.OrderedDict, collections.Counter):
             if not all(isinstance(key, (str, int, float, tuple, type(None))) for key in value):
                 raise ValueError("a key that is no plain value")
             if set(getattr(value, "__dict__", ())) - {"_metadata"}:
                 raise ValueError("a dictionary with attributes of its own")
-            return self._replaced(value, list(value.items()), depth)
+            return value, self._replace(value, list(value.items()), depth)
         if type(value) is list:
-            return self._replaced(value, list(enumerate(value)), depth)
+            return value, self._replace(value, list(enumerate(value)), depth)
         if type(value) in (tuple, set):
-            return sum(self.value(item, depth)[1] for item in value)
+            items = [self.value(item, depth) for item in value]
+            return type(value)(made for made, _ in items), sum(count for _, count in items)
         raise ValueError(f"a {type(value).__name__} among its values")
 
-    def _replaced(self, container: Any, items: list, depth: int) -> int:
+    def _replace(self, container: Any, items: list, depth: int) -> int:
+        """Make the *items* of *container* plain; return their count."""
         total = 0
         for key, item in items:
             made, count = self.value(item, depth)
@@ -74,10 +75,11 @@ class _Plain:
 
 
 def make_plain(state: Any) -> Any:
-    """Convert the numpy values in *state* to numpy's own types, in place, and return it.
+    """Convert numpy's values in *state* to its own types, and older fairseq's to plain ones, in place; return it.
 
     Raises:
         ValueError: *state* has values that are not plain, too many values, or is nested too deep.
+        pickle.UnpicklingError: as :func:`configurations.made`.
     """
     return _Plain().value(state)[0]
 
@@ -137,18 +139,19 @@ def check_weights(weights: Any, size: int) -> None:
     """
     if not isinstance(weights, dict):
         raise LayerdropError("its 'model' is no map from names to weights")
-    total = 0
+    different = {}  # of several names for one (tied) weight the first
     for name, value in weights.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise LayerdropError(f"its weight {str(name)[:80]!r} is no tensor with a name")
         kind = _unusable(value)
         if kind:
             raise LayerdropError(f"its weight {name[:80]} is {kind}, which cannot be loaded: train or save it again")
-        total += value.nbytes
+        different.setdefault((value.data_ptr(), value.dtype, value.shape, value.stride()), (name, value))
+    total = sum(value.nbytes for _, value in different.values())
     if total > _MOST_SHARED * size + (1 << 24):
         raise LayerdropError(f"its weights share their memory: they would be {total:,} bytes of a file of {size:,}")
-    for name, value in weights.items():
-        if value.is_floating_point() and not is_finite(value):
+    for name, value in different.values():
+        if value.is_floating_point() and not name.endswith(_NOT_READ) and not is_finite(value):
             raise LayerdropError(f"its weight {name[:80]} has values that are not finite: train or copy it again")
 
 

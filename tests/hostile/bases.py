@@ -1,9 +1,10 @@
 """Good checkpoints that the trials change, and values that belong into none."""
 
-# ruff: noqa: B023, PLW0108, SIM115
+import io
 import random
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -43,7 +44,13 @@ class Base:
         self.stack = stack = "decoder" if kind == "language_modeling" else "encoder"
         self.prune = ["layerdrop", "prune", "parent.pt", "child.pt", f"--{stack}-layers", "keep:1"]
         self.data = str(data / folder)
-        self.child: bytes | None = None
+
+    @cached_property
+    def legacy_bytes(self) -> bytes:
+        """The file in the format before 2020."""
+        buffer = io.BytesIO()
+        torch.save(self.state, buffer, _use_new_zipfile_serialization=False)
+        return buffer.getvalue()
 
     def is_pruned_alike(self, folder: Path) -> bool:
         """Whether the child in *folder* has the weights and options of the one of the unchanged parent."""

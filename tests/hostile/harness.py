@@ -3,8 +3,8 @@
 A case is tried, and ends in one of the columns of COLUMNS; none may end in one of BAD.
 """
 
-# ruff: noqa: SIM115
 import contextlib
+import io
 import os
 import resource
 import shutil
@@ -19,7 +19,9 @@ import torch
 
 COLUMNS = ("tried", "refused", "read", "traceback", "hang", "memory", "executed", "silently changed")
 BAD = COLUMNS[3:]
-SECONDS = 10
+SECONDS = 10  # that a command may compute, whatever else the machine does
+WAITING = 60  # seconds until it ends, computing or waiting for something
+TIMERS = (signal.SIGPROF, signal.SIGALRM)
 SPARE = 1 << 30  # bytes that a command may take beside twice its file's size
 TOKEN = "token-of-the-environment-7f3a"
 MARKER = "executed"  # a file that payloads make in the folder they run in
@@ -52,7 +54,9 @@ class Case:
 class Found:
     """How a case ended: a column, and what the command said."""
 
-    case: Case
+    kind: str
+    name: str
+    command: list[str]
     column: str
     output: str = field(repr=False)
 
@@ -65,18 +69,18 @@ def run(case: Case, folder: Path) -> Found:
         size = max((file.stat().st_size for file in folder.iterdir() if file.is_file()), default=0)
         status = _forked(case.command, folder, size)
         output = (folder.with_suffix(".out")).read_text(encoding="utf-8", errors="replace")
-        return Found(case, _column(case, folder, status, output), output)
+        return Found(case.kind, case.name, case.command, _column(case, folder, status, output), output[-4000:])
     finally:
         shutil.rmtree(folder)
         with contextlib.suppress(FileNotFoundError):
             folder.with_suffix(".out").unlink()
 
 
-def table(found: list[Found]) -> dict[str, dict[str, int]]:
-    """Kind -> column -> number of cases."""
+def table(ended: list[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Kind -> column -> number of cases, of the kind and the column of each."""
     rows: dict[str, Counter] = {}
-    for one in found:
-        rows.setdefault(one.case.kind, Counter()).update(("tried", one.column))
+    for kind, column in sorted(ended):
+        rows.setdefault(kind, Counter()).update(("tried", column))
     return {kind: {column: row[column] for column in COLUMNS} for kind, row in rows.items()}
 
 
@@ -93,14 +97,14 @@ def _main(command: list[str], folder: Path, size: int) -> None:
     with open(folder.with_suffix(".out"), "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = (
-        open(1, "w", encoding="utf-8", closefd=False),
-        open(2, "w", encoding="utf-8", closefd=False),
-    )
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding="utf-8")
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8", line_buffering=True)
     os.chdir(folder)
     os.environ["MY_TOKEN"] = TOKEN
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(SECONDS)
+    for number in TIMERS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + 2 * size + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -126,7 +130,7 @@ def _column(case: Case, folder: Path, status: int, output: str) -> str:
     if (folder / MARKER).exists() or TOKEN in output or _holds_token(folder):
         return "executed"
     if os.WIFSIGNALED(status):
-        return "hang" if os.WTERMSIG(status) == signal.SIGALRM else "traceback"
+        return "hang" if os.WTERMSIG(status) in TIMERS else "traceback"
     if "MemoryError" in output or "allocate memory" in output or "not enough memory" in output:
         return "memory"
     status = os.waitstatus_to_exitcode(status)

@@ -16,10 +16,19 @@ SHARE = 0.004
 
 
 def test_no_file_of_a_small_share_runs_hangs_or_is_half_believed(data, tmp_path, capfd):
-    found = trials.trials(data, tmp_path, SHARE, seed=2)
-    ended = Counter(one.column for one in found)
+    models, wanted = trials.prepare(data, tmp_path), trials.names(SHARE)
+    ended = Counter(found.column for _, found in trials.run_all(wanted, models, tmp_path, seed=2))
     assert not {column: ended[column] for column in harness.BAD if ended[column]}, capfd.readouterr().out
-    assert ended["refused"] > len(found) / 3 and ended["read"]
+    assert ended["refused"] > len(wanted) / 3 and ended["read"]
+
+
+def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
+    path, found = tmp_path / "partial", harness.Found("kind", "name", [], "read", "")
+    trials.Progress(path, {"seed": 1}).add(("damaged", 3), found)
+    with path.open("a") as file:
+        file.write('["damaged", 4, "ki')
+    assert trials.Progress(path, {"seed": 1}).ended == [(("damaged", 3), "kind", "read")]
+    assert not trials.Progress(path, {"seed": 2}).ended and "damaged" not in path.read_text()
 
 
 def _touch(name):
