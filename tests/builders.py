@@ -53,6 +53,7 @@ def options(**changes) -> Namespace:
         "max_positions": 64,
         "tokens_per_sample": 64,
         "add_bos_token": False,
+        "task": "translation",
         "max_target_positions": 64,
         "tpu": False,
         "ddp_backend": "pytorch_ddp",
