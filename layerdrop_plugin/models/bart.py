@@ -8,6 +8,7 @@ from fairseq.utils import safe_getattr
 from torch import Tensor, nn
 
 from ..anatomy import STACKS
+from ..errors import LayerdropError
 from ..modules.zero_gradients import with_zero_gradients
 from .options import Args, check_layerdrop, set_layerdrop_defaults
 from .transformer import LayerDropTransformerModel
@@ -24,8 +25,8 @@ class LayerDropBARTModel(LayerDropTransformerModel, BARTModel):
     def forward(
         self,
         src_tokens: Tensor,
-        src_lengths: Tensor | None,
-        prev_output_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        prev_output_tokens: Tensor | None = None,
         features_only: bool = False,
         classification_head_name: str | None = None,
         **kwargs,
@@ -38,7 +39,12 @@ class LayerDropBARTModel(LayerDropTransformerModel, BARTModel):
             prev_output_tokens: (batch, target length); with a head, *src_tokens* rotated right by one place.
             features_only: leave out the output projection.
             classification_head_name: apply this head to the state of the last ``</s>``.
+
+        Raises:
+            LayerdropError: the data has no *prev_output_tokens*.
         """
+        if prev_output_tokens is None:
+            raise LayerdropError("BART's decoder reads the sentence, too: give --add-prev-output-tokens")
         x, extra = super().forward(
             src_tokens, src_lengths, prev_output_tokens, features_only, classification_head_name, **kwargs
         )
