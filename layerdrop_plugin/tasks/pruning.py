@@ -18,7 +18,7 @@ from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import safe_getattr
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from .. import checkpoint
 from ..anatomy import STACKS
@@ -197,7 +197,7 @@ def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
     options_of_model = as_saved(stock)["model"]
     if isinstance(options_of_model, dict):
         options_of_model = OmegaConf.create(options_of_model, flags={"allow_objects": True})
-    with open_dict(root):
+    with open_dict(root), flag_override(root, "allow_objects", True):
         root.model = options_of_model
         root.task, root.bpe = stock["task"], stock["bpe"]
         root.common.user_dir = None
