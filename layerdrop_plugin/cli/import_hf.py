@@ -4,6 +4,9 @@ OUT gets checkpoint.pt, dict.txt (also where sentence_prediction looks for dicti
 
   RobertaModel.from_pretrained(OUT, "checkpoint.pt", data_name_or_path=OUT)
 
+Of tokenizer.json, vocab.txt (BERT), sentencepiece.bpe.model (XLM-R), and vocab.json with merges.txt (RoBERTa), that one is
+used which DIR has; the first of several.
+
 What fairseq has no place for, and what the folder said of itself, goes to OUT/huggingface.
 """
 
