@@ -90,8 +90,8 @@ def _unigram(folder: Path) -> FolderTokenizer:
     special = special_tokens(folder, {token: number for number, (token, _) in enumerate(scores)})
     made = tokenizers.Tokenizer(tokenizers.models.Unigram(scores, unk_id=begin.index("<unk>")))
     rules = [tokenizers.normalizers.Precompiled(model.characters_map)] if model.characters_map else []
-    if model.trims:
-        rules += [tokenizers.normalizers.Replace(tokenizers.Regex(" {2,}"), " "), tokenizers.normalizers.Strip()]
+    for spaces, left in ((" {2,}", " "), ("^ | $", "")) if model.trims else ():  # no other white space
+        rules.append(tokenizers.normalizers.Replace(tokenizers.Regex(spaces), left))
     made.normalizer = tokenizers.normalizers.Sequence(rules)
     spaces = {"replacement": BOUNDARY, "prepend_scheme": "always" if model.dummy_prefix else "never"}
     whole_words = all(BOUNDARY not in piece.text[1:] for piece in pieces)
