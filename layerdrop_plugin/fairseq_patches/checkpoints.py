@@ -69,7 +69,21 @@ class _Torch:
         """Return the contents of *file*, an open file."""
         from ..checkpoint import load
 
-        return load(file.name)
+        state = load(file.name)
+        if isinstance(state, dict):
+            _check_registered(state.get("args"))
+        return state
+
+
+def _check_registered(args) -> None:
+    """Raise LayerdropError if the options *args* of an old checkpoint name what its upgrade would not find."""
+    from fairseq.models import ARCH_MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    for option, what, registry in (("arch", "architecture", ARCH_MODEL_REGISTRY), ("task", "task", TASK_REGISTRY)):
+        name = getattr(args, option, None)
+        if name is not None and name not in registry:
+            raise LayerdropError(f"it names the {what} {str(name)[:60]!r}, which this fairseq does not have")
 
 
 def _forget_embedding_files(state: dict) -> None:
