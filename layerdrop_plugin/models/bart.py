@@ -76,7 +76,7 @@ def _preset(stock: str) -> Callable[[Args], None]:
 
 base_architecture = register_model_architecture("layerdrop_bart", "layerdrop_bart")(_preset("bart_large"))
 for _name in [name for name, model in ARCH_MODEL_NAME_REGISTRY.items() if model == "bart"]:
-    register_model_architecture("layerdrop_bart", f"layerdrop_{_name}")(_preset(_name))
+    register_model_architecture("layerdrop_bart", f"layerdrop_bart_{_name.removeprefix('bart_')}")(_preset(_name))
 
 
 @register_model_architecture("layerdrop_bart", "layerdrop_bart_tiny")

@@ -128,7 +128,7 @@ def test_a_stock_child_keeps_its_options_in_a_namespace():
         ("layerdrop_bart_base", 6, 768, False),
         ("layerdrop_bart_large", 12, 1024, False),
         ("layerdrop_bart_tiny", 4, 128, False),
-        ("layerdrop_mbart_large", 12, 1024, True),
+        ("layerdrop_bart_mbart_large", 12, 1024, True),
     ],
 )
 def test_presets(arch, layers, width, scaled):
