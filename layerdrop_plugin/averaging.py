@@ -9,6 +9,7 @@ from tqdm import tqdm
 from . import checkpoint
 from .errors import LayerdropError
 from .models.dictionaries import FINGERPRINTS
+from .pruning.families import as_saved
 from .pruning.parent import Parent
 from .pruning.surgery import origin_of
 
@@ -43,7 +44,7 @@ def average(paths: Sequence[str | Path]) -> dict:
         if memory not in shared:
             shared[memory] = (sums[name] / len(paths)).to(value.dtype) if name in sums else value
         weights[name] = shared[memory]
-    return checkpoint.untrained(state, state["cfg"], weights)
+    return checkpoint.untrained(state, as_saved(state["cfg"]), weights)
 
 
 def _check_same(first: dict, other: dict, first_path, path) -> None:

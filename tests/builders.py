@@ -16,6 +16,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from omegaconf import OmegaConf
 
 import layerdrop_plugin
+from layerdrop_plugin import checkpoint
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.prune import prune
 
@@ -53,6 +54,7 @@ def options(**changes) -> Namespace:
         "max_positions": 64,
         "tokens_per_sample": 64,
         "add_bos_token": False,
+        "task": "translation",
         "max_target_positions": 64,
         "tpu": False,
         "ddp_backend": "pytorch_ddp",
@@ -63,6 +65,7 @@ def options(**changes) -> Namespace:
 
 def build(arch: str, symbols: int = 20, **changes):
     """A model of architecture *arch* with random weights; ``model.built_from`` are its options."""
+    arch = {"bart": "bart_large"}.get(arch, arch)  # which fairseq has no architecture for
     args = options(arch=arch, _name=arch, **changes)
     model = models.build_model(args, FakeTask(symbols))
     model.built_from = args
@@ -134,12 +137,12 @@ def child_of(parent, plan, arch: str = "layerdrop_roberta"):
 
 
 def child_and_state(parent, plan, arch: str):
-    """The same, and the child's checkpoint."""
+    """The same, and the child's checkpoint as ``checkpoint.read`` gives it."""
     state = prune(Parent(state_of(parent, arch)), plan).state
     cfg = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     child = inspect.unwrap(models.build_model)(cfg.model, FakeTask(), True)  # without what this plugin puts around it
     child.load_state_dict(state["model"], strict=True, model_cfg=cfg.model)
-    return child, state
+    return child, state | {"cfg": checkpoint.plain(state["cfg"])}
 
 
 class Logits(torch.nn.Module):

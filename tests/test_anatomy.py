@@ -8,7 +8,12 @@ from layerdrop_plugin import anatomy
 from layerdrop_plugin.modules.drop_seed import STRUCTURES
 from layerdrop_plugin.pruning.weights import LAYER
 
-MODELS = {"roberta": ("encoder",), "transformer": ("encoder", "decoder"), "transformer_lm": ("decoder",)}
+MODELS = {
+    "roberta": ("encoder",),
+    "transformer": ("encoder", "decoder"),
+    "bart": ("encoder", "decoder"),
+    "transformer_lm": ("decoder",),
+}
 CODE = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*{'torch', 'numpy', 'fairseq'} & set(sys.modules))"
 
 

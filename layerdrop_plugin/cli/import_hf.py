@@ -4,6 +4,9 @@ OUT gets checkpoint.pt, dict.txt (also where sentence_prediction looks for dicti
 
   RobertaModel.from_pretrained(OUT, "checkpoint.pt", data_name_or_path=OUT)
 
+The tokenizer is the first that DIR has of tokenizer.json, vocab.txt (BERT), sentencepiece.bpe.model (XLM-R), and
+vocab.json with merges.txt (RoBERTa).
+
 What fairseq has no place for, and what the folder said of itself, goes to OUT/huggingface.
 """
 

@@ -36,18 +36,25 @@ def choose_workload(
     Raises:
         LayerdropError: the models are of different kinds, or neither classifiers nor translation models.
     """
-    decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
-    if len(set(decoders.values())) > 1:
-        one, other = (next(name for name, has in decoders.items() if has is decoder) for decoder in (True, False))
+    translates = {
+        name: made["decoder_layers"] is not None and not _head_name(loaded[name][1]) for name, made in described.items()
+    }
+    if len(set(translates.values())) > 1:
+        one, other = (next(name for name, does in translates.items() if does is wanted) for wanted in (True, False))
         raise LayerdropError(f"'{one}' translates and '{other}' classifies: time them apart")
-    workload = Translation if all(decoders.values()) else Classification
+    workload = Translation if all(translates.values()) else Classification
     for name, (model, task) in loaded.items():
         workload.check(described[name]["path"], model, task)
     return workload(loaded, beam)
 
 
+def _head_name(task: Any) -> str | None:
+    """Name of the classification head that *task* uses, if it uses one."""
+    return getattr(task.cfg, "classification_head_name", None)
+
+
 class Classification:
-    """Forward passes of an encoder and its classification head, without gradients."""
+    """Forward passes of an encoder, BART's decoder too, and its classification head, without gradients."""
 
     kind = data_folder.CLASSIFICATION
     compared = "ratio"
@@ -64,12 +71,13 @@ class Classification:
     @staticmethod
     def check(path: str, model: torch.nn.Module, task: Any) -> None:
         """Raise LayerdropError unless the model has the head that its task names."""
-        if getattr(task.cfg, "classification_head_name", None) not in getattr(model, "classification_heads", {}):
+        if _head_name(task) not in getattr(model, "classification_heads", {}):
             raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
 
     def longest(self) -> int:
         """Maximum number of tokens that all models can read."""
-        return min(model.max_positions() for model in self._models.values())
+        longest = (model.max_positions() for model in self._models.values())
+        return min(min(each) if isinstance(each, tuple) else each for each in longest)
 
     @staticmethod
     def size(dataset: Any, index: int) -> int:

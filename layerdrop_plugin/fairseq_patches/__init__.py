@@ -14,6 +14,7 @@ from .checkpoints import (
     patch_dictionary_check,
     patch_ensemble_loading,
     patch_iterator_position,
+    patch_namespace_models,
     patch_safe_classes,
     patch_trainer_loading,
 )
@@ -45,6 +46,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_eval,
     patch_checkpoint_loading,
     patch_ensemble_loading,
+    patch_namespace_models,
     patch_child_classes,
     patch_dictionary_check,
     patch_trainer_loading,

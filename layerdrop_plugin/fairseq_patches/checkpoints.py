@@ -69,7 +69,21 @@ class _Torch:
         """Return the contents of *file*, an open file."""
         from ..checkpoint import load
 
-        return load(file.name)
+        state = load(file.name)
+        if isinstance(state, dict):
+            _check_registered(state.get("args"))
+        return state
+
+
+def _check_registered(args) -> None:
+    """Raise LayerdropError if the options *args* of an old checkpoint name what its upgrade would not find."""
+    from fairseq.models import ARCH_MODEL_REGISTRY
+    from fairseq.tasks import TASK_REGISTRY
+
+    for option, what, registry in (("arch", "architecture", ARCH_MODEL_REGISTRY), ("task", "task", TASK_REGISTRY)):
+        name = getattr(args, option, None)
+        if name is not None and name not in registry:
+            raise LayerdropError(f"it names the {what} {str(name)[:60]!r}, which this fairseq does not have")
 
 
 def _forget_embedding_files(state: dict) -> None:
@@ -177,16 +191,38 @@ def patch_child_classes() -> None:
     its layers pack their weights.
     """
     from fairseq import models
-    from omegaconf import OmegaConf, open_dict
+
+    from ..models.options import changeable
+    from ..pruning.families import model_named
 
     @replaces(models, "build_model")
     def build_model(original, cfg, task, from_checkpoint=False):
-        child = from_checkpoint and OmegaConf.is_config(cfg) and cfg.get("dictionary_sha256")
-        if child and cfg.get("_name") in ("roberta", "transformer", "transformer_lm"):
+        child = from_checkpoint and getattr(cfg, "dictionary_sha256", None)
+        ours = f"layerdrop_{model_named(str(cfg._name))}" if child else None
+        if ours in models.MODEL_REGISTRY:
             cfg = copy.copy(cfg)  # the caller's configuration is not changed
-            with open_dict(cfg):
-                cfg._name = cfg.arch = f"layerdrop_{cfg._name}"
+            with changeable(cfg):
+                cfg._name = cfg.arch = ours
         return original(cfg, task, from_checkpoint)
+
+
+def patch_namespace_models() -> None:
+    """Let ``build_model`` build models that find their options in a ``Namespace`` only, if it gets a ``DictConfig``.
+
+    BART does: of a ``DictConfig`` it loses the options that the Transformer does not have. Can be removed when
+    ``TransformerConfig.from_namespace`` copies them.
+    """
+    from fairseq import models
+    from omegaconf import OmegaConf
+
+    from ..pruning.families import FAMILIES
+
+    @replaces(models, "build_model")
+    def build_model(original, cfg, task, *args, **kwargs):
+        family = FAMILIES.get(models.ARCH_MODEL_NAME_REGISTRY.get(getattr(cfg, "_name", None)))
+        if family and family.as_namespace and OmegaConf.is_config(cfg):
+            cfg = Namespace(**OmegaConf.to_container(cfg, resolve=True))
+        return original(cfg, task, *args, **kwargs)
 
 
 def patch_dictionary_check() -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from ..errors import LayerdropError
 from .merges import intermediate_pieces
 
-_PIECE, _TRAINER = 1, 2  # fields of the model
+_PIECE, _TRAINER, _NORMALIZER = 1, 2, 3  # fields of the model
 _TEXT, _SCORE, _KIND = 1, 2, 3  # of a piece
 _MODEL_TYPE, _VOCABULARY_SIZE = 3, 4  # of what it was trained with
-NORMAL = 1  # kinds of pieces; the others are unknown, control, user-defined, unused and byte
-BPE = 2  # types of models; 1 is Unigram, 3 words, 4 characters
+_CHARACTERS_MAP, _DUMMY_PREFIX, _TRIM = 2, 3, 4  # of its normalizer
+NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # kinds of pieces; the others are user-defined, unused and byte
+UNIGRAM, BPE = 1, 2  # types of models; 3 is words, 4 characters
 BOUNDARY = "\N{LOWER ONE EIGHTH BLOCK}"  # at the beginning of a word
 
 
@@ -36,6 +37,9 @@ class SentencePieceModel:
         contents: the file's.
         pieces: in the order of their numbers.
         type: 1 Unigram, 2 BPE, 3 words, 4 characters.
+        characters_map: what characters are replaced by, in SentencePiece's compiled form; empty if nothing is.
+        dummy_prefix: whether a text is tokenised as if a space stood before it.
+        trims: whether spaces at both ends, and all but one of several, are removed.
 
     Raises:
         LayerdropError: *contents* are no SentencePiece model.
@@ -48,11 +52,15 @@ class SentencePieceModel:
             self.pieces = [_piece(message) for number, _, message in self._fields if number == _PIECE]
             trainer = next((message for number, _, message in self._fields if number == _TRAINER), b"")
             types = [value for number, _, value in _fields(trainer) if number == _MODEL_TYPE]
+            normalizer = next((message for number, _, message in self._fields if number == _NORMALIZER), b"")
+            says = {number: value for number, _, value in _fields(normalizer)}
         except (IndexError, TypeError, UnicodeDecodeError, struct.error) as error:
             raise LayerdropError(f"it is no SentencePiece model ({error})") from None
         if not self.pieces:
             raise LayerdropError("it is no SentencePiece model: it has no pieces")
-        self.type = types[-1] if types else 1
+        self.type = types[-1] if types else UNIGRAM
+        self.characters_map: bytes = says.get(_CHARACTERS_MAP, b"")
+        self.dummy_prefix, self.trims = (bool(says.get(field, True)) for field in (_DUMMY_PREFIX, _TRIM))
 
     def needed(self, used: Iterable[str], characters: set[str] | None) -> set[str]:
         """The pieces that must stay so that what *used* make up is tokenised as before, and other text still is.

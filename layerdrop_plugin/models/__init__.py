@@ -1,3 +1,3 @@
 """Architectures, as named with ``--arch``; importing this package registers them."""
 
-from . import roberta, transformer, transformer_lm  # noqa: F401
+from . import bart, roberta, transformer, transformer_lm  # noqa: F401

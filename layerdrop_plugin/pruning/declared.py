@@ -87,6 +87,8 @@ def _declared(parent: "Parent") -> dict[str, torch.Tensor]:
     from fairseq import models
     from omegaconf import OmegaConf
 
+    if parent.options.get("base_layers"):  # which ask other workers for their weights
+        raise LayerdropError("it was trained with --base-layers, which can be neither dropped nor pruned")
     options = parent.options | {"checkpoint_activations": False, "offload_activations": False, "quant_noise_pq": 0}
     for stack in STACKS:
         options[f"{stack}_embed_path"] = None  # path of a file: a checkpoint must not make us read files

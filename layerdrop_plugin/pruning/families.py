@@ -1,6 +1,7 @@
 """The kinds of model that can be pruned: their stacks, their embeddings, and the options that shape their weights."""
 
 import re
+from argparse import Namespace
 from dataclasses import dataclass
 
 from ..anatomy import STACKS
@@ -43,7 +44,7 @@ class Family:
     """A model of fairseq that can be pruned.
 
     Attributes:
-        stock: its registered name in fairseq, which a child has too.
+        stock: its registered name in fairseq.
         stacks: names of its stacks.
         source, target: prefixes of the names of its source and target embeddings; equal if there is one vocabulary.
         positions: name of the weight with its learned positions; None if positions are not part of its shape.
@@ -51,6 +52,11 @@ class Family:
             belong to the run and are not taken from the parent.
         ours: those of them that only our model of the family has; with a value, they make it differ from fairseq's.
         beside: (option, value) pairs that a child's configuration must have in addition.
+        arch: the architecture that a child's configuration names; None if it is called as the model. All options that
+            it would set are in the child's configuration.
+        as_namespace: whether fairseq's model finds its options in an ``argparse.Namespace`` only, not in a dict.
+        sheds_mask: whether fairseq, on loading for data whose dictionary lacks ``<mask>``, leaves out the last row of
+            the embeddings, which is that symbol's.
     """
 
     stock: str
@@ -61,6 +67,14 @@ class Family:
     positions: str | None = None
     ours: tuple[str, ...] = ()
     beside: tuple[tuple[str, object], ...] = ()
+    arch: str | None = None
+    as_namespace: bool = False
+    sheds_mask: bool = False
+
+    @property
+    def architecture(self) -> str:
+        """Name of a stock architecture of the family, as a child's configuration has it."""
+        return self.arch or self.stock
 
     def is_stock(self, options: dict) -> bool:
         """Whether the stock model computes what our model of the family with these *options* does, its layers alike."""
@@ -111,6 +125,16 @@ FAMILIES = {
         ),
         Family(stock="transformer", stacks=STACKS, options=_TRANSFORMER_OPTIONS, **_EMBEDDINGS),
         Family(
+            stock="bart",
+            stacks=STACKS,
+            options=(*_TRANSFORMER_OPTIONS, "pooler_activation_fn", "spectral_norm_classification_head"),
+            beside=(("load_checkpoint_heads", False),),  # as RoBERTa's
+            arch="bart_large",
+            as_namespace=True,
+            sheds_mask=True,
+            **_EMBEDDINGS,
+        ),
+        Family(
             stock="transformer_align",
             stacks=STACKS,
             options=(*_TRANSFORMER_OPTIONS, "alignment_layer", "alignment_heads", "full_context_alignment"),
@@ -134,6 +158,7 @@ FAMILIES = {
         ),
     )
 }
+_ARCHITECTURES = {name: family.stock for family in FAMILIES.values() for name in (family.stock, family.architecture)}
 OURS = re.compile(r"^layerdrop_")  # prefix of the names of our models, before that of the stock model
 
 
@@ -144,8 +169,8 @@ def architecture_of(cfg_model: dict) -> str | None:
 
 def model_named(arch: str) -> str | None:
     """The model of *arch* if it can be told from the name alone, without fairseq's registry; None otherwise."""
-    if arch in FAMILIES:
-        return arch
+    if arch in _ARCHITECTURES:
+        return _ARCHITECTURES[arch]
     found = [stock for stock in FAMILIES if f"{arch}_".startswith(f"layerdrop_{stock}_")]
     return f"layerdrop_{max(found, key=len)}" if found else None
 
@@ -179,3 +204,15 @@ def family_of(cfg_model: dict) -> Family:
             f" {', '.join(sorted(FAMILIES))} or our architecture of one of them"
         )
     return FAMILIES[stock]
+
+
+def as_saved(cfg: dict) -> dict:
+    """A checkpoint's configuration *cfg* (plain) with the model's options in the container that fairseq needs.
+
+    fairseq builds such a checkpoint's model from a ``Namespace`` only (``Family.as_namespace``). Without this plugin,
+    PyTorch 2.6 and later refuses to load any ``Namespace`` unless TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 is set.
+    """
+    name = model_named(str(architecture_of(cfg["model"])))
+    if name in FAMILIES and FAMILIES[name].as_namespace:
+        return cfg | {"model": Namespace(**cfg["model"])}
+    return cfg

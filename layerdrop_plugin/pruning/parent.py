@@ -43,8 +43,8 @@ class Parent:
 
     def __init__(self, state: dict, path: str | os.PathLike | None = None):
         self.state, self.path = state, path
-        self.cfg: dict = state["cfg"]
-        self.options: dict = state["cfg"]["model"]
+        self.cfg: dict = checkpoint.plain(state["cfg"])
+        self.options: dict = self.cfg["model"]
 
     @classmethod
     def load(cls, path: str | os.PathLike, build: bool = True) -> "Parent":
@@ -67,8 +67,9 @@ class Parent:
         """Raise LayerdropError where configuration and weights of a known family do not agree."""
         from . import declared, option_values
 
+        known = registered_model(self.options).removeprefix("layerdrop_") in FAMILIES  # before what asks the registry
         option_values.check_state(self.state)
-        if registered_model(self.options).removeprefix("layerdrop_") in FAMILIES:
+        if known:
             self.shape  # noqa: B018 (which says what of it cannot be)
             _check_provenance(self.cfg)
             if build:

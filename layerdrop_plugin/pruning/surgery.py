@@ -11,7 +11,7 @@ from ..errors import LayerdropError
 from ..modules.drop_rates import RATES
 from ..modules.layer_sizes import format_sizes
 from ..modules.learned_rates import NAMES as LEARNED_RATES
-from .families import OURS, Family
+from .families import OURS, Family, as_saved
 from .parent import Parent
 from .plan import Plan
 from .shape import ModelShape, StackShape
@@ -48,7 +48,7 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
     cfg = copy.deepcopy(cfg)
     options = size_options(shape)
     stock = not any(options.values()) and family.is_stock(cfg["model"])
-    name = family.stock if stock else our_model(family)
+    name = family.architecture if stock else our_model(family)
     model = {
         k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
     }
@@ -119,7 +119,8 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: Prune
             fingerprints of its dictionaries.
 
     Returns:
-        The checkpoint: tensors and plain containers only, without optimizer state, with 0 updates.
+        The checkpoint: tensors and plain containers only (a ``Namespace`` where fairseq needs one, see
+        :func:`as_saved`), without optimizer state, with 0 updates.
 
     Raises:
         LayerdropError: the plan removes parts that cannot be removed from such a parent.
@@ -140,7 +141,7 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: Prune
         cfg["model"] = old | fingerprints
         if (cfg.get("bpe") or {}).get("sentencepiece_model"):  # no longer the parent's, but the file beside the child
             cfg["bpe"]["sentencepiece_model"] = os.path.basename(cfg["bpe"]["sentencepiece_model"])
-    return checkpoint.untrained(parent.state, cfg, weights)
+    return checkpoint.untrained(parent.state, as_saved(cfg), weights)
 
 
 def child_shape(shape: ModelShape, plan: Plan) -> ModelShape:

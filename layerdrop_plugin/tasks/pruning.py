@@ -12,12 +12,13 @@ from fairseq.data import SortDataset
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
+from fairseq.tasks.denoising import DenoisingConfig, DenoisingTask
 from fairseq.tasks.language_modeling import LanguageModelingConfig, LanguageModelingTask
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import safe_getattr
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from .. import checkpoint
 from ..anatomy import STACKS
@@ -25,7 +26,7 @@ from ..errors import LayerdropError
 from ..models.dictionaries import check_vocabulary
 from ..models.options import changeable
 from ..pruning import surgery
-from ..pruning.families import OURS, Family, family_of, registered_model
+from ..pruning.families import OURS, Family, as_saved, family_of, registered_model
 from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.parent import Parent
 from ..pruning.plan import Plan
@@ -154,7 +155,7 @@ class PruningTask:
             if used or not loaded.shape.uniform:
                 what = f"the parent has {used[0]}" if used else "the layers of the model differ"
                 raise LayerdropError(f"{what}, which --arch {cfg._name} cannot: use --arch layerdrop_{found.stock}")
-        if wanted.stacks != found.stacks:
+        if wanted.stacks != found.stacks or wanted.sheds_mask != found.sheds_mask:
             raise LayerdropError(
                 f"the parent is a {found.stock}, which --arch {cfg._name} is no architecture for:"
                 f" use --arch layerdrop_{found.stock} and a task for it"
@@ -198,8 +199,11 @@ def _save_as_stock(root, cfg, options, family: Family, loaded: Parent) -> None:
         "bpe": checkpoint.plain(root.bpe),
     }
     stock = surgery.child_config(plain, family, loaded.shape, loaded.positions)
-    with open_dict(root):
-        root.model = OmegaConf.create(stock["model"], flags={"allow_objects": True})
+    options_of_model = as_saved(stock)["model"]
+    if isinstance(options_of_model, dict):
+        options_of_model = OmegaConf.create(options_of_model, flags={"allow_objects": True})
+    with open_dict(root), flag_override(root, "allow_objects", True):
+        root.model = options_of_model
         root.task, root.bpe = stock["task"], stock["bpe"]
         root.common.user_dir = None
         root[checkpoint.PROVENANCE] = loaded.cfg.get(checkpoint.PROVENANCE) or {}
@@ -216,7 +220,7 @@ class PruningMaskedLMTask(EstimateOnly, PruningTask, MaskedLMTask):
 
 
 @dataclass
-class PruningSentencePredictionConfig(PruningEncoderOptions, SentencePredictionConfig):
+class PruningSentencePredictionConfig(PruningEncoderOptions, PruningDecoderOptions, SentencePredictionConfig):
     """Options of ``--task pruning_sentence_prediction``."""
 
     group_by_length: bool = field(
@@ -242,6 +246,16 @@ class PruningSentencePredictionTask(EstimateOnly, PruningTask, SentencePredictio
             order = dataset.sort_order if isinstance(dataset, SortDataset) else []
             self.datasets[split] = dataset = SortDataset(dataset, [*order, *dataset.sizes])
         return dataset
+
+
+@dataclass
+class PruningDenoisingConfig(PruningEncoderOptions, PruningDecoderOptions, DenoisingConfig):
+    """Options of ``--task pruning_denoising``."""
+
+
+@register_task("pruning_denoising", dataclass=PruningDenoisingConfig)
+class PruningDenoisingTask(EstimateOnly, PruningTask, DenoisingTask):
+    """fairseq's denoising (BART's pre-training) on a pruned parent."""
 
 
 @dataclass

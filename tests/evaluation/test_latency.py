@@ -131,7 +131,7 @@ def test_kinds_of_models_do_not_mix(data, models, mt_data, translators, tmp_path
         latency.measure({"one": models["deep"], "other": translators["deep"]}, data, "test")
     described = {"one": {"decoder_layers": None}, "other": {"decoder_layers": 2}}
     with pytest.raises(LayerdropError, match="'other' translates and 'one' classifies: time them apart"):
-        workloads.choose_workload(described, {}, 4)
+        workloads.choose_workload(described, dict.fromkeys(described, (None, argparse.Namespace(cfg=None))), 4)
 
 
 def test_choice_of_sentences():

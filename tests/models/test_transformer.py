@@ -16,7 +16,7 @@ from layerdrop_plugin.modules.layer_stack import draw_kept
 from layerdrop_plugin.pruning.gates import gated
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 
-PAIRS = ("transformer", "transformer_lm")
+PAIRS = ("transformer", "bart", "transformer_lm")
 SHAPES = st.fixed_dictionaries(
     {
         "encoder_layers": st.integers(1, 4),

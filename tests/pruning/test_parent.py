@@ -42,7 +42,7 @@ def test_each_property_is_computed_once(calls, tmp_path):
     assert calls == {"read": 1, "family_of": 1, "_stack_shape": 1, "fingerprint": 1, "sha256": 1}
 
 
-@pytest.mark.parametrize("name", ["roberta", "transformer", "transformer_lm"])
+@pytest.mark.parametrize("name", ["roberta", "transformer", "bart", "transformer_lm"])
 def test_what_is_known_of_a_model(name):
     model = builders.build(f"layerdrop_{name}")
     found = Parent(builders.state_of(model, f"layerdrop_{name}"))

@@ -17,7 +17,7 @@ from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
 from layerdrop_plugin.pruning.shape import ModelShape, StackShape
 
-FAMILIES = ["roberta", "transformer", "transformer_lm"]
+FAMILIES = ["roberta", "transformer", "bart", "transformer_lm"]
 LAYERS, HEADS, UNITS = 3, 4, 6
 SIZES = {
     f"{stack}_{name}": size
@@ -58,7 +58,7 @@ def everything(model, name, inputs, orders):
     result = [x, *extra["inner_states"], *(a for a in extra.get("attn", []) if a is not None)]
     if name == "roberta":
         return result
-    encoder_out = model.encoder(inputs["src_tokens"], inputs["src_lengths"]) if name == "transformer" else None
+    encoder_out = None if name == "transformer_lm" else model.encoder(inputs["src_tokens"], inputs["src_lengths"])
     return result + step_by_step(model, encoder_out, inputs.get("prev_output_tokens", inputs["src_tokens"]), orders)
 
 

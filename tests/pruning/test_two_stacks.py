@@ -38,13 +38,13 @@ def step_by_step(model, encoder_out, tokens, orders):
     return outputs
 
 
-@pytest.mark.parametrize("name", ["transformer", "transformer_lm"])
+@pytest.mark.parametrize("name", ["transformer", "bart", "transformer_lm"])
 @given(encoder=KEPT, decoder=KEPT, shape=SHAPES, training=st.booleans(), data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_gating_is_surgery(name, encoder, decoder, shape, training, data):
     """Law 1, incremental decoding with reordered rows included."""
     parent = builders.build(f"layerdrop_{name}", **shape)
-    plan = Plan(encoder if name == "transformer" else None, decoder)
+    plan = Plan(None if name == "transformer_lm" else encoder, decoder)
     child = builders.child_of(parent, plan, f"layerdrop_{name}").train(training)
     assert type(child).__module__.startswith("fairseq")
     parent.train(training)
@@ -57,7 +57,7 @@ def test_gating_is_surgery(name, encoder, decoder, shape, training, data):
             x, extra = model(**inputs)
             result = [x, *extra["inner_states"], *(a for a in extra["attn"] if a is not None)]
             encoder_out = None
-            if name == "transformer":
+            if name != "transformer_lm":
                 encoder_out = model.encoder(inputs["src_tokens"], inputs["src_lengths"])
             tokens = inputs.get("prev_output_tokens", inputs["src_tokens"])
             results.append(result + step_by_step(model, encoder_out, tokens, orders))
@@ -75,12 +75,13 @@ def test_a_gated_parent_searches_as_its_child(encoder, decoder, beam):
         assert builders.search(parent, beam) == builders.search(child, beam)
 
 
-@pytest.mark.parametrize("name", ["transformer", "transformer_lm"])
+@pytest.mark.parametrize("name", ["transformer", "bart", "transformer_lm"])
 def test_parameters_are_counted_as_the_model_counts_them(name):
     adaptive = {"adaptive_softmax_cutoff": "8,16", "decoder_input_dim": 16, "decoder_output_dim": 16}
     tied = {"adaptive_input": True, "adaptive_input_cutoff": "8,16", "tie_adaptive_weights": True}
     variants = {
         "transformer": [{}, {"share_all_embeddings": True}, {"share_decoder_input_output_embed": True}],
+        "bart": [{}, {"share_all_embeddings": False}],
         "transformer_lm": [{}, {"share_decoder_input_output_embed": True}, adaptive, adaptive | tied],
     }
     for variant in variants[name]:
