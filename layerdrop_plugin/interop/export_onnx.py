@@ -1,11 +1,12 @@
 """A fairseq checkpoint becomes a folder for ONNX Runtime: model.onnx with its real sizes, tokenizer, labels."""
 
+import contextlib
 import json
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,12 @@ from . import export_record
 from .exportable import Exportable, read
 from .libraries import library
 from .onnx_encoder import OnnxEncoder
+from .onnx_session import ENGINE, INPUTS, MODEL, run, start
 from .special_tokens import write_special_tokens
 from .tokenizer import TOKENIZER
 
-MODEL, LABELS, ENGINE = "model.onnx", "labels.json", "onnxruntime"
+LABELS = "labels.json"
 OPSET = 17  # the first with LayerNormalization
-INPUTS = ("input_ids", "attention_mask")
 INT8_TOLERANCE = 0.1  # an answer in 8 bits rounds otherwise on another processor
 _FLOAT = 1  # onnx.TensorProto.FLOAT
 
@@ -77,28 +78,6 @@ def export_folder(
     return [shown, *lines]
 
 
-def run(model: Path, inputs: dict[str, Sequence], threads: int = 1) -> np.ndarray:
-    """The outputs of the graph *model* for ``input_ids`` and ``attention_mask``: logits, or the first hidden states."""
-    outputs = session(model, threads).run(None, {name: np.asarray(inputs[name], dtype=np.int64) for name in INPUTS})[0]
-    return outputs if outputs.ndim == 2 else outputs[:, 0]
-
-
-def session(model: Path, threads: int):
-    """An InferenceSession of ONNX Runtime on the CPU.
-
-    Raises:
-        LayerdropError: the file is no model, or onnxruntime is not installed.
-    """
-    runtime = library(ENGINE)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    try:
-        return runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has no class of its own
-        raise LayerdropError(f"{model} is no model that ONNX Runtime can run: {first_line(error)}") from None
-
-
 def _trace(found: Exportable, path: Path) -> None:
     """Write the graph by torch's exporter, traced on an example with padding, which would otherwise be left out."""
     graph = OnnxEncoder(found.model, found.rows, found.head_name if found.answers else None).eval()
@@ -107,7 +86,7 @@ def _trace(found: Exportable, path: Path) -> None:
     output = "logits" if found.answers else "last_hidden_state"
     places = {name: {0: "batch", 1: "length"} for name in INPUTS}
     places[output] = {0: "batch"} if found.answers else {0: "batch", 1: "length"}
-    with warnings.catch_warnings(action="ignore"):
+    with _silent():
         torch.onnx.export(
             graph,
             tuple(inputs[name] for name in INPUTS),
@@ -123,7 +102,7 @@ def _trace(found: Exportable, path: Path) -> None:
 
 def _difference(found: Exportable, path: Path) -> float:
     """By how much the graph's answers differ from the checkpoint's, with other batches and lengths than the traced one's."""
-    rows, runtime, largest = export_record.random_rows(found), session(path, 1), 0.0
+    rows, runtime, largest = export_record.random_rows(found), start(path, 1), 0.0
     shorter = rows[1:2, : int(rows[1].ne(export_record.PADDING).sum())]
     for batch in (rows, rows[:3], rows[-3:], shorter):
         inputs = export_record.as_inputs(found, batch)
@@ -141,15 +120,11 @@ def _fuse(found: Exportable, traced: Path, path: Path) -> tuple[list[str], Path]
 
     The traced one is taken where the optimizer fails or moves an answer.
     """
-    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
-    loggers = [name for name in logging.root.manager.loggerDict if name.startswith("fusion_") or "onnx" in name]
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         optimizer = library("onnxruntime.transformers.optimizer")
         options = library("onnxruntime.transformers.fusion_options").FusionOptions("bert")
         options.enable_embed_layer_norm = False  # it has no place for our map of ids
-        with warnings.catch_warnings(action="ignore"):
+        with _silent():
             fused = optimizer.optimize_model(
                 str(traced), "bert", num_heads=0, hidden_size=0, opt_level=0, optimization_options=options
             )
@@ -168,13 +143,21 @@ def _fuse(found: Exportable, traced: Path, path: Path) -> tuple[list[str], Path]
 
 def _quantise(source: Path, target: Path) -> None:
     quantization = library("onnxruntime.quantization")
-    logging.getLogger().setLevel(logging.ERROR)  # it recommends a preprocessing that cannot read fused graphs
-    quantization.quantize_dynamic(
-        str(source),
-        str(target),
-        weight_type=quantization.QuantType.QInt8,
-        extra_options={"DefaultTensorType": _FLOAT},
-    )
+    options = {"weight_type": quantization.QuantType.QInt8, "extra_options": {"DefaultTensorType": _FLOAT}}
+    with _silent():  # it recommends a preprocessing that cannot read fused graphs
+        quantization.quantize_dynamic(str(source), str(target), **options)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Suppress warnings, and log messages below errors: the libraries here tell every step."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _moved(found: Exportable, outputs: np.ndarray, examples: dict) -> str:

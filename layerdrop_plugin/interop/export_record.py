@@ -8,6 +8,7 @@
     longest            tokens of the longest input
     segments           whether the input has token_type_ids
     checkpoint         description of the checkpoint, see provenance.CheckpointRecord
+    seed               of its training
     provenance         where that came from, see pruning/surgery.py; null if it was not pruned
     task               the options of its fairseq task
     dictionary_sha256  of the symbols of its dictionary
@@ -18,6 +19,7 @@
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,18 @@ from torch import Tensor
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..modules.segments import segments_of
-from ..provenance import describe_checkpoint, made_with
+from ..provenance import CheckpointRecord, describe_checkpoint, made_with
 from ..pruning.vocabulary import symbols_sha256
 from ..safe_reading.json_file import read_json
 from .difference import random_inputs
 from .exportable import Exportable
+from .folder import SAFE
+from .onnx_session import ENGINE, MODEL
 
 RECORD, TYPE = "layerdrop.json", "layerdrop.export"
 TOLERANCE = 1e-4  # of an answer, absolute and relative, in single precision
 PADDING = 1  # row of <pad>
+_FILES = {"transformers": SAFE, ENGINE: MODEL}  # engine -> the file with the weights
 
 
 def random_rows(found: Exportable) -> Tensor:
@@ -86,6 +91,7 @@ def write_record(folder: Path, found: Exportable, engine: str, command: str | No
         "longest": found.model.max_positions(),
         "segments": found.pairs.segments,
         "checkpoint": described,
+        "seed": (found.parent.cfg.get("common") or {}).get("seed"),
         "provenance": provenance,
         "task": checkpoint.plain(found.parent.cfg["task"]) | {"data": None},
         "dictionary_sha256": symbols_sha256(found.symbols),
@@ -119,6 +125,26 @@ def read_record(folder: Path) -> dict | None:
     if not isinstance(found, dict) or found.get("type") != TYPE or any(name not in found for name in wanted):
         raise LayerdropError(f"{path} is not what an export writes: export the checkpoint again")
     return found
+
+
+def as_described(path: str | os.PathLike, record: dict, file: Path) -> CheckpointRecord:
+    """The description of an exported model: that of its checkpoint, with path, hash and size of the *file* of weights."""
+    size = file.stat().st_size
+    own = {"path": str(path), "sha256": checkpoint.sha256(file), "bytes": size, "weight_bytes": size}
+    return record["checkpoint"] | own
+
+
+def describe(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:
+    """As provenance.describe_checkpoint, of a checkpoint or of an exported folder."""
+    place = Path(path)
+    folder = place if place.is_dir() else place.parent
+    record = None if place.suffix == ".pt" else read_record(folder)
+    if record is None:
+        return describe_checkpoint(path)
+    file = folder / _FILES.get(record["engine"], "")
+    if not file.is_file():
+        raise LayerdropError(f"{folder} has no {file.name}: export the checkpoint again")
+    return as_described(path, record, file), record.get("provenance")
 
 
 def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -71,7 +71,8 @@ class OnnxEncoder(nn.Module):
         rows = self.rows[input_ids].masked_fill(~visible, PADDING)
         x = self.encoder.embed_scale * self.encoder.embed_tokens(rows) + self.encoder.embed_positions(rows)
         x = self.encoder.layernorm_embedding(x)
-        hidden = (~visible).to(x.dtype)[:, None, None, :] * _HIDDEN
+        # as transformers has it, which the optimizer knows
+        hidden = (1.0 - attention_mask[:, None, None, :].to(x.dtype)) * _HIDDEN
         for layer in self.layers:
             x = layer(x, hidden)
         return x if self.head is None else self._classes(self.head, x[:, 0])
