@@ -1,18 +1,18 @@
-"""What travels beside an imported checkpoint, in the folder huggingface/: what a way back needs and fairseq cannot hold.
+"""What travels beside an imported checkpoint, in the folder huggingface/: what fairseq cannot hold.
 
-    the folder's .json files, vocab.txt, merges.txt, .model   as they were
-    rest.safetensors   weights that the checkpoint has no place for, the tables of positions and of segments as they
-                       were, buffers; by their names without the model's prefix
-    import.json        rows             fairseq's row of the embeddings -> the folder's, null for a new one
-                       names            of the weights in the folder: name without prefix -> name
-                       dtype            of the weights in the folder, null if there are several
-                       labels           names of the classes, null without a classification head
-                       first_position   first row of positions that is used
-                       segment_0_in_positions   whether segment 0 was added to the positions
-                       new_lm_head      SHA-256 of the LM head that the import had to make, null if there was one
-                       tokenizer_sha256 of the tokenizer.json that the import wrote
-                       sha256           of the files with the folder's weights
-                       versions         of the software
+the folder's .json files, vocab.txt, merges.txt, .model   as they were
+rest.safetensors   weights that the checkpoint has no place for, the tables of positions and of segments as they
+                   were, buffers; by their names without the model's prefix
+import.json        rows             fairseq's row of the embeddings -> the folder's, null for a new one
+                   names            of the weights in the folder: name without prefix -> name
+                   dtype            of the weights in the folder, null if there are several
+                   labels           names of the classes, null without a classification head
+                   first_position   first row of positions that is used
+                   segment_0_in_positions   whether segment 0 was added to the positions
+                   new_lm_head      SHA-256 of the LM head that the import had to make, null if there was one
+                   tokenizer_sha256 of the tokenizer.json that the import wrote
+                   sha256           of the files with the folder's weights
+                   versions         of the software
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def origin_beside(folder: Path) -> Origin | None:
 
 
 def files_beside(folder: Path) -> dict[str, bytes]:
-    """Name -> contents of the files that a child of the checkpoint in *folder* has beside it, too; none if not imported."""
+    """Name -> contents of the files that a child of the checkpoint in *folder* has beside it, too."""
     beside = folder / BESIDE
     if not (beside / ORIGIN).is_file():
         return {}

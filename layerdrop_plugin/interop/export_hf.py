@@ -1,4 +1,4 @@
-"""A fairseq checkpoint becomes a folder that transformers loads, as the BERT, RoBERTa or XLM-R that it came from or fits."""
+"""A fairseq checkpoint becomes a folder that transformers loads, as BERT, RoBERTa or XLM-R, which it came from or fits."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def export_folder(
 
 
 def _kind(found: Exportable) -> str:
-    """The model_type: what it was imported from, or what fits: BERT where there are segments or a <pad> other than 1."""
+    """The model_type: what it was imported from, or what fits: BERT where there are segments."""
     if found.origin:
         kind = found.origin.config.get("model_type")
         if kind not in _CLASS_OF:
@@ -282,6 +282,6 @@ def _padding(shape: StackShape) -> list[str]:
             added += of_part * sum(shape.whole(kind) - size for size in cut[kind])
     return [
         f"padded with zeros, as transformers has one size for all layers: {'; '.join(told)}; the layers have"
-        f" {whole_sizes / max(1, whole_sizes - added):.2f} times the weights and work of what is left (export-onnx keeps"
-        " the real sizes)"
+        f" {whole_sizes / max(1, whole_sizes - added):.2f} times the weights and work of what is left (export-onnx"
+        " keeps the real sizes)"
     ]

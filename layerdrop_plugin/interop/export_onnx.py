@@ -74,7 +74,9 @@ def export_folder(
         export_record.write_record(out, found, ENGINE, command, **about)
         shape, size = found.parent.shape.encoder, (out / MODEL).stat().st_size / 1e6
     output = f"logits of {len(found.labels) or 1} classes" if found.answers else "last_hidden_state"
-    shown = f"{shape.layers} layers x {shape.embed_dim}, {len(found.rows):,} rows of embeddings: {output}, {size:.1f} MB"
+    shown = (
+        f"{shape.layers} layers x {shape.embed_dim}, {len(found.rows):,} rows of embeddings: {output}, {size:.1f} MB"
+    )
     return [shown, *lines]
 
 
@@ -101,7 +103,7 @@ def _trace(found: Exportable, path: Path) -> None:
 
 
 def _difference(found: Exportable, path: Path) -> float:
-    """By how much the graph's answers differ from the checkpoint's, with other batches and lengths than the traced one's."""
+    """By how much the graph's answers differ from the checkpoint's, for other batches and lengths too."""
     rows, runtime, largest = export_record.random_rows(found), start(path, 1), 0.0
     shorter = rows[1:2, : int(rows[1].ne(export_record.PADDING).sum())]
     for batch in (rows, rows[:3], rows[-3:], shorter):

@@ -1,21 +1,21 @@
 """layerdrop.json: what an exported folder was made of, and answers by which it can be checked wherever it runs.
 
-    type, version      "layerdrop.export", 1
-    engine             the software that the folder is for: "transformers" or "onnxruntime"
-    output             "logits" or "last_hidden_state"
-    quantization       "int8", or null
-    head, labels       kind of the head; names of the classes
-    longest            tokens of the longest input
-    segments           whether the input has token_type_ids
-    checkpoint         description of the checkpoint, see provenance.CheckpointRecord
-    seed               of its training
-    provenance         where that came from, see pruning/surgery.py; null if it was not pruned
-    task               the options of its fairseq task
-    dictionary_sha256  of the symbols of its dictionary
-    examples           input_ids, attention_mask and token_type_ids (sentences, length) of random sentences, and the outputs
-                       (sentences, classes) of the checkpoint; hidden states (sentences, width) are those of the first token
-    tolerance          by how much an answer may differ from them
-    versions, command  see provenance.py
+type, version      "layerdrop.export", 1
+engine             the software that the folder is for: "transformers" or "onnxruntime"
+output             "logits" or "last_hidden_state"
+quantization       "int8", or null
+head, labels       kind of the head; names of the classes
+longest            tokens of the longest input
+segments           whether the input has token_type_ids
+checkpoint         description of the checkpoint, see provenance.CheckpointRecord
+seed               of its training
+provenance         where that came from, see pruning/surgery.py; null if it was not pruned
+task               the options of its fairseq task
+dictionary_sha256  of the symbols of its dictionary
+examples           input_ids, attention_mask and token_type_ids (sentences, length) of random sentences, and the outputs
+                   (sentences, classes) of the checkpoint; hidden states (sentences, width) are those of the first token
+tolerance          by how much an answer may differ from them
+versions, command  see provenance.py
 """
 
 import json
@@ -128,7 +128,7 @@ def read_record(folder: Path) -> dict | None:
 
 
 def as_described(path: str | os.PathLike, record: dict, file: Path) -> CheckpointRecord:
-    """The description of an exported model: that of its checkpoint, with path, hash and size of the *file* of weights."""
+    """The description of an exported model: that of its checkpoint, with path, hash and size of the *file*."""
     size = file.stat().st_size
     own = {"path": str(path), "sha256": checkpoint.sha256(file), "bytes": size, "weight_bytes": size}
     return record["checkpoint"] | own
@@ -148,6 +148,6 @@ def describe(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] 
 
 
 def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of two arrays of answers, divided by the largest of the expected ones if that is above 1."""
+    """The largest difference of two arrays of answers, over the largest expected one if that is above 1."""
     scale = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(found - expected).max()) / scale

@@ -71,9 +71,7 @@ def test_measurement(data, models):
 
 def test_models_take_turns_on_the_same_batches(data, models, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        workloads.Classification, "run", lambda self, name, batches: seen.append((name, batches)) or []
-    )
+    monkeypatch.setattr(workloads.Classification, "run", lambda self, name, batches: seen.append((name, batches)) or [])
     latency.measure(models, data, "test", (4,), repeats=3)
     # the warm-up, then the rounds: every one begins with the next model
     assert [name for name, _ in seen] == ["flat", "deep", "deep", "flat", "flat", "deep", "deep", "flat"]
@@ -90,8 +88,9 @@ def test_models_take_turns_on_the_same_batches(data, models, monkeypatch):
 def test_the_timed_forward_is_the_classifier_in_eval_mode_without_gradients(data, models, monkeypatch):
     calls = []
     engine = engines.load(models["flat"], data, 1, 4, torch.float32)
-    engine.head, engine.model.forward = "head", lambda **inputs: (
-        calls.append((inputs, engine.model.training, torch.is_grad_enabled())) or [0]
+    engine.head, engine.model.forward = (
+        "head",
+        lambda **inputs: calls.append((inputs, engine.model.training, torch.is_grad_enabled())) or [0],
     )
     workload = workloads.Classification({"model": engine})
     workload.run("model", [{"model": {"src_tokens": 1}}, {"model": {"src_tokens": 2}}])

@@ -1,7 +1,7 @@
 """Software that a model runs in, for `layerdrop latency` and `layerdrop evaluate`: a class for each, a file for each.
 
-An engine is a subclass of :class:`base.Engine`, called ``ENGINE`` in its file; the file's name stands in :data:`_FILES`.
-The first whose ``recognises`` accepts a path takes it; what none accepts is a checkpoint of fairseq's.
+An engine is a subclass of :class:`base.Engine`, called ``ENGINE`` in its file; the file's name stands in
+:data:`_FILES`. The first whose ``recognises`` accepts a path takes it; what none accepts is a checkpoint of fairseq's.
 """
 
 import importlib
@@ -24,9 +24,7 @@ def engine_of(path: str | os.PathLike) -> "type[Engine]":
     return next(engine for engine in classes if engine.recognises(Path(path)))
 
 
-def load(
-    path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: "torch.dtype"
-) -> "Engine":
+def load(path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: "torch.dtype") -> "Engine":
     """Load what *path* holds.
 
     Args:

@@ -30,9 +30,7 @@ class Exported(Engine):
     engine: str
     model_file: str
 
-    def __init__(
-        self, path: str | os.PathLike, data: str | os.PathLike, threads: int, _beam: int, dtype: torch.dtype
-    ):
+    def __init__(self, path: str | os.PathLike, data: str | os.PathLike, threads: int, _beam: int, dtype: torch.dtype):
         self.path, self.folder, self.threads = str(path), _folder(Path(path)), threads
         self.record = read_record(self.folder)
         if self.record["output"] != "logits":
@@ -118,4 +116,3 @@ class Exported(Engine):
 
 def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
-

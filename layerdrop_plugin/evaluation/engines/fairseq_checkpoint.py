@@ -29,9 +29,7 @@ class FairseqCheckpoint(Engine):
         made.described = described
         return made
 
-    def __init__(
-        self, path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: torch.dtype
-    ):
+    def __init__(self, path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: torch.dtype):
         self.path, self._data, self._threads = str(path), str(data), threads
         self.model, self.task = load_checkpoint(path, data)
         if isinstance(self.model, ReadyForInference):

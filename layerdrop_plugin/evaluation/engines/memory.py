@@ -1,6 +1,6 @@
 """Peak memory of an engine: a process of its own loads the model and answers, with no library that it does not need.
 
-    python -c "…" ENGINE PATH THREADS INPUTS.npz [DATA]
+python -c "…" ENGINE PATH THREADS INPUTS.npz [DATA]
 """
 
 import os
@@ -16,7 +16,6 @@ from ...errors import LayerdropError
 
 # `layerdrop_command` first: then the package does not import torch and fairseq for an engine that needs neither
 _CODE = "import layerdrop_command; from layerdrop_plugin.evaluation.engines import memory; memory.main()"
-_NO_HIGH_WATER = "memory of a process can be measured on Linux only"
 
 
 def measure(
@@ -60,7 +59,9 @@ def main() -> None:
         if int(number) == len(batches):
             batches.append({})
         batches[-1][name] = arrays[key]
-    {"onnxruntime": _onnx, "transformers": _transformers, "fairseq": _fairseq}[engine](path, int(threads), batches, data)
+    {"onnxruntime": _onnx, "transformers": _transformers, "fairseq": _fairseq}[engine](
+        path, int(threads), batches, data
+    )
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(1024 * int(status.split("VmHWM:")[1].split()[0]))
 

@@ -42,7 +42,11 @@ class EngineSession(Session):
 
 
 def load_session(
-    path: str | Path, data: str | Path, batch_size: int | None = BATCH_SIZE, max_tokens: int | None = None, seed: int = 1
+    path: str | Path,
+    data: str | Path,
+    batch_size: int | None = BATCH_SIZE,
+    max_tokens: int | None = None,
+    seed: int = 1,
 ) -> EngineSession:
     """Load what an export wrote, and check that it answers as its checkpoint did.
 
