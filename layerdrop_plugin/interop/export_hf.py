@@ -1,4 +1,4 @@
-"""A fairseq checkpoint becomes a folder that transformers loads, as BERT, RoBERTa or XLM-R, which it came from or fits."""
+"""A fairseq checkpoint becomes a folder that transformers loads: BERT, RoBERTa or XLM-R, what it was or what fits."""
 
 import json
 import os
