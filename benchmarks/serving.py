@@ -90,7 +90,7 @@ def plans(args):
 
 
 def write_model(child, task, folder):
-    """Write a checkpoint with its dictionary and a tokenizer.json whose ids are the dictionary's rows; returns its path."""
+    """Write a checkpoint, its dictionary, and a tokenizer.json whose ids are its rows; returns its path."""
     from tokenizers import Tokenizer, models, processors
 
     folder.mkdir()

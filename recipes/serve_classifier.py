@@ -1,9 +1,9 @@
 """Classes of sentences by what `layerdrop export-onnx` wrote, without fairseq and torch.
 
     pip install onnxruntime tokenizers numpy
-    python serve_classifier.py FOLDER "what a wonderful film"     prints: class, probability, sentence, with tabs between
-    python serve_classifier.py FOLDER < sentences.txt             a sentence a line; two with a tab between are a pair
-    python serve_classifier.py FOLDER --port 8000                 then POST a JSON list of sentences to it
+    python serve_classifier.py FOLDER "what a wonderful film"   prints: class, probability, sentence, with tabs between
+    python serve_classifier.py FOLDER < sentences.txt           a sentence a line; two with a tab between are a pair
+    python serve_classifier.py FOLDER --port 8000               then POST a JSON list of sentences to it
 
 A regression has no classes: its number stands in place of both.
 """

@@ -37,7 +37,7 @@ print(json.dumps({"labels": model.config.id2label, "ids": inputs["input_ids"].to
 
 
 def environment_of(downloads, name, packages, torch=False):
-    """The Python of an environment that is kept in *downloads*; with *torch* it has this one's packages behind its own."""
+    """The Python of an environment that is kept in *downloads*; with *torch* this one's packages are behind its own."""
     folder = downloads / name
     downloads.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
