@@ -17,7 +17,7 @@ from ..output_folder import whole
 from ..pruning.shape import StackShape
 from . import bert_config, export_record
 from .bert_export import CLASSES, LM, Target, export_weights
-from .bert_weights import POSITIONS, SEGMENTS
+from .bert_weights import BUFFERS, POSITIONS, SEGMENTS
 from .beside import Origin, tensor_sha256
 from .exportable import Exportable, read
 from .folder import CONFIG, SAFE
@@ -212,7 +212,7 @@ def _named(
         prefix = "" if architecture.endswith("Model") else bert_config.PREFIXES[kind]
         inside = ("embeddings.", "encoder.", *(("pooler.",) if kind == "bert" else ()))
         named = {f"{prefix}{name}" if name.startswith(inside) else name: value for name, value in weights.items()}
-        return named, sorted(extra)
+        return named, sorted(extra.keys() - BUFFERS)
     weights = weights | extra | _second_names(origin, weights)
     return {_old_name(origin, name): value for name, value in weights.items()}, []
 

@@ -112,6 +112,10 @@ def test_an_engine_that_is_not_installed_is_named(world):
 
 
 def test_data_of_another_dictionary_are_refused(world, tmp_path):
+    (shutil.copytree(world / "onnx", tmp_path / "bare") / "layerdrop.json").unlink()
+    for path in (tmp_path / "bare", tmp_path / "bare" / "model.onnx"):
+        with pytest.raises(LayerdropError, match="has no layerdrop.json beside it"):
+            engines.load(path, world / "data", 1, 1, torch.float32)
     other = shutil.copytree(world / "data", tmp_path / "other")
     with open(other / "input0" / "dict.txt", "a", encoding="utf-8") as file:
         file.write("more 1\n")

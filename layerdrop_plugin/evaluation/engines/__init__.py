@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import LayerdropError
+
 if TYPE_CHECKING:
     import torch
 
@@ -19,9 +21,21 @@ _CHECKPOINTS = "fairseq_checkpoint"
 
 
 def engine_of(path: str | os.PathLike) -> "type[Engine]":
-    """The engine that runs what *path* holds."""
+    """The engine that runs what *path* holds.
+
+    Raises:
+        LayerdropError: it is a model for another engine that no export of ours wrote, or its record cannot be read.
+    """
+    place = Path(path)
     classes = (importlib.import_module(f".{name}", __package__).ENGINE for name in (*_FILES, _CHECKPOINTS))
-    return next(engine for engine in classes if engine.recognises(Path(path)))
+    found = next(engine for engine in classes if engine.recognises(place))
+    foreign = place.suffix == ".onnx" or any((place / name).is_file() for name in ("model.onnx", "config.json"))
+    if foreign and found.__module__.endswith(_CHECKPOINTS):
+        raise LayerdropError(
+            f"{path} has no layerdrop.json beside it, which says what it was made of: name a checkpoint, or what"
+            " export-hf or export-onnx wrote"
+        )
+    return found
 
 
 def load(path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: "torch.dtype") -> "Engine":
