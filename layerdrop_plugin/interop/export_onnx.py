@@ -61,6 +61,7 @@ def export_folder(
             )
         lines, fused = _fuse(found, traced, Path(scratch) / "fused.onnx")
         examples = export_record.examples_of(found)
+        examples.pop("token_type_ids", None)  # the graph tells segments by their separators
         if int8:
             _quantise(fused, out / MODEL)
             outputs = run(out / MODEL, examples)
