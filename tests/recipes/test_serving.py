@@ -26,6 +26,7 @@ from layerdrop_plugin.interop.import_hf import import_folder  # noqa: E402
 ROOT = RECIPES.parent
 LOAD = """
 import json, sys
+sys.modules["torchaudio"] = None  # fairseq brings one of another torch, which transformers 5 would import
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 folder, kind, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 tokenizer, model = AutoTokenizer.from_pretrained(folder), globals()[kind].from_pretrained(folder)
