@@ -36,7 +36,9 @@ class Target:
     first_position: int
 
 
-def export_weights(weights: dict[str, Tensor], shape: StackShape, target: Target, lost: dict[str, Tensor]):
+def export_weights(
+    weights: dict[str, Tensor], shape: StackShape, target: Target, lost: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The folder's weights, by their names without the model's prefix.
 
     Args:
