@@ -53,7 +53,11 @@ def add_session_arguments(parser: argparse.ArgumentParser, subset: str, several:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     if several:
         parser.add_argument(
-            "--path", required=True, nargs="+", metavar="CKPT", help="checkpoints, which are not changed"
+            "--path",
+            required=True,
+            nargs="+",
+            metavar="CKPT",
+            help="checkpoints, or classifiers that export-hf and export-onnx wrote, which run in their own software",
         )
     else:
         parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
