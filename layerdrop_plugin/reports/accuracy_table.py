@@ -56,7 +56,7 @@ def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Tab
     columns = ["model", "layers", *parts, "parameters", "weights (MB)"]
     columns += [f"ms/sentence, batch {size}" for size in sizes]
     columns += [f"time vs {base}, batch {max(map(int, sizes))}"] if times else []
-    peaks = any(row["peak_bytes"] for row in rows)
+    peaks = any(row.get("peak_bytes") for row in rows)
     columns += ["peak memory (MB)"] if peaks else []
     columns += [shown.label(), _INTERVAL]
     cells = []
@@ -66,7 +66,7 @@ def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Tab
         if times:
             cell.append(ratio_cell(row, "relative_time"))
         if peaks:
-            cell.append("-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}")
+            cell.append("-" if row.get("peak_bytes") is None else f"{row['peak_bytes'] / 1e6:.0f}")
         cells.append([*cell, over_seeds(row, shown.digits), interval_cell(row)])
     return Table(columns, cells, columns[-2:])
 
@@ -75,7 +75,7 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
     """Lines below the table that explain its columns."""
     metric, examples = results[0]["metric"]["name"], results[0]["examples"]
     text = timing_notes(times, "ms/sentence: ", "tokens", "time")
-    if any(row["peak_bytes"] for row in rows):
+    if any(row.get("peak_bytes") for row in rows):
         text.append(
             "peak memory: of a process of its own that loads the model, with nothing but the software that it runs in,"
             " and answers one batch of the largest size."
