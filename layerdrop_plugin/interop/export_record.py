@@ -131,7 +131,7 @@ def as_described(path: str | os.PathLike, record: dict, file: Path) -> Checkpoin
     """The description of an exported model: that of its checkpoint, with path, hash and size of the *file*."""
     size = file.stat().st_size
     own = {"path": str(path), "sha256": checkpoint.sha256(file), "bytes": size, "weight_bytes": size}
-    return record["checkpoint"] | own
+    return record["checkpoint"] | own | {"engine": record["engine"]}
 
 
 def describe(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:
