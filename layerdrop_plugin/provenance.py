@@ -36,6 +36,7 @@ class CheckpointRecord(TypedDict, total=False):
         parameters: number of elements of the learned tensors; shared tensors are counted once.
         weight_bytes: size of these tensors as stored.
         languages: [source, target] of a translation model, else None.
+        engine: of an exported model, the software that it is for; its ``weight_bytes`` are those of its file.
     """
 
     path: str
@@ -49,6 +50,7 @@ class CheckpointRecord(TypedDict, total=False):
     parameters: int
     weight_bytes: int
     languages: list[str] | None
+    engine: str
 
 
 def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def add_session_arguments(parser: argparse.ArgumentParser, subset: str, several:
     parser.add_argument("data", metavar="DATA", help=DATA_HELP)
     if several:
         parser.add_argument(
-            "--path", required=True, nargs="+", metavar="CKPT", help="checkpoints, which are not changed"
+            "--path",
+            required=True,
+            nargs="+",
+            metavar="CKPT",
+            help="checkpoints, or classifiers that export-hf and export-onnx wrote, which run in their own software",
         )
     else:
         parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
@@ -121,6 +126,28 @@ def load_session(args: argparse.Namespace, path: "str | Parent | None" = None, d
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
     options = {"max_tokens": args.max_tokens, "seed": args.seed, "cpu": args.cpu, "dtype": inference_dtype(args)}
     return load(path or args.path, data or args.data, batch_size=size, **options)
+
+
+def load_model(args: argparse.Namespace, path: str) -> "Session":
+    """As :func:`load_session`, of a checkpoint or of a folder that an export wrote."""
+    from ..evaluation import engines
+
+    if not engines.is_exported(path):
+        return load_session(args, path)
+    from ..errors import LayerdropError
+    from ..evaluation.engines.session import load_session as load_exported
+    from ..evaluation.session import BATCH_SIZE
+
+    if args.inference_dtype != "fp32":
+        raise LayerdropError(f"{path} has the precision of its export: leave out --inference-dtype")
+    size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
+    return load_exported(path, args.data, size, args.max_tokens, args.seed)
+
+
+def folder_name(path: str) -> str:
+    """The name of the folder in which a checkpoint lies, or of an exported folder."""
+    place = Path(path).resolve()
+    return place.name if place.is_dir() else place.parent.name
 
 
 def positive(text: str) -> int:

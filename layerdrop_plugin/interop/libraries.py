@@ -5,6 +5,9 @@ from types import ModuleType
 
 from ..errors import LayerdropError
 
+# library -> the extra of this package that brings it; `interop` brings the others
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx"}
+
 
 def library(name: str) -> ModuleType:
     """The installed library *name*.
@@ -18,7 +21,8 @@ def library(name: str) -> ModuleType:
         package = name.split(".", maxsplit=1)[0]
         if error.name not in (name, package):
             raise
+        extra = _EXTRAS.get(package, "interop")
         raise LayerdropError(
-            f"{package} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"
-            "  pip install -c constraints.txt '.[interop]')"
+            f"{package} is not installed: run  pip install 'layerdrop_plugin[{extra}]'  (from a checkout:"
+            f"  pip install -c constraints.txt '.[{extra}]')"
         ) from None

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LayerdropError
 from .libraries import library
 from .piece_tokenizers import SENTENCEPIECE
-from .prune_sentencepiece import BOUNDARY, CONTROL, NORMAL, UNIGRAM, UNKNOWN, SentencePieceModel
+from .prune_sentencepiece import CONTROL, NORMAL, UNIGRAM, UNKNOWN, SentencePieceModel
 from .special_tokens import MASK, ROLES, read_json, special_tokens
+from .spm_tokenizer import set_spaces
 from .tokenizer import TOKENIZER, FolderTokenizer
 
 if TYPE_CHECKING:
@@ -89,14 +90,7 @@ def _unigram(folder: Path) -> FolderTokenizer:
     scores = [(token, 0.0) for token in begin] + [(piece.text, piece.score) for piece in pieces] + [(mask, 0.0)]
     special = special_tokens(folder, {token: number for number, (token, _) in enumerate(scores)})
     made = tokenizers.Tokenizer(tokenizers.models.Unigram(scores, unk_id=begin.index("<unk>")))
-    rules = [tokenizers.normalizers.Precompiled(model.characters_map)] if model.characters_map else []
-    for spaces, left in ((" {2,}", " "), ("^ | $", "")) if model.trims else ():  # no other white space
-        rules.append(tokenizers.normalizers.Replace(tokenizers.Regex(spaces), left))
-    made.normalizer = tokenizers.normalizers.Sequence(rules)
-    spaces = {"replacement": BOUNDARY, "prepend_scheme": "always" if model.dummy_prefix else "never"}
-    whole_words = all(BOUNDARY not in piece.text[1:] for piece in pieces)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(split=whole_words, **spaces)
-    made.decoder = tokenizers.decoders.Metaspace(**spaces)
+    set_spaces(made, model)
     _add_special_tokens(made, special)
     return FolderTokenizer(made, special, path)
 

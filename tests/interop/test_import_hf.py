@@ -59,6 +59,7 @@ def test_weights_that_have_no_place_travel_beside(imported):
         *(f"pooler.dense.{part}" for part in ("weight", "bias")),
         *(f"cls.seq_relationship.{part}" for part in ("weight", "bias")),
         "embeddings.token_type_embeddings.weight",
+        "embeddings.position_embeddings.weight",
     }
     assert all(value.equal(whole[names[name]]) for name, value in rest.items())
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
