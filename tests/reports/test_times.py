@@ -57,10 +57,13 @@ def test_several_runs_add_up_without_the_time_between_them_and_what_was_skipped_
         [*first, Event(100, 100, "[start]"), Event(101, 101, "[skipped] a"), Event(102, 103, "layerdrop x")]
     )
     assert (spent.whole, spent.own, spent.runs, spent.skipped) == (7, 3, 2, 1)
-    section = spent.section()
+    section = spent.section().markdown()
     assert "Together for 2 runs of the recipe" in section and "1 times a step was skipped" in section
     assert list(spent.kinds) == ["train", "x"]
-    assert "runs of the recipe" not in times_of(first).section() and "skipped" not in times_of(first).section()
+    assert (
+        "runs of the recipe" not in times_of(first).section().markdown()
+        and "skipped" not in times_of(first).section().markdown()
+    )
 
 
 @pytest.mark.parametrize(
