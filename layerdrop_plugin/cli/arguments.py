@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..evaluation.session import Session
+    from ..pruning.parent import Parent
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # --inference-dtype -> torch's name
 DATA_HELP = "binarised data folder, as for fairseq's commands"
@@ -56,14 +57,28 @@ def add_session_arguments(parser: argparse.ArgumentParser, subset: str, several:
         )
     else:
         parser.add_argument("--path", required=True, metavar="CKPT", help="checkpoint; it is not changed")
+    add_example_arguments(parser, subset)
+
+
+def add_example_arguments(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, subset: str, most: int | None = None
+) -> None:
+    """Add subset, number of examples, batch size, seed and device to *parser*.
+
+    Args:
+        parser: the parser of a subcommand, or a group of its arguments.
+        subset: default of ``--subset``.
+        most: default of ``--max-examples``; None is all.
+    """
     parser.add_argument(
-        "--subset", metavar="NAME", default=subset, help=f"subset of the data to measure on (default: {subset})"
+        "--subset", metavar="NAME", default=subset, help=f"subset of the data to use (default: {subset})"
     )
     parser.add_argument(
         "--max-examples",
         type=positive,
         metavar="N",
-        help="maximum number of examples, drawn with --seed (default: all)",
+        default=most,
+        help=f"maximum number of examples, drawn with --seed (default: {most or 'all'})",
     )
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="maximum number of examples in a batch (default: 32)"
@@ -92,18 +107,19 @@ def inference_dtype(args: argparse.Namespace) -> "torch.dtype":
     return getattr(torch, DTYPES[getattr(args, "inference_dtype", "fp32")])
 
 
-def load_session(args: argparse.Namespace, path: str | None = None) -> "Session":
+def load_session(args: argparse.Namespace, path: "str | Parent | None" = None, data: str | None = None) -> "Session":
     """Load the :class:`Session` of the arguments of :func:`add_session_arguments`.
 
     Args:
         args: the parsed arguments.
-        path: the checkpoint to load, if there are several.
+        path: the checkpoint to load, or what was read from it, if there are several or it has another name.
+        data: the data folder, if it has another name.
     """
     from ..evaluation.session import BATCH_SIZE, load
 
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
     options = {"max_tokens": args.max_tokens, "seed": args.seed, "cpu": args.cpu, "dtype": inference_dtype(args)}
-    return load(path or args.path, args.data, batch_size=size, **options)
+    return load(path or args.path, data or args.data, batch_size=size, **options)
 
 
 def positive(text: str) -> int:

@@ -86,13 +86,15 @@ def _sizes(stack: str, of: dict) -> list[tuple[str, str]]:
 
 
 def _ancestry(ancestor: dict) -> str:
-    plan = Plan.from_dict(ancestor["plan"])
+    from ..pruning.surgery import reconstruction_of
+
+    plan, refitted = Plan.from_dict(ancestor["plan"]), reconstruction_of(ancestor)
     kept = [
         f"{stack} layers {list(of.layers)} of {ancestor[f'{stack}_layers']}{_parts(of)}" for stack, of in plan.items()
     ]
     for side, rows in [] if plan.vocabulary is None else plan.vocabulary.items():
         kept.append(f"{len(rows):,} of {ancestor['vocabulary'][side]:,} {side} embedding rows")
-    return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}"
+    return f"{ancestor['file']}, keeping {' and '.join(kept) or 'everything'}{f'; {refitted}' if refitted else ''}"
 
 
 def _parts(plan: StackPlan) -> str:

@@ -9,12 +9,19 @@ without its parent or any override. If only whole layers were removed, it also l
   layerdrop prune parent.pt child.pt --plan plan.json      {"version": 1, "encoder": {"layers": [1, 3, 5]}}
   layerdrop prune parent.pt child.pt --heads importance.json:0.4 --ffn importance.json:0.5 --min-heads 1
   layerdrop prune parent.pt small/child.pt --vocab train.txt --encoder-layers even:4
+  layerdrop prune parent.pt child.pt --encoder-layers even:6 --reconstruct data/
 
 With --vocab, the dictionaries (dict.txt and, for RoBERTa, input0/dict.txt; dict.SRC.txt and dict.TGT.txt) and the
 tokenizer (sentencepiece.bpe.model or tokenizer.json) of the child are written beside it, so CHILD must lie in another
 folder than PARENT; other files of these names there are never replaced. The corpus is tokenised as before and gives the
 same hidden states, class scores and logits of kept rows. Binarise data anew with the new dictionaries: data made with
 the old ones are refused.
+
+With --reconstruct, the output projections of what is kept are refitted, in closed form and without training, to what
+the parent computes on data that it can read: where heads or units are gone, to their sublayer's output; where layers
+are gone, the last projection of each layer to what the parent computes before the next layer that is kept.
+--rearrange exchanges heads or units kept and removed, their number fixed, where that lowers the estimated damage
+(Kwon et al. 2022).
 """
 
 import argparse
@@ -30,6 +37,7 @@ from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.plan import Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
+from .prune_fitting import add_fitting_arguments, check_fitting, rearranged, reconstructed
 
 if TYPE_CHECKING:
     from ..interop.prune_vocabulary import RewrittenVocabulary
@@ -72,14 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with PARENT's dictionaries and tokenizer, such as its data (default: PARENT's)",
     )
+    add_fitting_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
 
 def run(args: argparse.Namespace) -> None:
     """Prune, saying what was kept and the rate that was reached."""
     from ..pruning.parent import Parent
-    from ..pruning.prune import prune
+    from ..pruning.prune import plan_of, prune
 
+    check_fitting(args)
     rules = Rules.from_options(vars(args))
     if not (rules or args.vocab or args.target_vocab):
         raise LayerdropError(
@@ -91,12 +101,17 @@ def run(args: argparse.Namespace) -> None:
         checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
-    child = prune(parent, rules, rewritten and rewritten.vocabulary)
+    plan, exchanged = plan_of(parent, rules), []
+    if args.rearrange:
+        plan, exchanged = rearranged(parent, plan, args)
+    child = prune(parent, plan, rewritten and rewritten.vocabulary)
     lines = [
         *(rewritten.notes if rewritten else ()),
         _printable(child.plan),
         *child.describe(),
         f"parameters: {child.parameters:,} of {parent.parameters:,}",
+        *exchanged,
+        *(reconstructed(parent, child, args) if args.reconstruct else ()),
     ]
     if args.dry_run:
         lines.append("dry run: nothing written")

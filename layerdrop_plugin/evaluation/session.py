@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class Session:
         task: the checkpoint's fairseq task, set to the data folder.
         cfg: the checkpoint's configuration, plain dicts and lists.
         kind: ``classification``, ``regression``, ``masked_lm``, ``translation`` or ``language_modeling``.
-        sha256: SHA-256 of the checkpoint's file.
+        sha256: SHA-256 of the checkpoint's file; None for a child that has not been saved.
         fingerprint: hash of the weights of the model's layers, see :class:`~layerdrop_plugin.pruning.parent.Parent`.
         batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
         seed: seed of the draw of examples and of the masks of masked language models.
@@ -58,12 +58,26 @@ class Session:
     task: object = field(repr=False)
     cfg: dict = field(repr=False)
     kind: str
-    sha256: str
+    sha256: str | None
     fingerprint: str
     batch_size: int | None = BATCH_SIZE
     max_tokens: int | None = None
     seed: int = 1
     dtype: torch.dtype = torch.float32
+
+    def with_child(self, child: Parent) -> "Session":
+        """This session with a *child* of the checkpoint that has not been saved, for the same data.
+
+        Args:
+            child: the child; its dictionaries must be its parent's.
+
+        Raises:
+            LayerdropError: it cannot be loaded.
+        """
+        cfg = _with_plugin_classes(child, self.data, self.seed)
+        model, _ = _load_model(self.path, self.data, child.state, cfg, self.task)
+        model = model.float().eval().to(self.device)
+        return replace(self, model=model, cfg=cfg, sha256=None, fingerprint=child.fingerprint)
 
     def optimize(self) -> None:
         """Prepare the model for answers without gradients, see :func:`optimize_for_inference`.
@@ -248,7 +262,7 @@ class Session:
 
 
 def load(
-    path: str | Path,
+    path: str | Path | Parent,
     data: str | Path,
     *,
     batch_size: int | None = BATCH_SIZE,
@@ -260,7 +274,7 @@ def load(
     """Load a checkpoint and its task.
 
     Args:
-        path: path of the checkpoint, of fairseq's or this plugin's architecture.
+        path: path of the checkpoint, of fairseq's or this plugin's architecture; or what was read from it.
         data: path of the data folder, or of several folders joined with colons.
         batch_size, max_tokens: maximum number of examples and of tokens (padding included) in a batch.
         seed: seed of the draw of examples and of the masks of masked language models.
@@ -271,23 +285,14 @@ def load(
         LayerdropError: the checkpoint or the data cannot be read or do not fit together, or the architecture or the
             task is not supported.
     """
-    from fairseq import checkpoint_utils
-    from omegaconf import OmegaConf
-
     for folder in folders(data):
         if not folder.is_dir():
             raise LayerdropError(f"the data folder {folder} does not exist: check the path")
-    parent = Parent.load(path)
+    parent = path if isinstance(path, Parent) else Parent.load(path)
+    path = parent.path
     cfg = _with_plugin_classes(parent, data, seed)
     kind = _model_kind(cfg, parent.state["model"], path)
-    state_to_load = parent.state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
-    try:
-        with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state_to_load)
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
+    model, task = _load_model(path, data, parent.state, cfg)
     check_dtype(dtype)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
@@ -304,6 +309,22 @@ def load(
         seed=seed,
         dtype=dtype,
     )
+
+
+def _load_model(path, data, state: dict, cfg: dict, task=None) -> tuple[torch.nn.Module, object]:
+    """Build the model of *cfg* with the weights of *state*, a checkpoint; with it its *task*, set up unless given."""
+    from fairseq import checkpoint_utils
+    from omegaconf import OmegaConf
+
+    state = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
+    try:
+        with quiet():
+            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], task=task, state=state)
+    except LayerdropError:
+        raise
+    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
+        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
+    return model, task
 
 
 def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:

@@ -52,13 +52,13 @@ def measure_subsets(session: Session, sample: dict, stack: str, subsets: Iterabl
     layers = stacks_of(session.model)[stack]
     shared = encode(session, sample) if session.kind == "translation" and stack == "decoder" else None
     run = functools.partial(measure, session, sample, shared)
-    (first_input, *others), options = _first_call(layers, run)
+    (first_input, *others), options = first_call(layers, run)
     found: dict[Subset, Measured] = {}
 
     def descend(tree: Tree, x: Tensor, prefix: Subset) -> None:
         for layer, below in tree.items():
             if below:
-                descend(below, _output(layers[layer](x, *others, **options)), (*prefix, layer))
+                descend(below, output_of(layers[layer](x, *others, **options)), (*prefix, layer))
             else:
                 with starting_at(layers, [layer], x):
                     found[*prefix, layer] = run()
@@ -81,7 +81,7 @@ class _FirstCallError(Exception):
     """Ends a forward pass at the first layer; its arguments are those of the layer, positional and by name."""
 
 
-def _first_call(layers: LayerStack, run: Callable[[], object]) -> tuple[tuple, dict]:
+def first_call(layers: LayerStack, run: Callable[[], object]) -> tuple[tuple, dict]:
     """The arguments of the first of *layers* in *run*, a forward pass of the model that ends there."""
 
     def stop(_layer, arguments: tuple, options: dict) -> None:
@@ -97,6 +97,6 @@ def _first_call(layers: LayerStack, run: Callable[[], object]) -> tuple[tuple, d
     raise AssertionError("the stack's first layer did not run")
 
 
-def _output(result: Tensor | tuple) -> Tensor:
+def output_of(result: Tensor | tuple) -> Tensor:
     """The activations in what a layer returns; decoder layers also return attention weights."""
     return result[0] if isinstance(result, tuple) else result

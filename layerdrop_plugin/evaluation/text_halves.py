@@ -1,4 +1,4 @@
-"""Split the examples of a subset into two random halves that share no text: one to choose on, the other to test on."""
+"""Split the examples of a subset at random into two parts that share no text: to fit or choose on, and to test on."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def text_halves(session: Session, batches: Batches) -> Halves:
     numbers, texts, labels = [], [], []
     for sample in batches:
         numbers.extend(numbers_of(sample).tolist())
-        texts.extend(_texts(session, sample))
+        texts.extend(texts_of(session, sample))
         if session.kind in ANSWERS:
             labels.extend(sample["target"].view(len(sample["id"]), -1)[:, 0].tolist())
     order = np.argsort(numbers)
@@ -57,11 +57,7 @@ def split(texts: Sequence[Hashable], labels: Sequence[Hashable] | None, seed: in
     Returns:
         Ascending positions of the examples in each half.
     """
-    groups: dict[Hashable, list[int]] = {}
-    for place, text in enumerate(texts):
-        groups.setdefault(text, []).append(place)
-    drawn = list(groups.values())
-    drawn = [drawn[place] for place in np.random.default_rng(seed).permutation(len(drawn))]
+    drawn = _drawn(texts, seed)
     halves: tuple[list[int], list[int]] = [], []
     counts: dict[Hashable, list[int]] = {}
     for group in sorted(drawn, key=len, reverse=True):  # large groups first, as small ones balance the halves
@@ -72,7 +68,38 @@ def split(texts: Sequence[Hashable], labels: Sequence[Hashable] | None, seed: in
     return np.sort(np.array(halves[0], dtype=int)), np.sort(np.array(halves[1], dtype=int))
 
 
-def _texts(session: Session, sample: dict) -> list[tuple[int, ...]]:
+def hold_out(texts: Sequence[Hashable], share: float, seed: int) -> list[int]:
+    """Ascending positions of about a *share* of the examples, drawn at random; equal texts are all in it or all out.
+
+    Args:
+        texts: the text of each example.
+        share: between 0 and 1.
+        seed: seed of the draw.
+
+    Raises:
+        LayerdropError: there are fewer than two different texts.
+    """
+    drawn = _drawn(texts, seed)
+    if len(drawn) < 2:
+        raise LayerdropError(f"{len(texts)} examples with one text are too few: some have to be held out")
+    held: list[int] = []
+    for group in drawn[:-1]:
+        if held and len(held) + len(group) / 2 > share * len(texts):
+            break
+        held += group
+    return sorted(held)
+
+
+def _drawn(texts: Sequence[Hashable], seed: int) -> list[list[int]]:
+    """The positions of each distinct text, in random order."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, text in enumerate(texts):
+        groups.setdefault(text, []).append(place)
+    drawn = list(groups.values())
+    return [drawn[place] for place in np.random.default_rng(seed).permutation(len(drawn))]
+
+
+def texts_of(session: Session, sample: dict) -> list[tuple[int, ...]]:
     """The source tokens of each example of *sample*, without padding and masks."""
     tokens, padding = sample["net_input"]["src_tokens"], session.task.source_dictionary.pad()
     if session.kind == "masked_lm":  # the targets are the words behind the masks, and padding elsewhere

@@ -53,7 +53,11 @@ def _with_gradient(module: nn.Module, inputs: tuple) -> tuple:
 
 
 def sum_gradients(
-    model: nn.Module, loss_fn: Callable[[dict], Tensor], samples: Iterable[dict], per_token: bool = False
+    model: nn.Module,
+    loss_fn: Callable[[dict], Tensor],
+    samples: Iterable[dict],
+    per_token: bool = False,
+    per_example: Callable[[Tensor], None] | None = None,
 ) -> GradientSums:
     """Sum the gradients of the gates of *model* over *samples*.
 
@@ -62,6 +66,7 @@ def sum_gradients(
         loss_fn: computes the loss (a scalar) of a fairseq batch, which must be a sum over independent examples.
         samples: fairseq batches.
         per_token: see :class:`GradientSums`.
+        per_example: called for each batch with the gradients (examples, parts) of each example.
 
     Raises:
         LayerdropError: the model has no gates, or no batch gave finite gradients.
@@ -71,7 +76,7 @@ def sum_gradients(
     try:
         with frozen(model), torch.enable_grad():
             for sample in samples:
-                batch = recorder.start_batch(sample, sums.add)
+                batch = recorder.start_batch(sample, sums.add, per_example)
                 batch.attach(loss_fn(sample)).backward()
     finally:
         recorder.remove_probes()
@@ -114,12 +119,31 @@ def estimate(
         no_data = {"data": None, "examples": 0, "loss": None, "per": None}
         return Scores.of(scores, errors, method=method, model=session.fingerprint, **no_data, signature=signature)
     base = criterion_of_session(session, criterion, criterion_args)
+    samples = session.batches(subset, max_examples)
+    loss_fn = summed_loss(session, base, samples)
+    sums = sum_gradients(session.model, loss_fn, tqdm(samples, desc=method, unit="batch"), per == "token")
+    scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
+    source = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
+    signature |= {"criterion": base.plain(), "left_out": samples.left_out}
+    return Scores.of(scores, errors, method=method, **source, loss=sums.loss, per=per, signature=signature)
+
+
+def summed_loss(session: "Session", base: BaseCriterion, samples: Iterable[dict]) -> Callable[[dict], Tensor]:
+    """The function that computes the loss (a scalar) of the criterion *base* for a batch of the session's data.
+
+    Args:
+        session: the model.
+        base: the criterion.
+        samples: the batches; the first one shows whether the loss is a sum over independent examples.
+
+    Raises:
+        LayerdropError: it is not, or the criterion does not fit the model or the data.
+    """
     built = base.build(session.task).to(session.device).eval()
 
     def loss_fn(sample):
         return built(session.model, sample)[0]
 
-    samples = session.batches(subset, max_examples)
     try:
         check_additivity(loss_fn, next(iter(samples)), (session.model, built), session.task.source_dictionary.pad())
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, AssertionError) as error:
@@ -127,11 +151,7 @@ def estimate(
         raise LayerdropError(
             f"the criterion {name} cannot compute a loss of this model and data: {first_line(error)}"
         ) from error
-    sums = sum_gradients(session.model, loss_fn, tqdm(samples, desc=method, unit="batch"), per == "token")
-    scores, errors = (of_open_parts(session.model, rows) for rows in METHODS[method](session.model, sums))
-    source = {"model": session.fingerprint, "data": signature["data_sha256"], "examples": sums.examples}
-    signature |= {"criterion": base.plain(), "left_out": samples.left_out}
-    return Scores.of(scores, errors, method=method, **source, loss=sums.loss, per=per, signature=signature)
+    return loss_fn
 
 
 def criterion_of_session(session: "Session", name: str | None = None, arguments: str | None = None) -> BaseCriterion:

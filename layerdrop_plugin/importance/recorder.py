@@ -15,8 +15,7 @@ from torch import Tensor
 from ..anatomy import STACKS
 from ..errors import LayerdropError
 from ..modules.gate import Probe
-from ..modules.layer_stack import LayerStack
-from ..pruning.gates import gates_of, stacks_of
+from ..pruning.gates import gates_of, padding_of, stacks_of
 
 POWERS = ("absolute", "square", "signed", "fourth")  # summed for each part: |g|, g², g, g⁴
 COUNTS = ("examples", "loss", *STACKS)  # for a stack, the number of tokens that it reads, without padding
@@ -106,11 +105,20 @@ class RecordedBatch:
         callback: called at the end of the backward pass with a vector for :meth:`GradientSums.add`. The vector is zero
             if the loss was multiplied by zero, as fairseq does with dummy batches, or if a gradient is not finite, as
             after an overflow of loss scaling.
+        per_example: called then, unless the vector is zero, with the gradients (examples, parts) of all gates; not with
+            ``per_token``.
     """
 
     def __init__(
-        self, examples: int, tokens: list, sums: GradientSums, weight: Tensor, callback: Callable[[Tensor], None]
+        self,
+        examples: int,
+        tokens: list,
+        sums: GradientSums,
+        weight: Tensor,
+        callback: Callable[[Tensor], None],
+        per_example: Callable[[Tensor], None] | None = None,
     ):
+        self.per_example = per_example
         self.examples, self.callback, self.per_token = examples, callback, sums.per_token
         self.tokens, self.loss, self.loss_scale = tokens, None, None
         self.powers, self.gradients = None, None
@@ -142,14 +150,19 @@ class RecordedBatch:
             self.gradients[:, parts] += gradient
 
     def finish(self) -> None:
-        """Compute the batch's sums and call ``callback`` with them, without synchronising with the GPU."""
+        """Compute the batch's sums and call ``callback`` with them; only ``per_example`` waits for the GPU."""
         powers = self.powers if self.per_token else _powers(self.gradients, self.loss_scale)
-        self.gradients = None  # frees memory: the probes refer to this batch until the next one starts
+        gradients, self.gradients = (
+            self.gradients,
+            None,
+        )  # frees memory: the probes refer to this batch until the next one starts
         counts = (self.examples, self.loss, *self.tokens)
         counts = [torch.as_tensor(count, dtype=torch.float64).to(powers.device) for count in counts]
         values = torch.cat([torch.stack(counts), powers.flatten()])
         valid = values.isfinite().all() & (self.loss_scale != 0)
         self.callback(torch.where(valid, values, 0.0))
+        if self.per_example is not None and valid:
+            self.per_example(gradients / self.loss_scale.to(gradients))
 
 
 class _AttachedLoss(torch.autograd.Function):
@@ -207,11 +220,7 @@ class Recorder:
         self.per_token = per_token
         self._stack = next(iter(stacks_of(model).values()))
         self._weight = next(model.parameters())
-        self._padding = {
-            module.layers.stack: module.padding_idx
-            for module in model.modules()
-            if isinstance(getattr(module, "layers", None), LayerStack)
-        }
+        self._padding = padding_of(model)
 
     @property
     def num_updates(self) -> int:
@@ -222,15 +231,21 @@ class Recorder:
         """New sums for this model, all zero."""
         return GradientSums(self.sizes, self.per_token)
 
-    def start_batch(self, sample: dict, callback: Callable[[Tensor], None]) -> RecordedBatch:
+    def start_batch(
+        self,
+        sample: dict,
+        callback: Callable[[Tensor], None],
+        per_example: Callable[[Tensor], None] | None = None,
+    ) -> RecordedBatch:
         """Record the next forward pass, which must run on *sample* (a fairseq batch), and its backward pass.
 
         The probes stay until the next call, because activation checkpointing runs layers again in the backward pass.
 
         Args:
-            callback: see :class:`RecordedBatch`.
+            callback, per_example: see :class:`RecordedBatch`.
         """
-        batch = RecordedBatch(num_examples(sample), self._tokens(sample), self.sums(), self._weight, callback)
+        counts = num_examples(sample), self._tokens(sample)
+        batch = RecordedBatch(*counts, self.sums(), self._weight, callback, per_example)
         root = torch.zeros((), device=self._weight.device, requires_grad=True)
         begin = 0
         for key, gates in self._gates.items():
@@ -251,10 +266,14 @@ class Recorder:
         """Number of tokens without padding that each of STACKS reads, 0-dimensional tensors; 0 unless ``per_token``."""
         if not self.per_token:
             return [0 for _ in STACKS]
-        net_input = sample["net_input"]
-        source = net_input["src_tokens"]
-        read = {"encoder": source, "decoder": net_input.get("prev_output_tokens", source)}
+        read = tokens_read(sample)
         return [read[stack].ne(self._padding[stack]).sum() if stack in self._padding else 0 for stack in STACKS]
+
+
+def tokens_read(sample: dict) -> dict[str, Tensor]:
+    """Stack -> the tokens (batch, length) that it reads of *sample*, a fairseq batch."""
+    source = sample["net_input"]["src_tokens"]
+    return {"encoder": source, "decoder": sample["net_input"].get("prev_output_tokens", source)}
 
 
 def num_examples(sample: dict) -> int:

@@ -65,13 +65,15 @@ class _Probed(torch.autograd.Function):
 class Gate:
     """A gate over *parts* parts of a tensor with *layout*, a key of FACTORS.
 
-    It is no ``nn.Module``, as it has no weights to save. Copies and pickles of a model keep ``value``, not ``probe``.
+    It is no ``nn.Module``, as it has no weights to save. Copies and pickles of a model keep ``value``, not ``probe``
+    and ``observer``.
 
     Attributes:
         value: ξ of the parts, of shape (parts,), or None for all 1; set by ``pruning.gates``.
         drop_mask: 0/1 mask of this forward's structured dropout, of shape (parts,), or None; set by
             ``modules.structured_dropout``.
         probe: receiver of the gradients, or None; set by ``importance.recorder``.
+        observer: called with the gate's output in every forward, or None; set by ``evaluation.observed``.
     """
 
     def __init__(self, parts: int, layout: str):
@@ -79,6 +81,7 @@ class Gate:
         self.value: Tensor | None = None
         self.drop_mask: Tensor | None = None
         self.probe: Probe | None = None
+        self.observer: Callable[[Tensor], None] | None = None
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Multiply the parts of *x* by ξ.
@@ -87,8 +90,13 @@ class Gate:
             x: output of the parts, in the gate's layout.
             residual: input r of a layer whose output is *x*. Only the layer's contribution is gated: r + ξ (x - r).
         """
-        if self.value is None and self.drop_mask is None and not self.probed:
-            return x
+        if self.value is not None or self.drop_mask is not None or self.probed:
+            x = self._multiplied(x, residual)
+        if self.observer is not None:
+            self.observer(x)
+        return x
+
+    def _multiplied(self, x: Tensor, residual: Tensor | None) -> Tensor:
         part = x if residual is None else x - residual
         if self.drop_mask is not None:
             part = part * self._factors(self.drop_mask, x)
@@ -100,8 +108,8 @@ class Gate:
         return x
 
     def __getstate__(self) -> dict:
-        """State without the probe, which must not receive the gradients of copies of the model."""
-        return self.__dict__ | {"probe": None}
+        """State without the probe and the observer, which must not receive anything of copies of the model."""
+        return self.__dict__ | {"probe": None, "observer": None}
 
     @property
     def probed(self) -> bool:

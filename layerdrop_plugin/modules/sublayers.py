@@ -28,6 +28,8 @@ class Sublayers(Scriptable):
         absent: kinds of sublayers that this layer does not have.
         closed: kinds that a plan removes; set by ``pruning.gates``.
         dropped: kinds that structured dropout skips in this forward; set by ``modules.structured_dropout``.
+        observer: called in every forward with each kind that runs and the sum (length, batch, width) of its output and
+            its residual, before a post-norm LayerNorm, or None; set by ``evaluation.observed``.
     """
 
     gate: Gate
@@ -35,8 +37,9 @@ class Sublayers(Scriptable):
     absent: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    observer: Callable[[str, Tensor], None] | None = None
     # not compiled by torch.jit.trace:
-    __jit_ignored_attributes__ = ["gate", "ffn_gate", "absent", "closed", "dropped"]
+    __jit_ignored_attributes__ = ["gate", "ffn_gate", "absent", "closed", "dropped", "observer"]
 
     def stock_attributes(self) -> dict:
         """As :meth:`Scriptable.stock_attributes`: raise LayerdropError for gates and absent sublayers."""
@@ -90,6 +93,8 @@ class Sublayers(Scriptable):
         if kind == "ffn" and getattr(self, "w_resid", None) is not None:
             residual = self.w_resid * residual
         x = self.residual_connection(x, residual)
+        if self.observer is not None:
+            self.observer(kind, x)
         return x if self.normalize_before else batch_first(norm, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:

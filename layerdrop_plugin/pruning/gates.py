@@ -20,6 +20,12 @@ def stacks_of(model: nn.Module) -> dict[str, LayerStack]:
     return {module.stack: module for module in model.modules() if isinstance(module, LayerStack)}
 
 
+def padding_of(model: nn.Module) -> dict[str, int]:
+    """Stack -> index of the padding in the dictionary of the tokens that it reads."""
+    owners = (module for module in model.modules() if isinstance(getattr(module, "layers", None), LayerStack))
+    return {owner.layers.stack: owner.padding_idx for owner in owners}
+
+
 def model_shape(model: nn.Module) -> ModelShape:
     """The shape of a live *model*. Sublayers of layers that are not this plugin's count as absent."""
     return ModelShape(**{name: _stack_shape(stack) for name, stack in stacks_of(model).items()})

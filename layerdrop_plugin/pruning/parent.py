@@ -200,7 +200,7 @@ class Parent:
 
 def _check_provenance(cfg: dict) -> None:
     """Raise unless what a child says of its ancestors is what :func:`surgery.provenance` writes."""
-    from .surgery import origin_of, shape_before
+    from .surgery import origin_of, reconstruction_of, shape_before
 
     try:
         found = origin_of(cfg)
@@ -208,6 +208,7 @@ def _check_provenance(cfg: dict) -> None:
             shape_before(found)
             for ancestor in found["ancestors"]:
                 f"{ancestor['file']:s}"
+                reconstruction_of(ancestor)
     except LayerdropError:
         raise
     except Exception as error:  # whatever a wrong type makes Python hit upon

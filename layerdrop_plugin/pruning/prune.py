@@ -1,6 +1,9 @@
 """Make a child from a parent and rules, for ``layerdrop prune`` and the pruning tasks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+
+from torch import Tensor
 
 from . import surgery
 from .describe import describe_kept
@@ -28,9 +31,35 @@ class Child(Parent):
         self.parent_vocabulary = {} if plan.vocabulary is None else parent.vocabulary_sizes
         self.family, self.shape = parent.family, shape  # known, so they are not derived from the state again
 
+    def refit(self, weights: Mapping[str, Tensor], how: dict) -> None:
+        """Replace some of its weights by what they were refitted to, and say so in its provenance.
+
+        Args:
+            weights: name -> new weight, of the shape of the old one; the old one's precision is kept.
+            how: record of the reconstruction, see :func:`surgery.reconstructed`.
+        """
+        old = self.state["model"]
+        new = {name: value.to(old[name]) for name, value in weights.items()}
+        self.cfg = surgery.reconstructed(self.cfg, how)
+        self.state = self.state | {"model": old | new, "cfg": self.cfg}
+        for name in ("weights", "fingerprint", "learned_weights"):  # of the old weights
+            self.__dict__.pop(name, None)
+
     def describe(self) -> list[str]:
         """Lines with the numbers of layers, heads, FFN units and embedding rows kept; none if everything is kept."""
         return describe_kept(self.plan, self.parent_shape, self.parent_vocabulary)
+
+
+def plan_of(parent: Parent, rules: Rules | Plan) -> Plan:
+    """The plan that *rules* make for *parent*, or *rules* itself if it is a plan.
+
+    Raises:
+        LayerdropError: the parent cannot be pruned, or the rules or the plan do not fit it.
+    """
+    if isinstance(rules, Plan):
+        rules.validate(parent.shape)
+        return rules
+    return rules.plan(parent.shape, parent.fingerprint if rules.by_score else None)
 
 
 def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | None = None) -> Child:
@@ -44,11 +73,7 @@ def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | No
     Raises:
         LayerdropError: the parent cannot be pruned, or the rules or the plan do not fit it.
     """
-    if isinstance(rules, Plan):
-        plan = rules
-        plan.validate(parent.shape)
-    else:
-        plan = rules.plan(parent.shape, parent.fingerprint if rules.by_score else None)
+    plan = plan_of(parent, rules)
     if vocabulary is not None:
         plan = replace(plan, vocabulary=vocabulary.plan)
     if plan.vocabulary is not None:

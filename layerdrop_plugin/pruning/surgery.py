@@ -198,6 +198,28 @@ def provenance(parent: Parent, plan: Plan) -> dict:
     return found | {"plan_sha256": whole_plan(found).sha256()}
 
 
+def reconstructed(cfg: dict, how: dict) -> dict:
+    """The configuration *cfg* of a child, with its provenance saying *how* its weights were refitted.
+
+    Args:
+        cfg: the configuration, which is not changed.
+        how: ``by``, ``projections``, ``examples``, ``split``, ``data_sha256``, ``seed``; the record of the last
+            ancestor gets it as ``reconstruction``.
+    """
+    before = cfg[checkpoint.PROVENANCE]
+    *older, last = before["ancestors"]
+    ancestors = [*older, last | {"reconstruction": dict(how)}]
+    return cfg | {checkpoint.PROVENANCE: before | {"ancestors": ancestors}}
+
+
+def reconstruction_of(ancestor: dict) -> str | None:
+    """In words, how the child of *ancestor*, a record in a provenance, was reconstructed; None if it was not."""
+    how = ancestor.get("reconstruction")
+    if how is None:
+        return None
+    return f"{how['projections']:,d} projections refitted ({how['by']:s}) on {how['examples']:,d} examples of its data"
+
+
 def whole_plan(provenance: dict) -> Plan:
     """The composition of all plans in a child's *provenance*: what it keeps of its oldest ancestor."""
     plans = [Plan.from_dict(ancestor["plan"]) for ancestor in provenance["ancestors"]]
