@@ -27,6 +27,7 @@ from fairseq.tasks import TASK_REGISTRY  # noqa: E402
 
 from layerdrop_plugin.cli.main import COMMANDS, build_parser  # noqa: E402
 from layerdrop_plugin.fairseq_patches import PATCHES  # noqa: E402
+from layerdrop_plugin.pruning import layer_scores  # noqa: E402
 from layerdrop_plugin.pruning.layer_rules import RULES  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
@@ -192,6 +193,9 @@ def rules() -> str:
         argument = _example(name)
         kept = ", ".join(map(str, rule(12, argument)))
         rows.append([f"`{name}:{argument}`", " ".join(inspect.getdoc(rule).replace("``", "`").split()), kept])
+    for line in inspect.getdoc(layer_scores).split("\n\n")[1].splitlines():
+        form, meaning = re.split(r" {2,}", line.strip())
+        rows.append([f"`{form}`", f"{meaning[0].upper()}{meaning[1:]}.", ""])
     return table(["rule, for example", "what it does", "layers kept of 12"], rows)
 
 

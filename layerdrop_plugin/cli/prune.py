@@ -11,6 +11,13 @@ without its parent or any override. If only whole layers were removed, it also l
   layerdrop prune parent.pt small/child.pt --vocab train.txt --encoder-layers even:4
   layerdrop prune parent.pt child.pt --encoder-layers even:6 --reconstruct data/
 
+With --budget, heads and FFN units fill what the layers leave of the budget, by importance per cost, for each number of
+layers kept; of these candidates the one with the lowest loss on data is taken, reconstructed if --reconstruct is given.
+
+  layerdrop prune parent.pt child.pt --budget flops:0.5 --budget-scores importance.json --budget-data data/
+  layerdrop prune parent.pt child.pt --budget latency:0.5 --batch 1 --length 24 --budget-scores importance.json \\
+      --budget-layer-scores loss.json --budget-data data/ --reconstruct data/
+
 With --vocab, the dictionaries (dict.txt and, for RoBERTa, input0/dict.txt; dict.SRC.txt and dict.TGT.txt) and the
 tokenizer (sentencepiece.bpe.model or tokenizer.json) of the child are written beside it, so CHILD must lie in another
 folder than PARENT; other files of these names there are never replaced. The corpus is tokenised as before and gives the
@@ -37,6 +44,7 @@ from ..pruning.layer_rules import SPEC_HELP
 from ..pruning.plan import Plan
 from ..pruning.ranking import RANKING_HELP, RANKINGS
 from ..pruning.rules import MIN_HEADS_HELP, PART_HELP, Rules
+from .prune_budget import add_budget_arguments, budgeted, check_budget
 from .prune_fitting import add_fitting_arguments, check_fitting, rearranged, reconstructed
 
 if TYPE_CHECKING:
@@ -80,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder with PARENT's dictionaries and tokenizer, such as its data (default: PARENT's)",
     )
+    add_budget_arguments(parser)
     add_fitting_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
 
@@ -90,23 +99,29 @@ def run(args: argparse.Namespace) -> None:
     from ..pruning.prune import plan_of, prune
 
     check_fitting(args)
-    rules = Rules.from_options(vars(args))
-    if not (rules or args.vocab or args.target_vocab):
+    check_budget(args)
+    rules = None if args.budget else Rules.from_options(vars(args))
+    if not (rules or args.budget or args.vocab or args.target_vocab):
         raise LayerdropError(
             "say what to keep: --encoder-layers SPEC, --decoder-layers SPEC, --plan FILE or --vocab FILE;"
-            " or what to remove: --heads FILE:RATE or --ffn FILE:RATE"
+            " what to remove: --heads FILE:RATE or --ffn FILE:RATE; or what it may cost: --budget METRIC:SHARE"
         )
     checkpoint.refuse_same_file(args.parent, args.child)
     if not args.dry_run:
         checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
-    plan, exchanged = plan_of(parent, rules), []
+    if args.budget:
+        plan, spent = budgeted(parent, args)
+    else:
+        plan, spent = plan_of(parent, rules), []
+    exchanged = []
     if args.rearrange:
         plan, exchanged = rearranged(parent, plan, args)
     child = prune(parent, plan, rewritten and rewritten.vocabulary)
     lines = [
         *(rewritten.notes if rewritten else ()),
+        *spent,
         _printable(child.plan),
         *child.describe(),
         f"parameters: {child.parameters:,} of {parent.parameters:,}",

@@ -36,14 +36,10 @@ def check_fitting(args: argparse.Namespace) -> None:
     """Raise LayerdropError for options of --reconstruct or --rearrange without these."""
     if args.reconstruct_by and not args.reconstruct:
         raise LayerdropError("--reconstruct-by says how --reconstruct works: give --reconstruct DATA too")
-    given = {
-        "--subset": args.subset != "train",
-        "--max-examples": args.max_examples != MAX_EXAMPLES,
-        "--batch-size": args.batch_size,
-        "--max-tokens": args.max_tokens,
-        "--seed": args.seed != 1,
-        "--cpu": args.cpu,
-    }
+    given = {"--subset": args.subset != "train", "--max-examples": args.max_examples != MAX_EXAMPLES}
+    if not args.budget_data:  # which reads examples, too
+        given |= {"--batch-size": args.batch_size, "--max-tokens": args.max_tokens, "--seed": args.seed != 1}
+        given |= {"--cpu": args.cpu}
     unused = next((option for option, value in given.items() if value), None)
     if unused and not (args.reconstruct or args.rearrange):
         raise LayerdropError(f"{unused} says which examples --reconstruct or --rearrange reads: give one of these too")

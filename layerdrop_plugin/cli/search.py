@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _search(args) -> None:
     from ..evaluation import layer_search, search_summary, significance
-    from ..evaluation.search_state import SearchState
+    from ..evaluation.search_state import SearchState, settings_of
     from ..evaluation.text_halves import text_halves
     from ..pruning.layer_search import BEAM
     from ..reports import layer_search as page
@@ -101,7 +101,9 @@ def _search(args) -> None:
     batches = session.batches(args.subset, args.max_examples)
     halves = text_halves(session, batches)
     chosen_on, tested_on = (session.batches_of(args.subset, half) for half in halves)
-    state = SearchState(Path(args.out) / "search.state.json", _settings(args, session, asked))
+    state = SearchState(
+        Path(args.out) / "search.state.json", settings_of(session, args.subset, args.max_examples, asked)
+    )
     _announce(session, chosen_on, asked, state, args.max_minutes)
     bleus = None
     if args.metric == "bleu":
@@ -134,22 +136,3 @@ def _announce(session, batches, asked, state, most: float) -> None:
     predicted = layer_search.costs(session, batches, asked)
     layer_search.refuse_long(predicted, asked, most)
     print(f"the search will take about {layer_search.duration(predicted.minutes(asked))}")
-
-
-def _settings(args, session, asked) -> dict:
-    """What the sums in a search's state depend on."""
-    return {
-        "checkpoint": session.sha256,
-        "data": session.split(args.subset).sha256(),
-        "subset": args.subset,
-        "max_examples": args.max_examples,
-        "batch_size": session.batch_size,
-        "max_tokens": session.max_tokens,
-        "seed": args.seed,
-        "inference_dtype": args.inference_dtype,
-        "stack": asked.stack,
-        "keep": asked.keep,
-        "method": asked.method,
-        "beam": asked.width,
-        "compared_by": asked.compared_by,
-    }

@@ -142,7 +142,7 @@ def measure(
     dataset = _load_split(next(iter(loaded.values()))[1], data, split)
     sizes = [workload.size(dataset, index) for index in range(len(dataset))]
     chosen = choose(sizes, workload.longest(), max(batch_sizes), max_sentences, seed)
-    with _threads(threads):
+    with threads_set(threads):
         seconds, counts = _time_all(workload, list(models), dataset, chosen, batch_sizes, repeats)
     return {
         "type": TYPE,
@@ -273,7 +273,7 @@ def _summary(
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_set(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

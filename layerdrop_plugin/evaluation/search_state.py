@@ -14,10 +14,15 @@ A stage is a dictionary with the sums over the batches that are done:
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import checkpoint
 from ..errors import LayerdropError
 from .points import read_settled
+
+if TYPE_CHECKING:
+    from .layer_search import Question
+    from .session import Session
 
 TYPE = "layerdrop.search.state"
 PARTS = {"size", "subsets", "batches", "losses", "correct", "tokens", "examples", "evaluations", "timed"}
@@ -66,3 +71,22 @@ class SearchState:
     def save(self) -> None:
         """Rewrite the file."""
         checkpoint.write_text_atomic(self.path, json.dumps(self.record) + "\n")
+
+
+def settings_of(session: "Session", subset: str, max_examples: int | None, asked: "Question") -> dict:
+    """What the sums in the state of the search that is *asked* on *subset* depend on."""
+    return {
+        "checkpoint": session.sha256,
+        "data": session.split(subset).sha256(),
+        "subset": subset,
+        "max_examples": max_examples,
+        "batch_size": session.batch_size,
+        "max_tokens": session.max_tokens,
+        "seed": session.seed,
+        "inference_dtype": str(session.dtype),
+        "stack": asked.stack,
+        "keep": asked.keep,
+        "method": asked.method,
+        "beam": asked.width,
+        "compared_by": asked.compared_by,
+    }

@@ -4,6 +4,7 @@ This is the only module that changes the class of an object. No second model is 
 for layers that become smaller.
 """
 
+import copy
 from argparse import Namespace
 
 from fairseq.models.transformer import TransformerDecoder, TransformerEncoder
@@ -110,6 +111,22 @@ def prunable_layer(layer: nn.Module, sizes: dict[str, int | None]) -> nn.Module:
     return layer if checkpointed is None else checkpoint_wrapper(layer, offload_to_cpu=checkpointed)
 
 
+def resized(layer: Sublayers, sizes: dict[str, int | None]) -> Sublayers:
+    """A copy of a prunable *layer* with smaller or absent sublayers, whose weights are new.
+
+    Args:
+        layer: the layer; it is not changed.
+        sizes: kind of sublayer -> number of heads or FFN units, None for an absent sublayer; other kinds stay as they
+            are.
+
+    Raises:
+        LayerdropError: the heads or units of *layer* cannot be removed.
+    """
+    smaller = copy.deepcopy(layer)
+    _convert_sublayers(smaller, type(layer), sizes)
+    return smaller
+
+
 def _convert_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: dict[str, int | None]) -> None:
     """Convert fairseq's *layer* in place to *layer_class*, with smaller or absent sublayers.
 
@@ -125,8 +142,9 @@ def _convert_sublayers(layer: nn.Module, layer_class: type[Sublayers], sizes: di
         if getattr(layer, name, None) is not None:
             setattr(layer, name, _sized_attention(layer, getattr(layer, name), sizes.get(name)))
     # A LayerNorm over all units, or quantisation noise (a forward pre-hook) on blocks of them.
-    inseparable = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1._forward_pre_hooks)
-    units, whole = sizes.get("ffn", layer.fc1.out_features), layer.fc1.out_features
+    inseparable = getattr(layer, "ffn_layernorm", None) is not None or bool(layer.fc1 and layer.fc1._forward_pre_hooks)
+    whole = layer.fc1.out_features if layer.fc1 else 0
+    units = sizes.get("ffn", whole)
     if inseparable and units is not None and units < whole:
         raise LayerdropError("FFN units cannot be removed from this kind of FFN (--quant-noise-pq, --scale-fc)")
     if units == 0:
@@ -182,6 +200,10 @@ def prunable_attention(attention: nn.Module, heads: int | None = None) -> nn.Mod
 
 def _can_be_pruned(attention: nn.Module) -> bool:
     """Whether a :class:`PrunableAttention` computes the same as *attention*."""
-    if type(attention) is not MultiheadAttention or attention.use_xformers or attention.add_zero_attn:
+    if (
+        type(attention) not in (MultiheadAttention, PrunableAttention)
+        or attention.use_xformers
+        or attention.add_zero_attn
+    ):
         return False
     return attention.bias_k is None and not attention.k_proj._forward_pre_hooks  # quant_noise is such a hook

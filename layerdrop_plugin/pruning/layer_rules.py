@@ -2,12 +2,14 @@
 
 Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
 Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
-A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES.
+A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES. Rules by scores of
+the layers are in layer_scores.py.
 """
 
 from fractions import Fraction
 
 from ..errors import LayerdropError
+from .layer_scores import HELP as SCORES_HELP
 from .plan import StackPlan
 from .shape import StackShape
 
@@ -99,7 +101,7 @@ SPEC_HELP = (
     "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
     " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
     " keep:0,2,4, or with N layers kept even:N, first:N, last:N,"
-    " outer:N, spread:N"
+    " outer:N, spread:N; " + SCORES_HELP
 )
 
 

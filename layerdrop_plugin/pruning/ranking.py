@@ -1,14 +1,14 @@
-"""Remove the heads or FFN units with the lowest normalised scores from a plan (Michel et al. 2019, section 4)."""
+"""Rank parts by their normalised scores: heads and FFN units to remove (Michel et al. 2019, section 4), and layers."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from ..anatomy import HEADS, KEYS, Part
+from ..anatomy import HEADS, KEYS, LAYERS, Part
 from ..errors import LayerdropError
 from .plan import Plan, StackPlan
-from .scores import Scores
+from .scores import Rows, Scores
 from .shape import ModelShape
 
 RANKINGS = ("global", "per-kind", "per-layer")
@@ -74,21 +74,34 @@ def prune_by_importance(
     rate = share(rate)
     scores.check(shape, None, "the file")
     check_any_left(plan, shape, part)
-    sublayers = _sublayers(plan, shape, scores, part)
+    sublayers = sublayers_of(plan, shape, scores.normalized, part)
     minimum = min_heads if part is HEADS else 0
     for place, group in _groups(sublayers, ranking).items():
         _remove(group, rate, minimum, f"{part.many}{place}")
-    return _with(plan, shape, sublayers)
+    return without_removed(plan, shape, sublayers)
+
+
+def rank_layers(scores: Scores, stack: str) -> tuple[int, ...]:
+    """The layers of *stack* by ascending score; of equal scores lower layers come first, as they are removed first.
+
+    Raises:
+        LayerdropError: there are no scores of them.
+    """
+    key = f"{stack}.{LAYERS}"
+    if key not in scores.normalized:
+        raise LayerdropError(f"there are no scores of {key}")
+    row = scores.normalized[key]
+    return tuple(sorted(range(len(row)), key=lambda layer: (row[layer], layer)))
 
 
 @dataclass
-class _Sublayer:
+class Sublayer:
     """A sublayer of the parent.
 
     Attributes:
         stack, kind, layer: its place.
         parts: numbers of the heads or units that the plan keeps.
-        scores: normalised scores of all its heads or units in the parent.
+        scores: scores of all its heads or units in the parent.
         removed: numbers of those that are removed.
     """
 
@@ -124,21 +137,32 @@ def _kept(plan: Plan, shape: ModelShape, part: Part) -> Iterator[tuple[str, str,
             yield stack, kind, layer, kept.get(layer, tuple(range(found[key][layer] or 0))) or ()
 
 
-def _sublayers(plan: Plan, shape: ModelShape, scores: Scores, part: Part) -> list[_Sublayer]:
+def sublayers_of(plan: Plan, shape: ModelShape, scores: Rows, part: Part) -> list[Sublayer]:
+    """The sublayers that *plan* keeps and that consist of *part*; of equal scores earlier ones lose parts first.
+
+    Args:
+        plan: what is kept of the parent.
+        shape: shape of the parent.
+        scores: ``scores`` or ``normalized`` of :class:`Scores`.
+        part: HEADS or FFN_UNITS.
+
+    Raises:
+        LayerdropError: there are no scores of parts that the plan keeps.
+    """
     found = []
     for stack, kind, layer, parts in _kept(plan, shape, part):
-        if parts and f"{stack}.{kind}" not in scores.normalized:
+        if parts and f"{stack}.{kind}" not in scores:
             raise LayerdropError(f"there are no scores of {stack}.{kind}")
-        row = scores.normalized[f"{stack}.{kind}"][layer] if parts else []
+        row = scores[f"{stack}.{kind}"][layer] if parts else []
         if parts and not row:
             raise LayerdropError(
                 f"there are no scores of {kind} in {stack} layer {layer}: it cannot be gated or pruned"
             )
-        found.append(_Sublayer(stack, kind, layer, parts, row))
+        found.append(Sublayer(stack, kind, layer, parts, row))
     return found
 
 
-def _groups(sublayers: list[_Sublayer], ranking: str) -> dict[str, list[_Sublayer]]:
+def _groups(sublayers: list[Sublayer], ranking: str) -> dict[str, list[Sublayer]]:
     """Group the *sublayers* whose parts are ranked together; the keys name the groups in error messages."""
     names = {
         "global": lambda sublayer: "",
@@ -151,7 +175,7 @@ def _groups(sublayers: list[_Sublayer], ranking: str) -> dict[str, list[_Sublaye
     return groups
 
 
-def _remove(group: list[_Sublayer], rate: Fraction, minimum: int, name: str) -> None:
+def _remove(group: list[Sublayer], rate: Fraction, minimum: int, name: str) -> None:
     """Remove the share *rate* of the parts of *group*, such that each sublayer keeps at least *minimum*."""
     total = sum(len(sublayer.parts) for sublayer in group)
     count = int(rate * total + Fraction(1, 2))
@@ -174,8 +198,8 @@ def _round_down(most: int, total: int) -> str:
     return f"{most * 1000 // total / 1000:g}"
 
 
-def _with(plan: Plan, shape: ModelShape, sublayers: list[_Sublayer]) -> Plan:
-    """*plan* without what was removed from the *sublayers*."""
+def without_removed(plan: Plan, shape: ModelShape, sublayers: list[Sublayer]) -> Plan:
+    """*plan*, of a parent of *shape*, without what was removed from the *sublayers*."""
     for sublayer in sublayers:
         if sublayer.removed:
             chosen = plan.get(sublayer.stack) or StackPlan(tuple(range(shape.get(sublayer.stack).layers)))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from ..anatomy import FFN_UNITS, HEADS, STACKS, Part
 from ..errors import LayerdropError
 from .layer_rules import stack_plan
-from .plan import Plan
+from .layer_scores import plan_by_scores, score_rule
+from .plan import Plan, StackPlan
 from .ranking import RANKINGS, check_any_left, prune_by_importance, share
 from .scores import Scores
 from .shape import ModelShape
@@ -20,7 +21,7 @@ class Rules:
     """Rules from which a plan for a parent is made.
 
     Attributes:
-        layers: stack -> rule for its layers, see layer_rules.py; other stacks keep all layers.
+        layers: stack -> rule for its layers, see layer_rules.py and layer_scores.py; other stacks keep all layers.
         plan_file: path of a plan's JSON file, instead of rules for layers.
         heads, ffn: ``FILE:RATE``, a file of scores and the share to remove; None keeps all heads or units.
         ranking: one of ranking.RANKINGS.
@@ -70,8 +71,14 @@ class Rules:
     @property
     def files(self) -> list[str]:
         """Paths of the files that the rules refer to."""
-        files = [self.plan_file, *(spec.rpartition(":")[0] for spec in self.by_score.values())]
+        of_layers = [rule.file for rule in map(score_rule, self.layers.values()) if rule]
+        files = [self.plan_file, *of_layers, *(spec.rpartition(":")[0] for spec in self.by_score.values())]
         return [file for file in files if file]
+
+    @property
+    def read_scores(self) -> bool:
+        """Whether :meth:`plan` reads files of scores, which must be the parent's."""
+        return bool(self.by_score) or any(map(score_rule, self.layers.values()))
 
     def plan(self, shape: ModelShape, model: str | None = None) -> Plan:
         """Make a plan for a parent.
@@ -91,7 +98,7 @@ class Rules:
             for stack in self.layers:
                 if stack not in stacks:
                     raise LayerdropError(f"the parent has no {stack} to prune")
-            plan = Plan(**{stack: stack_plan(spec, stacks[stack], stack) for stack, spec in self.layers.items()})
+            plan = Plan(**{stack: _of_layers(spec, shape, stack, model) for stack, spec in self.layers.items()})
         for part, spec in self.by_score.items():
             plan = self._without(part, spec, plan, shape, model)
         return plan
@@ -111,3 +118,9 @@ class Rules:
             return prune_by_importance(plan, shape, importance, part, rate, self.ranking, self.min_heads)
         except LayerdropError as error:
             raise LayerdropError(f"{part.many} by {spec}: {error}") from None
+
+
+def _of_layers(spec: str, shape: ModelShape, stack: str, model: str | None) -> StackPlan:
+    """Apply the rule *spec* for layers to *stack*; *model* is as in :meth:`Rules.plan`."""
+    rule = score_rule(spec)
+    return plan_by_scores(rule, shape, stack, model) if rule else stack_plan(spec, shape.get(stack), stack)

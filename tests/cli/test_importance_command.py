@@ -5,6 +5,7 @@ import checkpoints
 import pytest
 
 from layerdrop_plugin.cli.main import main
+from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.scores import Scores
 
 
@@ -132,3 +133,22 @@ def test_examples_that_are_too_long_end_nothing_and_are_counted(data, tmp_path, 
 def test_it_writes_plain_json(importance, tmp_path):
     importance("--method", "random")
     assert json.loads((tmp_path / "found.json").read_text())["version"] == 1
+
+
+@pytest.mark.parametrize("method", ["contribution", "loss"])
+def test_methods_that_score_layers_prune_by_their_rules(method, importance, parent, tmp_path):
+    output, error, found = importance("--method", method, "--subset", "valid")
+    assert not error and "encoder.layers" in output and set(found.scores) == {"encoder.layers"}
+    assert found.method == method and found.loss > 0 and found.signature["command"].startswith("layerdrop")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json"]
+    for rule in (method, "scores"):
+        child = tmp_path / f"{rule}.pt"
+        main(["prune", str(parent), str(child), "--encoder-layers", f"{rule}:{tmp_path}/found.json:2"])
+        row = found.scores["encoder.layers"]
+        plan = Parent.load(child).cfg["layerdrop"]["ancestors"][-1]["plan"]
+        assert plan["encoder"]["layers"] == sorted(sorted(range(4), key=row.__getitem__)[-2:])
+
+
+def test_options_that_methods_for_layers_have_no_use_for_are_refused(importance):
+    assert "leave out --base-criterion" in importance("--method", "contribution", "--base-criterion", "masked_lm")[1]
+    assert "leave out --per" in importance("--method", "loss", "--per", "token")[1]
