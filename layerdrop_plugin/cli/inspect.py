@@ -36,6 +36,7 @@ def describe(path: str | os.PathLike) -> dict:
         "family": registered_model(parent.options),
         "task": (parent.cfg.get("task") or {}).get("_name"),
         **dataclasses.asdict(parent.shape),
+        "learned_rates": parent.learned_rates,
         "vocabulary": parent.vocabulary_size(),
         "target_vocabulary": parent.vocabulary_size("target"),
         "max_positions": parent.positions,
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
     rows = [("architecture", found["architecture"]), ("task", found["task"])]
     for stack, of in sides.items():
         rows += [(f"{stack} layers", of["layers"]), *_sizes(stack, of), (f"{stack} width", of["embed_dim"])]
+        rates = found["learned_rates"].get(stack)
+        rows += [(f"{stack} learned rates", " ".join(f"{rate:.3f}" for rate in rates))] if rates else []
     rows.append(("vocabulary", f"{found['vocabulary']:,}"))
     if found["target_vocabulary"] != found["vocabulary"]:
         rows.append(("target vocabulary", f"{found['target_vocabulary']:,}"))

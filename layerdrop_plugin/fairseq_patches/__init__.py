@@ -33,6 +33,7 @@ from .interpreter import (
     patch_speech_log,
     patch_user_dir,
 )
+from .learned_rates import patch_learned_rates
 from .options_as_data import patch_eval
 
 PATCHES: tuple[Callable[[], None], ...] = (
@@ -58,6 +59,7 @@ PATCHES: tuple[Callable[[], None], ...] = (
     patch_hub_tokenizer,
     patch_validation,
     patch_roberta_hub,
+    patch_learned_rates,
 )
 _installed: list[Callable[[], None]] = []  # the PATCHES that were applied in this process
 

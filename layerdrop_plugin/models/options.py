@@ -1,6 +1,7 @@
 """Options that this plugin's architectures share, and fairseq's options that they check or refuse."""
 
 import contextlib
+import math
 from argparse import ArgumentParser, Namespace
 
 from fairseq.utils import safe_getattr
@@ -10,10 +11,16 @@ from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError
 from ..modules.drop_rates import RATES, SCHEDULES, drop_rate
 from ..modules.layer_sizes import layer_sizes
+from ..modules.learned_rates import HIGHEST, LEARNING_RATE, LOWEST
 from ..modules.structured_dropout import CHUNKS
 
 Args = Namespace | DictConfig  # a model's options, as fairseq passes them
+_CONSTANT = next(iter(SCHEDULES))
 DROPPED = {"headdrop": "each attention head", "ffndrop": "each chunk of FFN units", "sublayerdrop": "each sublayer"}
+
+
+LEARN_HELP = "learn a drop rate for each layer, their mean staying --encoder-layerdrop or --decoder-layerdrop; checkpoints keep them"
+LEARN_LR_HELP = f"learning rate of --learn-layerdrop, which no schedule changes (default: {LEARNING_RATE})"
 
 
 def size_help(stack: str, kind: str) -> str:
@@ -55,6 +62,8 @@ def add_layerdrop_args(parser: ArgumentParser, *stacks: str) -> None:
         metavar="N",
         help="updates over which the drop rates rise from 0 (default: 0, no warm-up)",
     )
+    parser.add_argument("--learn-layerdrop", action="store_true", help=LEARN_HELP)
+    parser.add_argument("--learn-layerdrop-lr", type=float, metavar="LR", help=LEARN_LR_HELP)
 
 
 def refine_layerdrop_arg(parser: ArgumentParser, stack: str) -> None:
@@ -83,6 +92,32 @@ def check_layerdrop(args: Args, *stacks: str) -> None:
         names = ("layerdrop", *RATES)
         rates = {name: drop_rate(safe_getattr(args, f"{stack}_{name}") or 0.0, f"--{stack}-{name}") for name in names}
         _check_drops(args, stack, [name for name, rate in rates.items() if rate > 0])
+    _check_learned(args, stacks)
+
+
+def _check_learned(args: Args, stacks: tuple[str, ...]) -> None:
+    """Raise LayerdropError for options that leave ``--learn-layerdrop`` nothing to learn, or none of that name."""
+    learning_rate = safe_getattr(args, "learn_layerdrop_lr")
+    if not safe_getattr(args, "learn_layerdrop"):
+        if learning_rate is not None:
+            raise LayerdropError("--learn-layerdrop-lr says how --learn-layerdrop learns: give it too")
+        return
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise LayerdropError(f"--learn-layerdrop-lr wants a number above 0, not {learning_rate}")
+    rates = {stack: float(safe_getattr(args, f"{stack}_layerdrop") or 0.0) for stack in stacks}
+    if not any(rates.values()):
+        wanted = " or ".join(f"--{stack}-layerdrop P" for stack in stacks)
+        raise LayerdropError(f"--learn-layerdrop learns rates whose mean is not 0: give {wanted}")
+    for stack, rate in rates.items():
+        if rate and not LOWEST < rate < HIGHEST:
+            raise LayerdropError(
+                f"--learn-layerdrop keeps every rate from {LOWEST} to {HIGHEST}: --{stack}-layerdrop {rate:g} must lie"
+                " between them"
+            )
+        if rate and str(safe_getattr(args, f"{stack}_layerdrop_schedule") or _CONSTANT) != _CONSTANT:
+            raise LayerdropError(f"--learn-layerdrop takes the place of --{stack}-layerdrop-schedule: leave it out")
+        if rate and getattr(args, f"{stack}_layers") < 2:
+            raise LayerdropError(f"--learn-layerdrop has nothing to learn in a {stack} of one layer: leave it out")
 
 
 def _check_drops(args: Args, stack: str, drops: list[str]) -> None:

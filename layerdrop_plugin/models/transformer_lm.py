@@ -25,6 +25,8 @@ from ..modules.zero_gradients import with_zero_gradients
 from .dictionaries import remember_dictionaries
 from .layers_to_keep import LayersToKeep
 from .options import (
+    LEARN_HELP,
+    LEARN_LR_HELP,
     Args,
     changeable,
     check_layerdrop,
@@ -53,6 +55,8 @@ class LayerDropTransformerLanguageModelConfig(TransformerLanguageModelConfig):
     layerdrop_warmup_updates: int = field(
         default=0, metadata={"help": "updates over which the drop rates rise from 0 (0: no warm-up)"}
     )
+    learn_layerdrop: bool = field(default=False, metadata={"help": LEARN_HELP})
+    learn_layerdrop_lr: Optional[float] = field(default=None, metadata={"help": LEARN_LR_HELP})
     dictionary_sha256: Optional[str] = field(
         default=None, metadata={"help": "fingerprint of the dictionary; filled in and checked by itself"}
     )

@@ -29,6 +29,7 @@ from .gate import HEADS as HEAD_LAYOUT
 from .gate import LAYER, UNITS, Gate
 from .layer_sizes import layer_sizes
 from .layer_stack import LayerStack
+from .learned_rates import LEARNING_RATE, LearnedRates
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
 from .transformer_decoder import LayerDropTransformerDecoder
@@ -48,13 +49,15 @@ def layerdrop_encoder(encoder: TransformerEncoder, args: Namespace | DictConfig)
     Args:
         encoder: fairseq's encoder.
         args: besides fairseq's options ``encoder_layerdrop``, ``encoder_layerdrop_schedule``,
-            ``layerdrop_warmup_updates`` and ``seed``; see also ``layer_sizes`` and ``StructuredDropout.from_args``.
+            ``layerdrop_warmup_updates``, ``learn_layerdrop``, ``learn_layerdrop_lr`` and ``seed``; see also
+            ``layer_sizes`` and ``StructuredDropout.from_args``.
 
     Raises:
         LayerdropError: an invalid drop rate, schedule or layer size, or a rate with nothing to drop.
     """
     encoder.layers = _layer_stack(encoder.layers, args, "encoder")
     encoder.__class__ = LayerDropTransformerEncoder
+    _learn_rates(encoder, args, "encoder")
     return encoder
 
 
@@ -62,7 +65,25 @@ def layerdrop_decoder(decoder: TransformerDecoder, args: Namespace | DictConfig)
     """Convert fairseq's *decoder* in place, as :func:`layerdrop_encoder` does with the options of the decoder."""
     decoder.layers = _layer_stack(decoder.layers, args, "decoder")
     decoder.__class__ = LayerDropTransformerDecoder
+    _learn_rates(decoder, args, "decoder")
     return decoder
+
+
+def _learn_rates(module: nn.Module, args: Namespace | DictConfig, stack: str) -> None:
+    """Give the encoder or decoder *module* learned drop rates, if the options in *args* say so and it has rates."""
+    rate = getattr(args, f"{stack}_layerdrop")
+    if not (rate and getattr(args, "learn_layerdrop", False)):
+        module.learned_rates = None
+        return
+    module.learned_rates = LearnedRates(
+        rate,
+        len(module.layers),
+        getattr(args, f"{stack}_embed_dim"),
+        stack=stack,
+        seed=getattr(args, "seed", 1),
+        learning_rate=getattr(args, "learn_layerdrop_lr", None) or LEARNING_RATE,
+    )
+    module.layers.learn(module.learned_rates)
 
 
 def _layer_stack(layers: nn.ModuleList, args: Namespace | DictConfig, stack: str) -> LayerStack:

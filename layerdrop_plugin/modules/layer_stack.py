@@ -5,11 +5,14 @@ Source: Fan, Grave, Joulin 2019, "Reducing Transformer Depth on Demand with Stru
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from .drop_rates import warmup_factor
 from .drop_seed import DropSeed
+from .learned_rates import LearnedRates
 from .scriptable import Scriptable, refuse_to_script
 from .structured_dropout import StructuredDropout
 from .sublayers import Sublayers
@@ -36,9 +39,11 @@ class LayerStack(Scriptable, nn.ModuleList):
 
     Attributes:
         active_layers: layers that a plan's gates keep, or None for all; set by ``pruning.gates``.
+        learned: learned rates, which *rates* are the start of; None if they are fixed. See :meth:`learn`.
     """
 
-    __jit_ignored_attributes__ = ["active_layers", "structured_dropout"]  # not compiled by torch.jit.trace
+    learned: LearnedRates | None = None
+    __jit_ignored_attributes__ = ["active_layers", "structured_dropout", "learned"]  # not compiled by torch.jit.trace
 
     def __init__(
         self,
@@ -69,6 +74,10 @@ class LayerStack(Scriptable, nn.ModuleList):
         if num_updates != self.num_updates:
             self.num_updates, self.micro_batch = num_updates, 0
 
+    def learn(self, learned: LearnedRates) -> None:
+        """Take the rates of *learned* from now on, a module that belongs to the encoder or decoder."""
+        self.__dict__["learned"] = learned  # not as a module: those of a ModuleList are its layers
+
     def _draw(self) -> tuple[int, ...]:
         """Draw the layers that run in this forward, and set the masks of structured dropout within them."""
         kept, drop_seed, factor = tuple(range(len(self))), None, 0.0
@@ -77,8 +86,11 @@ class LayerStack(Scriptable, nn.ModuleList):
             factor = warmup_factor(self.num_updates, self.warmup_updates)
             self.micro_batch += 1
             if any(self.rates):
-                rates = [rate * factor for rate in self.rates] + [0.0] * (len(self) - len(self.rates))
+                rates = self.rates if self.learned is None else self.learned.current()
+                rates = [rate * factor for rate in rates] + [0.0] * (len(self) - len(rates))
                 kept = draw_kept(drop_seed, rates)
+                if self.learned is not None:
+                    self.learned.record_draw(kept, factor)
         if self.structured_dropout is not None:
             self.structured_dropout.set_masks(self, drop_seed, factor)
         return tuple(depth for depth in kept if self._is_active(depth))
@@ -102,10 +114,20 @@ class LayerStack(Scriptable, nn.ModuleList):
         kept = self._draw()
         skipped = [p for depth, layer in enumerate(self) if depth not in kept for p in layer.parameters()]
         self._kept = kept
+        hooks = [] if self.learned is None or not self.training else self._record_inputs(kept)
         try:
             yield skipped
         finally:
             self._kept = None
+            for hook in hooks:
+                hook.remove()
+
+    def _record_inputs(self, kept) -> list[RemovableHandle]:
+        """Show the inputs of the layers *kept* to the learned rates; activation checkpointing calls no hook again."""
+        return [
+            self[depth].register_forward_pre_hook(partial(self.learned.record_input, depth), with_kwargs=True)
+            for depth in kept
+        ]
 
     def position(self, layer: int | None) -> int:
         """Index of *layer* among the layers that run in this :meth:`forward_pass`, or -1 if it does not run.

@@ -40,7 +40,12 @@ def as_stock(module: nn.Module, done: dict[int, nn.Module] | None = None) -> nn.
     if id(module) in done:
         return done[id(module)]
     own = module.stock_attributes() if isinstance(module, Scriptable) else None
-    children = {name: None if child is None else as_stock(child, done) for name, child in module._modules.items()}
+    ignored = getattr(module, "__jit_ignored_attributes__", ()) if own is not None else ()
+    children = {
+        name: None if child is None else as_stock(child, done)
+        for name, child in module._modules.items()
+        if name not in ignored
+    }
     parameters = {name: as_ordinary(parameter) for name, parameter in module._parameters.items()}
     changed = any(child is not module._modules[name] for name, child in children.items())
     changed |= any(parameter is not module._parameters[name] for name, parameter in parameters.items())

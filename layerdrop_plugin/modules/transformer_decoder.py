@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fairseq.models.transformer import TransformerDecoder
 from torch import Tensor, nn
 
+from .learned_rates import LearnedRates, fit_weights
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
@@ -16,6 +17,8 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
     Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
+    learned_rates: LearnedRates | None  # of its layers, if --learn-layerdrop asks for them
+    __jit_ignored_attributes__ = ["learned_rates"]
     _beams = 1  # number of hypotheses that share a sentence's encoder output in the current search
     _need_attention = True  # whether the current search needs attention weights
 
@@ -52,6 +55,11 @@ class LayerDropTransformerDecoder(Scriptable, TransformerDecoder):
             )
         # If the whole decoder is dropped, this is the encoder's only connection to the loss (law 5, dropped layers).
         return with_zero_gradients(x, [*skipped, *encoded] if skipped else []), extra
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+        """As fairseq's, which is called before weights are loaded; see :func:`fit_weights`."""
+        fit_weights(state_dict, name, self.learned_rates)
+        return super().upgrade_state_dict_named(state_dict, name)
 
     def _skips_attention_weights(self, incremental_state) -> bool:
         """Whether this call computes no attention weights by default."""

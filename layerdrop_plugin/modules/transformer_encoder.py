@@ -3,6 +3,7 @@
 from fairseq.models.transformer import TransformerEncoder
 from torch import Tensor
 
+from .learned_rates import LearnedRates, fit_weights
 from .scriptable import Scriptable
 from .zero_gradients import with_zero_gradients
 
@@ -15,6 +16,8 @@ class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
     Instances are made from fairseq's by ``modules.convert``; their ``layers`` are a ``LayerStack``.
     """
 
+    learned_rates: LearnedRates | None  # of its layers, if --learn-layerdrop asks for them
+    __jit_ignored_attributes__ = ["learned_rates"]
     beam_size = 1  # beam size of the next search; set by the model's set_beam_size()
 
     def forward_scriptable(self, *args, **kwargs) -> dict[str, list[Tensor]]:
@@ -23,6 +26,11 @@ class LayerDropTransformerEncoder(Scriptable, TransformerEncoder):
             result = super().forward_scriptable(*args, **kwargs)
         result["encoder_out"] = [with_zero_gradients(result["encoder_out"][0], skipped)]
         return result
+
+    def upgrade_state_dict_named(self, state_dict: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+        """As fairseq's, which is called before weights are loaded; see :func:`fit_weights`."""
+        fit_weights(state_dict, name, self.learned_rates)
+        return super().upgrade_state_dict_named(state_dict, name)
 
     def reorder_encoder_out(self, encoder_out: dict[str, list[Tensor]], new_order: Tensor) -> dict[str, list[Tensor]]:
         """As fairseq's, except that the hypotheses of a sentence share one copy of its encoder output.

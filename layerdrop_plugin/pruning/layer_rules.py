@@ -2,10 +2,11 @@
 
 Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
 Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
-A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES. Rules by scores of
-the layers are in layer_scores.py.
+A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES. Rules that
+also read the parent's learned drop rates are in RULES_BY_RATES, rules by scores of the layers in layer_scores.py.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from ..errors import LayerdropError
@@ -97,11 +98,27 @@ RULES = {
     "outer": outer,
     "spread": spread,
 }
+
+
+def learned(layers: int, argument: str, rates: Sequence[float]) -> list[int]:
+    """Keep the N layers with the lowest drop rates that training has learned (``--learn-layerdrop``)."""
+    count = _count("learned", layers, argument)
+    if len(rates) != layers:
+        raise LayerdropError(
+            f"learned:{argument}: the parent has no learned drop rates of these layers: train it with --learn-layerdrop,"
+            " or use another rule"
+        )
+    if len(set(rates)) == 1:
+        raise LayerdropError(f"learned:{argument}: the parent's training has not learned its drop rates yet: train on")
+    return sorted(sorted(range(layers), key=lambda layer: (rates[layer], layer))[:count])
+
+
+RULES_BY_RATES = {"learned": learned}
 SPEC_HELP = (
     "every-other:P (drop a share P by the LayerDrop paper's formula, depth counted from 0: of 6 layers P = 0.5 keeps"
     " 1, 3, 5), every-other-from-1:P (depth counted from 1, as in that paper's released example: keeps 0, 2, 4),"
     " keep:0,2,4, or with N layers kept even:N, first:N, last:N,"
-    " outer:N, spread:N; " + SCORES_HELP
+    " outer:N, spread:N, learned:N (lowest rates of --learn-layerdrop); " + SCORES_HELP
 )
 
 
@@ -115,17 +132,20 @@ def _count(name: str, layers: int, argument: str) -> int:
     return count
 
 
-def stack_plan(spec: str, shape: StackShape, stack: str) -> StackPlan:
-    """Apply the rule *spec*, ``NAME:ARGUMENT``, to a *stack* of *shape*.
+def stack_plan(spec: str, shape: StackShape, stack: str, rates: Sequence[float] = ()) -> StackPlan:
+    """Apply the rule *spec*, ``NAME:ARGUMENT``, to a *stack* of *shape* whose layers have the learned drop *rates*.
 
     Raises:
         LayerdropError: the rule is unknown or its argument invalid, or it keeps no layer, repeats a layer or names a
             layer that does not exist.
     """
     name, colon, argument = spec.partition(":")
-    if not colon or name not in RULES:
+    if not colon or name not in RULES | RULES_BY_RATES:
         raise LayerdropError(f"unknown pruning rule {spec!r}: use {SPEC_HELP}")
-    plan = StackPlan(tuple(RULES[name](shape.layers, argument)))
+    if name in RULES_BY_RATES:
+        plan = StackPlan(tuple(RULES_BY_RATES[name](shape.layers, argument, rates)))
+    else:
+        plan = StackPlan(tuple(RULES[name](shape.layers, argument)))
     try:
         plan.validate(shape, stack)
     except LayerdropError as error:

@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import checkpoint
 from ..anatomy import kinds_of_stack
 from ..errors import LayerdropError, first_line
+from ..modules.learned_rates import NAMES as LEARNED_RATES
 from .families import FAMILIES, Family, architecture_of, family_of, registered_model
 from .scores import fingerprint
 from .shape import ModelShape, StackShape
@@ -144,11 +145,14 @@ class Parent:
 
     @cached_property
     def learned_weights(self) -> dict[str, Tensor]:
-        """name -> learned tensor, without buffers and without an output layer that shares the embedding's weights."""
+        """name -> learned tensor, without buffers and without an output layer that shares the embedding's weights.
+
+        What learned drop rates are computed with is not part of the model.
+        """
         found, places, words = {}, set(), []
         for key, value in self.weights.items():
             place = checkpoint.place_in_memory(value)
-            if key.rsplit(".", 1)[-1] in _BUFFERS or (place[0] and place in places):
+            if key.rsplit(".", 1)[-1] in _BUFFERS or LEARNED_RATES.match(key) or (place[0] and place in places):
                 continue
             if _MATRIX_OF_WORDS.search(key):
                 if any(value.shape == other.shape and value.equal(other) for other in words):
@@ -157,6 +161,12 @@ class Parent:
             places.add(place)
             found[key] = value
         return found
+
+    @cached_property
+    def learned_rates(self) -> dict[str, tuple[float, ...]]:
+        """Stack -> the learned drop rate of each layer; without stacks that have none (``--learn-layerdrop``)."""
+        matches = [match for match in map(LEARNED_RATES.match, self.weights) if match and match["name"] == "rates"]
+        return {match["stack"]: tuple(self.weights[match.string].float().tolist()) for match in matches}
 
     @cached_property
     def parameters(self) -> int:
@@ -200,12 +210,13 @@ class Parent:
 
 def _check_provenance(cfg: dict) -> None:
     """Raise unless what a child says of its ancestors is what :func:`surgery.provenance` writes."""
-    from .surgery import origin_of, reconstruction_of, shape_before
+    from .surgery import origin_of, rates_before, reconstruction_of, shape_before
 
     try:
         found = origin_of(cfg)
         if found:
             shape_before(found)
+            rates_before(found)
             for ancestor in found["ancestors"]:
                 f"{ancestor['file']:s}"
                 reconstruction_of(ancestor)

@@ -59,7 +59,7 @@ def plan_of(parent: Parent, rules: Rules | Plan) -> Plan:
     if isinstance(rules, Plan):
         rules.validate(parent.shape)
         return rules
-    return rules.plan(parent.shape, parent.fingerprint if rules.read_scores else None)
+    return rules.plan(parent.shape, parent.fingerprint if rules.read_scores else None, parent.learned_rates)
 
 
 def prune(parent: Parent, rules: Rules | Plan, vocabulary: PrunedVocabulary | None = None) -> Child:

@@ -1,6 +1,6 @@
 """The rules in a command's options: for layers, or a plan's file instead, and for heads and FFN units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..anatomy import FFN_UNITS, HEADS, STACKS, Part
@@ -80,12 +80,15 @@ class Rules:
         """Whether :meth:`plan` reads files of scores, which must be the parent's."""
         return bool(self.by_score) or any(map(score_rule, self.layers.values()))
 
-    def plan(self, shape: ModelShape, model: str | None = None) -> Plan:
+    def plan(
+        self, shape: ModelShape, model: str | None = None, rates: Mapping[str, Sequence[float]] | None = None
+    ) -> Plan:
         """Make a plan for a parent.
 
         Args:
             shape: shape of the parent.
             model: fingerprint of the parent's weights, which scores must be of; None skips this check.
+            rates: the parent's learned drop rates, see ``Parent.learned_rates``.
 
         Raises:
             LayerdropError: the rules do not fit *shape*, a file cannot be read, or scores are of another model.
@@ -98,7 +101,12 @@ class Rules:
             for stack in self.layers:
                 if stack not in stacks:
                     raise LayerdropError(f"the parent has no {stack} to prune")
-            plan = Plan(**{stack: _of_layers(spec, shape, stack, model) for stack, spec in self.layers.items()})
+            plan = Plan(
+                **{
+                    stack: _of_layers(spec, shape, stack, model, (rates or {}).get(stack, ()))
+                    for stack, spec in self.layers.items()
+                }
+            )
         for part, spec in self.by_score.items():
             plan = self._without(part, spec, plan, shape, model)
         return plan
@@ -120,7 +128,7 @@ class Rules:
             raise LayerdropError(f"{part.many} by {spec}: {error}") from None
 
 
-def _of_layers(spec: str, shape: ModelShape, stack: str, model: str | None) -> StackPlan:
-    """Apply the rule *spec* for layers to *stack*; *model* is as in :meth:`Rules.plan`."""
+def _of_layers(spec: str, shape: ModelShape, stack: str, model: str | None, rates: Sequence[float]) -> StackPlan:
+    """Apply the rule *spec* for layers to *stack*; *model* and the stack's *rates* are as in :meth:`Rules.plan`."""
     rule = score_rule(spec)
-    return plan_by_scores(rule, shape, stack, model) if rule else stack_plan(spec, shape.get(stack), stack)
+    return plan_by_scores(rule, shape, stack, model) if rule else stack_plan(spec, shape.get(stack), stack, rates)

@@ -10,6 +10,7 @@ from ..anatomy import FFN_UNITS, HEADS, STACKS, SUBLAYERS, kinds_of_part
 from ..errors import LayerdropError
 from ..modules.drop_rates import RATES
 from ..modules.layer_sizes import format_sizes
+from ..modules.learned_rates import NAMES as LEARNED_RATES
 from .families import OURS, Family
 from .parent import Parent
 from .plan import Plan
@@ -21,7 +22,7 @@ TOKENIZER_JSON = "tokenizer_json"  # name in --bpe of the tokenizer of an import
 _TASK_OPTIONS = ("prune_", "importance_", "group_by_length")  # beginnings of the options that our tasks add
 _PRUNING = "pruning_"  # prefix of the names of our tasks, before that of the stock task
 _DROPOUT = tuple(f"{stack}_{name}" for stack in STACKS for name in (*RATES, "ffndrop_chunks", "layerdrop_schedule"))
-_OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates")
+_OUR_OPTIONS = (*_DROPOUT, "layerdrop_warmup_updates", "learn_layerdrop", "learn_layerdrop_lr")
 # Options of models from which single heads, or FFN units, cannot be removed.
 FIXED = {
     HEADS: ("quant_noise_pq", "{stack}_xformers_att_config", "scale_heads"),
@@ -52,14 +53,14 @@ def child_config(cfg: dict, family: Family, shape: ModelShape, positions: int | 
         k: v for k, v in cfg["model"].items() if k not in _OUR_OPTIONS and not k.startswith(("prune_", "importance_"))
     }
     task = {k: v for k, v in cfg["task"].items() if not k.startswith(_TASK_OPTIONS)}
-    task["_name"] = _stock_task(task.get("_name"))
+    task["_name"] = stock_task(task.get("_name"))
     model |= {"_name": name, "arch": name, "user_dir": None} | dict(family.beside)
     for stack, of in shape.items():
         model |= {f"{stack}_layers": of.layers, f"{stack}_layers_to_keep": None}
     model = {k: v for k, v in model.items() if k not in options} | {k: v for k, v in options.items() if v}
     model |= {f"{stack}_ffn_embed_dim": of.ffn for stack, of in shape.items()}
     if "task" in model:
-        model["task"] = _stock_task(model["task"])
+        model["task"] = stock_task(model["task"])
     if positions is not None:
         model |= {"max_positions": positions, "max_source_positions": positions}
         if "max_positions" in task:
@@ -102,7 +103,8 @@ def our_model(family: Family) -> str:
     return name
 
 
-def _stock_task(name):
+def stock_task(name: str | None) -> str | None:
+    """The name of fairseq's task that our task *name* is based on; other names are returned as they are."""
     return OURS.sub("", name.removeprefix(_PRUNING)) if isinstance(name, str) else name
 
 
@@ -129,7 +131,8 @@ def child_state(parent: Parent, plan: Plan, shape: ModelShape, vocabulary: Prune
     if plan.decoder and cfg["model"].get("alignment_layer") is not None:
         cfg["model"]["alignment_layer"] = _aligned(cfg["model"]["alignment_layer"], plan)
     cfg[checkpoint.PROVENANCE] = provenance(parent, plan)
-    weights = prune_weights(parent.weights, plan, parent.shape)
+    weights = {name: value for name, value in parent.weights.items() if not LEARNED_RATES.match(name)}
+    weights = prune_weights(weights, plan, parent.shape)
     if plan.vocabulary is not None:
         weights = prune_rows(weights, plan.vocabulary, parent.family.one_vocabulary)
         fingerprints = {} if vocabulary is None else vocabulary.fingerprints
@@ -184,6 +187,7 @@ def provenance(parent: Parent, plan: Plan) -> dict:
         SHA-256 of their composition, see :func:`whole_plan`.
     """
     before = parent.cfg.get(checkpoint.PROVENANCE) or {}
+    rates = {stack: list(of) for stack, of in parent.learned_rates.items()}
     dictionaries = {name: parent.options[name] for name in FINGERPRINTS.values() if parent.options.get(name)}
     ancestor = {
         "file": os.path.basename(str(parent.path or "")),
@@ -191,6 +195,7 @@ def provenance(parent: Parent, plan: Plan) -> dict:
         "architecture": parent.architecture,
         **{f"{stack}_layers": of.layers for stack, of in parent.shape.items()},
         "shape": asdict(parent.shape),
+        **({"learned_rates": rates} if rates else {}),
         **({} if plan.vocabulary is None else {"vocabulary": parent.vocabulary_sizes, "dictionaries": dictionaries}),
         "plan": plan.to_dict(),
     }
@@ -230,6 +235,12 @@ def origin_of(cfg: dict) -> dict | None:
     """The provenance in a checkpoint's *cfg*, with :func:`whole_plan` as its ``plan``; None if it was not pruned."""
     found = cfg.get(checkpoint.PROVENANCE)
     return found | {"plan": whole_plan(found).to_dict()} if found else None
+
+
+def rates_before(origin: dict) -> dict[str, tuple[float, ...]]:
+    """The learned drop rates of the parent in *origin*, a child's provenance, as ``Parent.learned_rates``."""
+    found = origin["ancestors"][-1].get("learned_rates") or {}
+    return {stack: tuple(float(rate) for rate in rates) for stack, rates in found.items()}
 
 
 def shape_before(origin: dict) -> ModelShape:

@@ -92,6 +92,11 @@ class PruningTask:
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
         self._refuse_layers_to_keep(cfg)
+        if safe_getattr(cfg, "learn_layerdrop"):
+            raise LayerdropError(
+                f"--task {self._options._name} saves children, which have no learned drop rates (law 3): leave out"
+                f" --learn-layerdrop, or train with --task {surgery.stock_task(self._options._name)}"
+            )
         root = self._options._get_parent()
         if root.checkpoint.finetune_from_model:
             raise LayerdropError(

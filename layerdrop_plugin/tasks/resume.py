@@ -47,7 +47,7 @@ def interrupted_child(file: str, begin: DictConfig, prune_from: str | None, rule
     gone = next((path for path in rules.files if not os.path.isfile(path)), None)
     if gone and inside:
         logger.warning(f"{gone} is gone: going on with {file}, whose plan cannot be checked without it")
-    elif rules.plan(surgery.shape_before(origin)) != Plan.from_dict(last["plan"]):
+    elif rules.plan(surgery.shape_before(origin), rates=surgery.rates_before(origin)) != Plan.from_dict(last["plan"]):
         raise LayerdropError(f"{file} is a child by another plan ({last['plan']}) than the one asked for: {instead}")
     return child
 
