@@ -9,7 +9,7 @@ from ..errors import LayerdropError
 from ..results import record as results
 from ..results.record import read_json
 from ..writing import write_text_atomic
-from . import ablation, depth_curves, evaluation, layer_search, pruning_curve, report
+from . import ablation, depth_curves, evaluation, layer_search, pruning_curve, report, strategies
 from .html import Shown, document
 
 _PAGES = {  # name of a JSON file -> type of its record, and the module that makes its page
@@ -18,6 +18,7 @@ _PAGES = {  # name of a JSON file -> type of its record, and the module that mak
     "search.json": ("layerdrop.search", layer_search),
     "ablation.json": ("layerdrop.ablation", ablation),
     "curve.json": ("layerdrop.curve", pruning_curve),
+    "strategies.json": (strategies.TYPE, strategies),
     "evaluate.json": (results.EVALUATION, evaluation),
 }
 
@@ -75,7 +76,7 @@ def _without_evaluations_of_reports(records: Mapping[Path, dict[str, Any]]) -> I
     reported = {
         _identity(result)
         for record in records.values()
-        if record["type"] in (report.TYPE, depth_curves.TYPE)
+        if record["type"] in (report.TYPE, depth_curves.TYPE, strategies.TYPE)
         for result in record.get("results", ())
     }
     for path, record in records.items():

@@ -100,7 +100,7 @@ def kind_of(command: str) -> str | None:
     name = words[1] if program == "layerdrop" and len(words) > 1 else program
     if name in _KINDS or program == "layerdrop":
         return _KINDS.get(name, name)
-    if "layerdrop_plugin.reports.heads" in words:
+    if any(word.startswith("layerdrop_plugin.reports.") for word in words):
         return "report"
     if any(os.path.basename(word) == "download.py" for word in words[:2]):
         return "download"

