@@ -1,4 +1,4 @@
-"""Plot quality against the number of layers kept, from results with a point (`layerdrop score --point`)."""
+"""Plot quality against the number of layers kept, from results with a point (`--point` of `layerdrop evaluate`)."""
 
 import argparse
 

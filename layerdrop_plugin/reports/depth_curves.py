@@ -45,7 +45,9 @@ def record_of(paths: Sequence[str | os.PathLike], title: str, command: str | Non
     """
     results = [result for result in load(paths) if result.get("point")]
     if not results:
-        raise LayerdropError(f"no result in {', '.join(map(str, paths))} has a point: use `layerdrop score --point`")
+        raise LayerdropError(
+            f"no result in {', '.join(map(str, paths))} has a point: use --point of `layerdrop evaluate` or `score`"
+        )
     return {
         "type": TYPE,
         "version": 1,

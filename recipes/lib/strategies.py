@@ -8,6 +8,8 @@ for the data.
 
 import argparse
 
+from bert_children import smaller
+
 METHODS = ("importance", "fisher", "magnitude", "random")
 TREATMENTS = "as cut,reconstructed,fine-tuned"
 HALF = "half of the FLOPs"
@@ -52,9 +54,7 @@ def main():
     parser.add_argument("parent", choices=PARENTS)
     parser.add_argument("depths", type=int, nargs="+")
     args = parser.parse_args()
-    depths = sorted({depth for depth in args.depths if depth < args.layers}, reverse=True)
-    if not depths:
-        raise SystemExit(f"the model has {args.layers} layers: name a smaller number of them")
+    depths = smaller(args.layers, args.depths)
     for group, strategy, cost, *rest in strategies(args.layers, args.parent, depths):
         print(group, strategy, max(1, round(cost)), *rest, sep="\t")
 

@@ -103,7 +103,7 @@ def test_curves_write_their_files_and_return_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("results", "match"),
     [
-        ([accuracy_result("child", 1, 70.0)], "has a point: use `layerdrop score --point`"),
+        ([accuracy_result("child", 1, 70.0)], "has a point: use --point of `layerdrop evaluate`"),
         ([*RESULTS, RESULTS[1]], "translation p = 0.2, seed 1 and .* are the same point"),
         ([*RESULTS, translated("x", 1, 6, 1.0) | {"data_sha256": "0"}], "tested on other data .*data_sha256 differs"),
     ],
