@@ -179,7 +179,7 @@ def page_of(record: dict[str, Any]) -> Page:
             f"{first['metric']['name']}: on the {first['examples']:,} examples of '{first['split']}',"
             + (f" the mean over {len(seeds)} seeds (least to greatest)." if len(seeds) > 1 else " one seed."),
             "Strategies of a group that keep the same layers are the same model. layers: of the oldest ancestor; those"
-            " that differ between seeds are left out.",
+            " that differ between seeds are left out. The parents stand under as cut.",
             "The best of the table was not named before; chosen on these examples, it is less good on others.",
             f"In the picture: {_bars(record)}; dashed: the parent as it is.",
         ],
@@ -222,7 +222,7 @@ def _table(record: Mapping[str, Any]) -> Table:
         for row in record["rows"]
     ]
     wholes = [
-        [name, "whole", "-", "-", "-", _cell(spread, digits), *["-"] * (len(used) - 1)]
+        [name, "all of it", "the parent itself", "-", "-", _cell(spread, digits), *["-"] * (len(used) - 1)]
         for name, spread in record["parents"].items()
     ]
     columns = ["parent", "kept", "strategy", "layers", "parameters", *used]
