@@ -42,11 +42,15 @@ elif has --fast; then
 fi
 : "${STRATEGIES_EXAMPLES:=2000}" # of the training data, that scores and reconstructions are estimated on
 bert_options 600 3
-PARENTS=(parent layerdrop learned) TITLES=("without LayerDrop" "LayerDrop $BERT_LAYERDROP" "learned LayerDrop $BERT_LAYERDROP")
+: "${STRATEGIES_PARENTS:=parent layerdrop learned}"
+read -ra PARENTS <<<"$STRATEGIES_PARENTS"
+declare -A ROWS TITLES=([parent]="without LayerDrop" [layerdrop]="LayerDrop $BERT_LAYERDROP"
+    [learned]="learned LayerDrop $BERT_LAYERDROP")
+declare -A TRAINED_WITH=([layerdrop]="--layerdrop $BERT_LAYERDROP"
+    [learned]="--layerdrop $BERT_LAYERDROP --learn-layerdrop")
 
-software $((5 + 4 * SEEDS)) report,interop matplotlib scipy tokenizers safetensors
+software $((5 + SEEDS * (1 + ${#PARENTS[@]}))) report,interop matplotlib scipy tokenizers safetensors
 bert_and_data
-declare -A ROWS
 for PARENT in "${PARENTS[@]}"; do
     words LINES_ lib/strategies.py "$LAYERS" "$PARENT" "${DEPTHS[@]}"
     printf -v "ROWS[$PARENT]" '%s\n' "${LINES_[@]}"
@@ -103,18 +107,19 @@ EXAMPLES=(--max-examples "$STRATEGIES_EXAMPLES")
 for ((S = SEED; S < SEED + SEEDS; S++)); do
     TRAINED=()
     step "seed $S: fine-tune the parents"
-    tune_parent "$S" parent
-    tune_parent "$S" layerdrop --layerdrop "$BERT_LAYERDROP"
-    tune_parent "$S" learned --layerdrop "$BERT_LAYERDROP" --learn-layerdrop
-    for I in "${!PARENTS[@]}"; do
-        PARENT=${PARENTS[I]} FROM=$OUT/trained/$S/${PARENTS[I]}/checkpoint_best.pt SCORES=$OUT/scores/$S/${PARENTS[I]}
-        step "seed $S, ${TITLES[I]}: score, cut, reconstruct, fine-tune"
+    for PARENT in "${PARENTS[@]}"; do
+        read -ra OPTIONS <<<"${TRAINED_WITH[$PARENT]:-}"
+        tune_parent "$S" "$PARENT" "${OPTIONS[@]}"
+    done
+    for PARENT in "${PARENTS[@]}"; do
+        FROM=$OUT/trained/$S/$PARENT/checkpoint_best.pt SCORES=$OUT/scores/$S/$PARENT
+        step "seed $S, ${TITLES[$PARENT]}: score, cut, reconstruct, fine-tune"
         score "$S" "$PARENT" "$FROM"
-        TRAINED+=("${TITLES[I]}=$FROM")
+        TRAINED+=("${TITLES[$PARENT]}=$FROM")
         declare -A SAME=() # layers kept -> the folder of their child
         while IFS=$'\t' read -r -u 3 GROUP STRATEGY COST TREATMENTS OPTIONS; do
             printf '\n  %s, %s\n' "$GROUP" "$STRATEGY"
-            child "$S" "$PARENT" "${TITLES[I]}" "$GROUP" "$STRATEGY" "$COST" "$TREATMENTS" "$OPTIONS"
+            child "$S" "$PARENT" "${TITLES[$PARENT]}" "$GROUP" "$STRATEGY" "$COST" "$TREATMENTS" "$OPTIONS"
         done 3<<<"${ROWS[$PARENT]%$'\n'}"
     done
     models "${TRAINED[@]}"

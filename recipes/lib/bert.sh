@@ -70,10 +70,12 @@ TOTAL=0 DONE=0 # costs of all trainings, and of those that this run has made
 
 # tune SEED COST FROM OUT EPOCHS LR [OPTION...]: fine-tune, and say what is left. COST is the training's time in that of one layer.
 tune() {
+    local grouped=(--group-by-length)
+    if [[ " ${*:7} " == *" --learn-layerdrop "* ]]; then grouped=(); fi # fairseq's own task, which cannot
     BEGUN=${BEGUN:-$SECONDS}
     if [[ -e $4/done ]]; then TOTAL=$((TOTAL - $2)); else DONE=$((DONE + $2)); fi
     FINETUNE_EPOCHS=$5 FINETUNE_LR=$6 recipe finetune_nlu.sh --from "$3" --data "$DATA" --out "$4" --seed "$1" \
-        --group-by-length "${@:7}"
+        "${grouped[@]}" "${@:7}"
     if [[ $DONE -eq 0 ]]; then return; fi
     printf '    %s: %d %% of the trainings done, about %d minutes left\n' "$(elapsed)" $((100 * DONE / TOTAL)) \
         $(((SECONDS - BEGUN) * (TOTAL - DONE) / DONE / 60))

@@ -20,8 +20,8 @@ def options(described):
         "--max-positions": described["max_positions"],
     }
     words = [str(word) for pair in sizes.items() for word in pair]
-    for name in ("activation_fn", "pooler_activation_fn"):
-        words += ["--" + name.replace("_", "-"), model[name]] if model.get(name) else []
+    for name in ("activation_fn", "pooler_activation_fn", "layernorm_eps", "segment_embeddings"):
+        words += ["--" + name.replace("_", "-"), str(model[name])] if model.get(name) else []
     return words + [
         "--" + name.replace("_", "-")
         for name in ("encoder_normalize_before", "untie_weights_roberta")
