@@ -21,7 +21,7 @@ from . import __version__
 from .anatomy import FFN_UNITS, HEADS
 from .pruning.describe import LONG_PLAN
 from .pruning.parent import Parent
-from .pruning.surgery import origin_of
+from .pruning.surgery import origin_of, reconstruction_of
 
 
 class CheckpointRecord(TypedDict, total=False):
@@ -164,7 +164,8 @@ def _parent(origin: Mapping[str, Any] | None) -> str:
     parent, plan = (origin["ancestors"][0]["sha256"] or "unknown")[:16], json.dumps(origin["plan"])
     if len(plan) > LONG_PLAN:
         plan = "(in the JSON, too long to read)"
-    return f"; plan {plan} sha256 {origin['plan_sha256'][:16]} of the parent sha256 {parent}"
+    refitted = "".join(f"; {how}" for how in map(reconstruction_of, origin["ancestors"]) if how)
+    return f"; plan {plan} sha256 {origin['plan_sha256'][:16]} of the parent sha256 {parent}{refitted}"
 
 
 @contextlib.contextmanager

@@ -162,10 +162,15 @@ class _Fitting:
 
     def __init__(self, session: Session, child: nn.Module, samples: list[dict], by: str, penalties: tuple[float, ...]):
         self._session, self._child, self._samples, self._by, self._penalties = session, child, samples, by, penalties
-        numbers = [number for sample in samples for number in numbers_of(sample).tolist()]
-        texts = [text for sample in samples for text in texts_of(session, sample)]
+        texts = {
+            number: text
+            for sample in samples
+            for number, text in zip(numbers_of(sample).tolist(), texts_of(session, sample), strict=True)
+        }
+        numbers = sorted(texts)  # the draw must not depend on the batches
         self.examples = len(numbers)
-        self.held = {numbers[place] for place in hold_out(texts, HELD_OUT, session.seed)}
+        places = hold_out([texts[number] for number in numbers], HELD_OUT, session.seed)
+        self.held = {numbers[place] for place in places}
         self._padding, self._shape = padding_of(session.model), model_shape(session.model)
 
     def stack(self, stack: str, layers: Sequence[int], steps: list[Repair]) -> Iterator[Refit]:
@@ -249,8 +254,8 @@ class _Fitting:
 
 def _refuse_scaled_attention(layer: Sublayers, step: Repair) -> None:
     """Raise LayerdropError if what a layer gives depends on its projection by more than a sum and a LayerNorm."""
-    scaled = step.kind == "self_attn" and (layer.attn_ln, layer.c_attn) != (None, None)
-    if step.until is not None and scaled:
+    scaled = any(getattr(layer, name, None) is not None for name in ("attn_ln", "c_attn"))
+    if step.until is not None and step.kind == "self_attn" and scaled:
         raise LayerdropError(
             f"{step} cannot be reconstructed: the model was trained with --scale-attn or --scale-heads, and the layer"
             " has no FFN left"
