@@ -162,7 +162,8 @@ def _lines(
 
     stacks = [stack for stack, _ in parent.shape.items()]
     loss = f"loss per {'token' if session is not None and session.per_token else 'example'}"
-    headers = ["", *(f"{stack} layers" for stack in stacks), "heads", "FFN units", budget.metric, loss, "accuracy %"]
+    cost = f"{budget.metric}, predicted" if budget.metric == LATENCY else budget.metric
+    headers = ["", *(f"{stack} layers" for stack in stacks), "heads", "FFN units", cost, loss, "accuracy %"]
     rows = [_row("chosen" if one.candidate.plan == chosen.plan else "", one, parent) for one in chosen.compared]
     rows += [_row("whole", one, parent) for one in whole]
     empty = [column for column in range(len(headers)) if column and all(row[column] is None for row in rows)]

@@ -192,12 +192,12 @@ class LatencyModel:
         """Let the share of the child of *plan* be the measured *ratio*.
 
         Raises:
-            LayerdropError: it is not smaller than the parent's although sublayers are gone.
+            LayerdropError: the child took no less time than the parent.
         """
         gone = self._whole - self._sum(plan)
         if gone <= 0 or ratio >= 1:
             raise LayerdropError(
-                f"a child with fewer layers took {ratio:.2f} of its parent's time: latencies cannot be told apart; use"
+                f"a smaller child took {ratio:.2f} of its parent's time: latencies cannot be told apart; use"
                 " more or longer sentences (--batch, --length), or measure while the machine does nothing else"
             )
         self._factor = (1 - ratio) / gone

@@ -213,8 +213,8 @@ class _Queue:
 
 
 def _limit(share: Fraction, whole: Number) -> Number:
-    """The greatest cost within *share* of *whole*."""
-    return math.floor(share * whole) if isinstance(whole, int) else float(share) * whole
+    """The greatest cost within *share* of *whole*; sums of seconds are rounded, so that they may be 1e-9 above it."""
+    return math.floor(share * whole) if isinstance(whole, int) else float(share) * whole * (1 + 1e-9)
 
 
 def _combinations(layers: Mapping[str, Sequence[Subset]]) -> Iterator[dict[str, Subset]]:
