@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from fairseq.tasks import TASK_REGISTRY  # noqa: E402
 from layerdrop_plugin.cli.main import COMMANDS, build_parser  # noqa: E402
 from layerdrop_plugin.fairseq_patches import PATCHES  # noqa: E402
 from layerdrop_plugin.pruning import layer_scores  # noqa: E402
-from layerdrop_plugin.pruning.layer_rules import RULES  # noqa: E402
+from layerdrop_plugin.pruning.layer_rules import RULES, RULES_BY_RATES  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference.md"
 BLOCK = re.compile(r"(<!-- (?!end -->)([^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -190,13 +191,17 @@ def rules() -> str:
     """Every rule for layers, with the layers that it keeps of twelve."""
     rows = []
     for name, rule in RULES.items():
-        argument = _example(name)
-        kept = ", ".join(map(str, rule(12, argument)))
-        rows.append([f"`{name}:{argument}`", " ".join(inspect.getdoc(rule).replace("``", "`").split()), kept])
+        kept = ", ".join(map(str, rule(12, _example(name))))
+        rows.append(_rule_row(name, rule, kept))
+    rows += [_rule_row(name, rule, "those with the lowest rates") for name, rule in RULES_BY_RATES.items()]
     for line in inspect.getdoc(layer_scores).split("\n\n")[1].splitlines():
         form, meaning = re.split(r" {2,}", line.strip())
         rows.append([f"`{form}`", f"{meaning[0].upper()}{meaning[1:]}.", ""])
     return table(["rule, for example", "what it does", "layers kept of 12"], rows)
+
+
+def _rule_row(name: str, rule: Callable, kept: str) -> list[str]:
+    return [f"`{name}:{_example(name)}`", " ".join(inspect.getdoc(rule).replace("``", "`").split()), kept]
 
 
 def _example(name: str) -> str:

@@ -1,5 +1,6 @@
 """The patches: a list that names all of them; and options of fairseq's own that they mend, on real commands."""
 
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from fairseq import checkpoint_utils, models, options, tasks
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.hub_utils import GeneratorHubInterface
+from fairseq.logging import metrics
 from fairseq.models.roberta import RobertaHubInterface
 from fairseq.search import DiverseBeamSearch
 from fairseq.sequence_generator import SequenceGeneratorWithAlignment
 from fairseq.tasks.masked_lm import MaskedLMTask
+from fairseq.trainer import Trainer
 from fairseq_cli import validate
 
 import layerdrop_plugin
@@ -26,8 +29,10 @@ from layerdrop_plugin.fairseq_patches import (
     hub,
     inference,
     interpreter,
+    learned_rates,
     options_as_data,
 )
+from layerdrop_plugin.modules.learned_rates import LearnedRates
 
 ONE_UPDATE = ("--max-update", "1", "--no-epoch-checkpoints")
 EVALUATE = ("--cpu", "--no-progress-bar", "--user-dir", builders.USER_DIR, "--required-batch-size-multiple", "1")
@@ -49,11 +54,12 @@ REPLACED = (  # what the patches put functions in the place of, and how many do
     (validate, "main", 1),
     (RobertaHubInterface, "extract_features", 1),
     (RobertaHubInterface, "fill_mask", 1),
+    (Trainer, "__init__", 1),
 )
 
 
 def test_every_patch_is_in_the_list_once_and_says_when_it_can_go():
-    rooms = (checkpoints, data_and_search, hub, inference, interpreter, options_as_data)
+    rooms = (checkpoints, data_and_search, hub, inference, interpreter, learned_rates, options_as_data)
     functions = {name for room in rooms for name in vars(room) if name.startswith("patch_")}
     assert sorted(patch.__name__ for patch in fairseq_patches.PATCHES) == sorted(functions)
     assert all("Can be removed when" in " ".join(patch.__doc__.split()) for patch in fairseq_patches.PATCHES)
@@ -83,6 +89,49 @@ def test_the_reference_names_every_patch():
     page = (Path(builders.USER_DIR).parent / "docs" / "reference.md").read_text(encoding="utf-8")
     section = page.split("## What importing the plugin patches")[1].split("\n## ")[0]
     assert all(f"| `{patch.__name__}` |" in section for patch in fairseq_patches.PATCHES)
+
+
+class _OneBatch:
+    """A task's and a trainer's part in an update; the loss is the number of the micro-batch."""
+
+    data_parallel_world_size = 1
+
+    def __init__(self, rates):
+        self.rates, self.updates = rates, 0
+
+    def train_step(self, number, ignore_grad=False):
+        self.rates.record_draw([0], 1.0)
+        if number == "out of memory":
+            raise RuntimeError(number)
+        return torch.tensor(0.0 if ignore_grad else float(number)), 2, {}
+
+
+class _OneUpdate(_OneBatch):
+    def get_num_updates(self):
+        return self.updates
+
+    def train_step(self, task, batches, succeeds):
+        for number, dummy in batches:
+            with contextlib.suppress(RuntimeError):
+                task.train_step(number, ignore_grad=dummy)
+        self.updates += succeeds
+
+
+def test_learned_rates_get_the_losses_of_successful_updates_without_dummies():
+    rates = LearnedRates(0.4, 2, 4)
+    task, trainer = _OneBatch(rates), _OneUpdate(rates)
+    learned_rates._tell_losses(task, [rates])
+    learned_rates._learn_after_updates(trainer, [rates])
+    rates.record_draw([1], 1.0)  # a forward outside an update
+    trainer.train_step(task, [(9, False), (9, False)], succeeds=False)
+    assert rates.updates == 0
+    with metrics.aggregate("train") as logged:
+        trainer.train_step(task, [(3, False), (8, True), ("out of memory", False), (4, False)], succeeds=True)
+    assert rates.updates == 1
+    assert rates.loss_mean == 7 / 4
+    assert {name: round(logged[name].val, 3) for name in logged} == {
+        f"encoder_layerdrop_{name}": 0.4 for name in ("mean", "min", "max")
+    }
 
 
 def checkpoints_allowed():

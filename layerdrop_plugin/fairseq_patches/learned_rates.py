@@ -1,5 +1,7 @@
 """Changes to fairseq's training that ``--learn-layerdrop`` needs."""
 
+import statistics
+
 from .replace import replaces
 
 
@@ -57,11 +59,7 @@ def _learn_after_updates(trainer, learned) -> None:
                 if trainer.data_parallel_world_size > 1:
                     sums = all_reduce_dict(sums, trainer.device, trainer.data_parallel_process_group)
                 rates.update(sums)
-                current = rates.current()
-                for name, value in (
-                    ("min", min(current)),
-                    ("max", max(current)),
-                    ("mean", sum(current) / len(current)),
-                ):
+                for name, of in (("mean", statistics.fmean), ("min", min), ("max", max)):
+                    value = of(rates.current())
                     metrics.log_scalar(f"{rates.stack}_layerdrop_{name}", value, weight=0, priority=710, round=3)
         return logging_output

@@ -19,7 +19,10 @@ _CONSTANT = next(iter(SCHEDULES))
 DROPPED = {"headdrop": "each attention head", "ffndrop": "each chunk of FFN units", "sublayerdrop": "each sublayer"}
 
 
-LEARN_HELP = "learn a drop rate for each layer, their mean staying --encoder-layerdrop or --decoder-layerdrop; checkpoints keep them"
+LEARN_HELP = (
+    "learn the drop rate of each layer, their mean staying --encoder-layerdrop or --decoder-layerdrop; they are saved"
+    " with the model"
+)
 LEARN_LR_HELP = f"learning rate of --learn-layerdrop, which no schedule changes (default: {LEARNING_RATE})"
 
 
@@ -117,7 +120,7 @@ def _check_learned(args: Args, stacks: tuple[str, ...]) -> None:
         if rate and str(safe_getattr(args, f"{stack}_layerdrop_schedule") or _CONSTANT) != _CONSTANT:
             raise LayerdropError(f"--learn-layerdrop takes the place of --{stack}-layerdrop-schedule: leave it out")
         if rate and getattr(args, f"{stack}_layers") < 2:
-            raise LayerdropError(f"--learn-layerdrop has nothing to learn in a {stack} of one layer: leave it out")
+            raise LayerdropError(f"--learn-layerdrop has nothing to learn with one {stack} layer: leave it out")
 
 
 def _check_drops(args: Args, stack: str, drops: list[str]) -> None:

@@ -43,7 +43,7 @@ def rates_of(scores: Tensor, rate: float) -> Tensor:
     share = (rate - LOWEST) / (HIGHEST - LOWEST)
     center = math.log(share / (1 - share))
     low, high = center - scores.max().item(), center - scores.min().item()  # at which the mean is below and above
-    for _ in range(100):  # bisection, as far as doubles go
+    for _ in range(60):  # bisection, as far as doubles go
         middle = (low + high) / 2
         if torch.sigmoid(scores + middle).mean().item() < share:
             low = middle
@@ -210,7 +210,7 @@ class LearnedRates(nn.Module):
             scores = self._scores(*weights)
             steps = torch.autograd.grad(scores, weights, by_score.to(scores.dtype))
         for weight, step in zip((self.hidden, self.output, self.bias), steps, strict=True):
-            weight -= self.learning_rate * step
+            weight.sub_(step, alpha=self.learning_rate)
 
     def _remember_inputs(self, sums) -> None:
         """Move the running means of the inputs of the layers that ran."""

@@ -105,8 +105,8 @@ def learned(layers: int, argument: str, rates: Sequence[float]) -> list[int]:
     count = _count("learned", layers, argument)
     if len(rates) != layers:
         raise LayerdropError(
-            f"learned:{argument}: the parent has no learned drop rates of these layers: train it with --learn-layerdrop,"
-            " or use another rule"
+            f"learned:{argument}: the parent has no learned drop rates of these layers: train it with"
+            " --learn-layerdrop, or use another rule"
         )
     if len(set(rates)) == 1:
         raise LayerdropError(f"learned:{argument}: the parent's training has not learned its drop rates yet: train on")

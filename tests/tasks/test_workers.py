@@ -85,6 +85,23 @@ def test_two_workers_drop_the_same_layers_and_resume_their_draws(data, tmp_path)
     assert any(not torch.equal(first[name], value) for name, value in whole.items())
 
 
+def test_two_workers_learn_the_rates_that_one_does_and_resume_them(data, tmp_path):
+    """As above; rates are learned from the eleventh update on."""
+    learn = (*DROP, "--learn-layerdrop", "--learn-layerdrop-lr", "0.3", "--no-epoch-checkpoints")
+    alone, output = train_by_one(data, tmp_path / "one", "--max-update", "16", *learn, "--batch-size", "120")
+    assert "encoder_layerdrop_max=" in output
+    assert "decoder_layerdrop_mean=0.4" in output
+    half = (*learn, "--batch-size", "60")
+    train_by_two(data, tmp_path / "resumed", "--max-update", "13", *half)
+    resumed, _ = train_by_two(data, tmp_path / "resumed", "--max-update", "16", *half)
+    assert_same(resumed, alone, 1e-4)
+    for stack in ("encoder", "decoder"):
+        rates = resumed[f"{stack}.learned_rates.rates"]
+        assert abs(rates.mean() - 0.4) < 1e-6
+        assert rates.max() - rates.min() > 0.05
+        assert resumed[f"{stack}.learned_rates.updates"] == 16
+
+
 def test_another_number_of_workers_goes_on_at_its_place(data, tmp_path):
     """After two of an epoch's four updates; fairseq itself would take some batches twice."""
     whole, _ = train_by_one(data, tmp_path / "whole", "--max-update", "4", "--update-freq", "2")
