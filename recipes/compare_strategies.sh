@@ -75,7 +75,7 @@ score() {
 # child SEED PARENT TITLE GROUP STRATEGY COST TREATMENTS OPTIONS: a child, with all its treatments; adds them to TRAINED.
 child() {
     local dir=$OUT/children/$1/$2/${4// /-}-${5//[^a-z0-9]/-} from=$OUT/trained/$1/$2/checkpoint_best.pt
-    local options treatments treatment place checkpoint kept i
+    local options treatments treatment place checkpoint kept made= i
     IFS=, read -ra treatments <<<"$7"
     read -ra options <<<"$8"
     for i in "${!options[@]}"; do
@@ -84,22 +84,25 @@ child() {
     done
     for treatment in "${treatments[@]}"; do
         place=$dir/${treatment// /-} checkpoint=child.pt
+        if [[ $treatment == fine-tuned ]]; then checkpoint=checkpoint_best.pt; fi
+        TRAINED+=("$3 | $4 | $5 | $treatment=$place/$checkpoint")
+        if [[ -n $made ]]; then continue; fi
         case $treatment in
             "as cut")
                 recipe prune.sh --from "$from" "${options[@]}" --out "$place"
-                if [[ ${options[0]} == --layers ]]; then # a rule before it may have kept the same ones
+                if [[ ${options[0]} == --layers ]]; then
                     kept=$(shape kept "$place/child.pt")
-                    dir=${SAME[$kept]:=$dir}
+                    if [[ -n ${SAME[$kept]:-} ]]; then # a rule before it has kept the same ones
+                        dir=${SAME[$kept]} made=yes
+                        TOTAL=$((TOTAL - $6))
+                    fi
+                    SAME[$kept]=$dir
                 fi
                 ;;
             rearranged) recipe prune.sh --from "$from" "${options[@]}" --out "$place" --rearrange "$DATA" "${EXAMPLES[@]}" ;;
             reconstructed) recipe prune.sh --from "$from" "${options[@]}" --out "$place" --reconstruct "$DATA" "${EXAMPLES[@]}" ;;
-            fine-tuned)
-                checkpoint=checkpoint_best.pt
-                tune "$1" "$6" "$dir/as-cut/child.pt" "$place" "$BERT_CHILD_EPOCHS" "$BERT_LR"
-                ;;
+            fine-tuned) tune "$1" "$6" "$dir/as-cut/child.pt" "$place" "$BERT_CHILD_EPOCHS" "$BERT_LR" ;;
         esac
-        TRAINED+=("$3 | $4 | $5 | $treatment=$place/$checkpoint")
     done
 }
 
