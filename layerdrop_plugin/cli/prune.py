@@ -111,14 +111,11 @@ def run(args: argparse.Namespace) -> None:
         checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
-    if args.budget:
-        plan, spent = budgeted(parent, args)
-    else:
-        plan, spent = plan_of(parent, rules), []
+    kept, spent = budgeted(parent, args) if args.budget else (rules, [])
     exchanged = []
     if args.rearrange:
-        plan, exchanged = rearranged(parent, plan, args)
-    child = prune(parent, plan, rewritten and rewritten.vocabulary)
+        kept, exchanged = rearranged(parent, plan_of(parent, kept), args)
+    child = prune(parent, kept, rewritten and rewritten.vocabulary)
     lines = [
         *(rewritten.notes if rewritten else ()),
         *spent,

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import LayerdropError
+from ..pruning.repairs import FULL, METHODS
 from .arguments import add_example_arguments, load_session
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def add_fitting_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--reconstruct-by",
-        choices=("full", "scale"),
+        choices=METHODS,
         help="fit all weights of the projections, or one factor for each head and unit (default: full)",
     )
     group.add_argument(
@@ -64,7 +65,7 @@ def reconstructed(parent: "Parent", child: "Child", args: argparse.Namespace) ->
     from ..evaluation.reconstruct_child import reconstruct_child
 
     session = load_session(args, parent, args.reconstruct)
-    by = args.reconstruct_by or "full"
+    by = args.reconstruct_by or FULL
     found, measured = reconstruct_child(session, parent, child, args.subset, args.max_examples, by)
     return [
         f"reconstructed ({by}): {len(found.refits)} of the child's projections fitted on"

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..anatomy import SUBLAYERS
 from ..errors import LayerdropError
 from ..modules.attention import OnlyBias
 from ..modules.gate import HEADS
 from ..modules.sublayers import Sublayers
+
+LEAST_GAIN = 0.1  # a LayerNorm's |γ| counts as at least this share of their mean: the target would be too large
 
 
 class Observed:
@@ -73,3 +76,16 @@ def columns_of(parts: Tensor | None, like: Tensor, with_ones: bool) -> Tensor:
     if parts is None:
         parts = like.new_zeros(*like.shape[:2], 0)
     return torch.cat([parts, parts.new_ones(*parts.shape[:2], 1)], dim=2) if with_ones else parts
+
+
+def norm_gain(layer: Sublayers, kind: str) -> Tensor:
+    """γ (width,) of a sublayer's LayerNorm, its absolute values at least LEAST_GAIN of their mean."""
+    gain = getattr(layer, SUBLAYERS[kind].norm).weight
+    least = LEAST_GAIN * gain.abs().mean()
+    return torch.where(gain < 0, gain.clamp(max=-least), gain.clamp(min=least))
+
+
+def norm_slope(layer: Sublayers, kind: str, total: Tensor) -> Tensor:
+    """σ / γ of each token and channel, where *total* (length, batch, width) is the input of a sublayer's LayerNorm."""
+    norm = getattr(layer, SUBLAYERS[kind].norm)
+    return (total.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt() / norm_gain(layer, kind)

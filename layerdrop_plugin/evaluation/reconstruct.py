@@ -22,24 +22,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..anatomy import SUBLAYERS
 from ..errors import LayerdropError
 from ..importance.recorder import tokens_read
 from ..modules.sublayers import Sublayers
 from ..pruning import ridge
 from ..pruning.gates import model_shape, padding_of, stacks_of
 from ..pruning.plan import Plan
-from ..pruning.repairs import Repair, beyond_repair, repairs
+from ..pruning.repairs import FULL, Repair, beyond_repair, repairs
 from ..pruning.ridge import NormalEquations
 from ..pruning.shape import ModelShape
 from .activations import Activations
 from .losses import numbers_of
-from .observed import columns_of, observed, projected, projection_of
+from .observed import columns_of, norm_gain, norm_slope, observed, projected, projection_of
 from .session import ANSWERS, Session
 from .text_halves import hold_out, texts_of
 
 HELD_OUT = 0.2  # share of the examples that choose the penalties
-LEAST_GAIN = 0.1  # a LayerNorm's |γ| counts as at least this share of their mean
 logger = logging.getLogger(__name__)
 
 
@@ -95,12 +93,13 @@ def reconstruct(
     child: nn.Module,
     plan: Plan,
     batches: Iterable[dict],
-    by: str = ridge.COLUMNS,
+    by: str = FULL,
     penalties: Iterable[float] = ridge.PENALTIES,
 ) -> Reconstruction:
     """Refit the output projections of *child* in place towards its parent, the model of *session*.
 
-    The activations of one layer are kept for all examples, of both models: 8 bytes per token and channel.
+    The activations at one layer are kept for all examples, of both models: 8 bytes per token and channel; while a
+    decoder is fitted, those of the encoders' outputs as well.
 
     Args:
         session: the parent.
@@ -116,7 +115,7 @@ def reconstruct(
     """
     shape = model_shape(session.model)
     plan.validate(shape)
-    steps = [step for step in repairs(plan, shape) if by == ridge.COLUMNS or _has_parts(step, plan, shape)]
+    steps = [step for step in repairs(plan, shape) if by == FULL or _has_parts(step, plan, shape)]
     if not steps:
         raise LayerdropError(
             "there is nothing to reconstruct: the plan removes no layers, heads or FFN units that what is left could"
@@ -195,13 +194,13 @@ class _Fitting:
         for step in steps:
             projection = projection_of(stacks_of(self._child)[step.stack][step.position], step.kind)
             for name, weight in projection.named_parameters():
-                if name == "weight" or self._by == ridge.COLUMNS:
+                if name == "weight" or self._by == FULL:
                     found[f"{names[projection]}.{name}"] = weight.detach().clone()
         return found
 
     def _refit(self, step: Repair, parent: Activations, child: Activations) -> Refit:
         """Fit the projection of *step*, *child* being before its layer and *parent* where its target is."""
-        layer, columns = child.layers[step.position], self._by == ridge.COLUMNS
+        layer, columns = child.layers[step.position], self._by == FULL
         _refuse_scaled_attention(layer, step)
         projection, importance = projection_of(layer, step.kind), _importance(layer, step)
         fitted, held = None, None
@@ -212,6 +211,8 @@ class _Fitting:
                 fitted, held = (NormalEquations(x.size(2), residual.size(2), x.device) for _ in range(2))
             for equations, rows in zip((fitted, held), self._rows(step, sample, child), strict=True):
                 equations.add(x[rows], residual[rows])
+        if not (fitted.gram.isfinite().all() and fitted.moment.isfinite().all()):
+            raise LayerdropError(f"{step} cannot be reconstructed: activations are not finite; did the model diverge?")
         if columns:
             solve = functools.partial(ridge.columns_change, fitted)
         else:
@@ -231,7 +232,7 @@ class _Fitting:
             y = child.output(number, step.position)
         if step.until is not None:
             missing = parent.x[number] - y
-            return mine.parts, missing if layer.normalize_before else missing * _deviation(layer, step, mine.total)
+            return mine.parts, missing if layer.normalize_before else missing * norm_slope(layer, step.kind, mine.total)
         whole = parent.layers[step.layer]
         with observed(whole, step.kind) as its:
             parent.output(number, step.layer)
@@ -271,19 +272,6 @@ def _change(projection: nn.Module, change: Tensor, with_bias: bool) -> None:
         projection.weight += change.to(projection.weight)
 
 
-def _gain(layer: Sublayers, kind: str) -> Tensor:
-    """γ (width,) of the LayerNorm after a sublayer, its absolute values at least LEAST_GAIN of their mean."""
-    gain = getattr(layer, SUBLAYERS[kind].norm).weight
-    least = LEAST_GAIN * gain.abs().mean()
-    return torch.where(gain < 0, gain.clamp(max=-least), gain.clamp(min=least))
-
-
-def _deviation(layer: Sublayers, step: Repair, total: Tensor) -> Tensor:
-    """σ / γ of each token and channel (length, batch, width); *total* is the LayerNorm's input."""
-    norm = getattr(layer, SUBLAYERS[step.kind].norm)
-    return (total.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt() / _gain(layer, step.kind)
-
-
 def _importance(layer: Sublayers, step: Repair) -> Tensor | None:
     """Factors (width,) with which squared residuals count, so that they are errors of what the layer gives."""
-    return None if step.until is None or layer.normalize_before else _gain(layer, step.kind).square()
+    return None if step.until is None or layer.normalize_before else norm_gain(layer, step.kind).square()

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from ..pruning import ridge
 from ..pruning.gates import gated
 from ..pruning.parent import Parent
 from ..pruning.prune import Child, prune
+from ..pruning.repairs import FULL
 from .losses import Measured, measure_all
 from .reconstruct import Reconstruction, reconstruct
 from .session import Session
@@ -17,7 +17,7 @@ def reconstruct_child(
     child: Child,
     subset: str = "train",
     max_examples: int | None = None,
-    by: str = ridge.COLUMNS,
+    by: str = FULL,
 ) -> tuple[Reconstruction, dict[str, Measured]]:
     """Refit the projections of *child* towards its parent; its weights and its provenance are replaced.
 

@@ -7,6 +7,9 @@ from ..anatomy import KINDS
 from .plan import Plan, StackPlan
 from .shape import ModelShape, StackShape
 
+FULL, SCALE = "full", "scale"  # fit all weights of a projection, or one factor for each head or unit
+METHODS = (FULL, SCALE)
+
 
 @dataclass(frozen=True)
 class Repair:

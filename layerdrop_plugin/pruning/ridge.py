@@ -20,8 +20,6 @@ from torch import Tensor
 
 # Sizes of λ to choose from, as shares of the mean square (summed over the rows) of a column.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-COLUMNS, SCALE = "full", "scale"
-METHODS = (COLUMNS, SCALE)
 
 
 class NormalEquations:

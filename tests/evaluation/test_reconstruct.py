@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.evaluation import session
 from layerdrop_plugin.evaluation.losses import measure_all
+from layerdrop_plugin.evaluation.observed import LEAST_GAIN, norm_slope
 from layerdrop_plugin.evaluation.reconstruct import reconstruct
 from layerdrop_plugin.evaluation.reconstruct_child import reconstruct_child
 from layerdrop_plugin.pruning import surgery
@@ -144,11 +145,8 @@ def test_a_postnorm_layer_is_fitted_through_its_layernorm(models):
         hook.remove()
     norm, z = layer.final_layer_norm, seen["z"]
     z, y = (x if x.shape == seen["wanted"].shape else x.transpose(0, 1) for x in (z, seen["y"]))
-    from layerdrop_plugin.evaluation.reconstruct import LEAST_GAIN, _deviation
-    from layerdrop_plugin.pruning.repairs import Repair
-
     assert (norm.weight.abs() > LEAST_GAIN * norm.weight.abs().mean()).all()
-    target = z + (seen["wanted"] - y) * _deviation(layer, Repair("encoder", 0, "ffn", 0, 2), z)
+    target = z + (seen["wanted"] - y) * norm_slope(layer, "ffn", z)
     mean, deviation = z.mean(-1, keepdim=True), (z.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
     torch.testing.assert_close((target - mean) / deviation * norm.weight + norm.bias, seen["wanted"])
 

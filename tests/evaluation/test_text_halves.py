@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.evaluation.text_halves import split, text_halves
+from layerdrop_plugin.evaluation.text_halves import hold_out, split, text_halves
 
 EXAMPLES = st.lists(st.tuples(st.integers(0, 15), st.sampled_from("abc")), max_size=60)
 
@@ -64,3 +64,20 @@ def test_too_few_examples_are_refused(sessions):
     loaded = sessions["classification"]
     with pytest.raises(LayerdropError, match="9 examples are too few to choose layers on one half"):
         text_halves(loaded, loaded.batches("valid", 9))
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=80), st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_held_out_examples_share_no_text_with_the_others(texts, seed):
+    if len(set(texts)) < 2:
+        with pytest.raises(LayerdropError, match="too few"):
+            hold_out(texts, 0.2, seed)
+        return
+    held = hold_out(texts, 0.2, seed)
+    assert held == sorted(set(held)) == hold_out(texts, 0.2, seed)
+    assert 0 < len(held) < len(texts)
+    assert not {texts[place] for place in held} & {text for place, text in enumerate(texts) if place not in set(held)}
+
+
+def test_about_a_fifth_is_held_out():
+    assert len(hold_out(range(1000), 0.2, 1)) == 200
