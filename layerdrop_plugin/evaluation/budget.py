@@ -15,10 +15,11 @@ from tqdm import tqdm
 from ..errors import LayerdropError
 from ..modules.inference import optimize_for_inference
 from ..pruning.budget import FLOPS, LATENCY, PARAMS, Budget, Candidate, candidates
-from ..pruning.costs import Costs, parameter_costs
+from ..pruning.costs import Costs
 from ..pruning.flops import flop_costs
 from ..pruning.gates import gated, model_shape
 from ..pruning.layer_search import Subset
+from ..pruning.parameters import parameter_costs
 from ..pruning.parent import Parent
 from ..pruning.plan import Plan, StackPlan
 from ..pruning.prune import prune

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..errors import LayerdropError
 from . import rounds
@@ -81,7 +82,8 @@ def ratios(calls: Mapping[str, Callable[[], object]], batch: int, device: torch.
         name -> the spread over rounds of its time divided by the first one's; without the first.
     """
     passes = [[None] * max(1, rounds.TURN // batch)] * 3
-    seconds, _ = rounds.time_rounds(Passes(calls, device), list(calls), {"": passes}, ROUNDS)
+    with tqdm(total=(ROUNDS + 1) * len(passes) * len(calls), desc="latency", unit="turn") as progress:
+        seconds, _ = rounds.time_rounds(Passes(calls, device), list(calls), {"": passes}, ROUNDS, progress.update)
     first, *others = calls
     return {
         name: rounds.spread([mine / of for mine, of in zip(seconds[name][""], seconds[first][""], strict=True)])

@@ -1,20 +1,13 @@
-"""What a child costs, as a sum over what it keeps: parameters here, FLOPs in flops.py, seconds in evaluation/."""
+"""What a child costs, as a sum over what it keeps: see parameters.py, flops.py, and evaluation/ for seconds."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..anatomy import SUBLAYERS
-from .parent import Parent
 from .plan import Plan
 from .shape import ModelShape
-from .weights import LAYER, SYMBOLS
 
 Number = int | float
 PerSize = tuple[Number, ...]  # costs of a sublayer with 0, 1, 2, ... heads or units
-
-# Weights with a row for each symbol, position or segment, beside SYMBOLS.
-_TABLES = re.compile(r"\.(embed_tokens|embed_positions|adaptive_softmax)\.")
 
 
 @dataclass(frozen=True)
@@ -56,39 +49,6 @@ def layers_of(plan: Plan, shape: ModelShape) -> dict[str, Sequence[int]]:
     return {stack: of.layers if of else range(shape.get(stack).layers) for stack, of in plans.items()}
 
 
-def parameter_costs(parent: Parent, embeddings: bool = True) -> Costs:
-    """The learned parameters of *parent*, shared ones counted once, from its weights.
-
-    Args:
-        embeddings: count weights with a row for each symbol, position or segment, the output layer's included.
-    """
-    shape = parent.shape
-    outside = 0
-    layers = {stack: [0] * of.layers for stack, of in shape.items()}
-    fixed = {f"{stack}.{kind}": [0] * of.layers for stack, of in shape.items() for kind in of.sizes}
-    part = {key: [0] * len(row) for key, row in fixed.items()}
-    for name, weight in parent.learned_weights.items():
-        match = LAYER.match(name)
-        if match is None:
-            outside += weight.numel() * (embeddings or not is_table(name))
-            continue
-        stack, number = match["stack"], int(match["number"])
-        kind = next((kind for kind in SUBLAYERS.values() if kind.begins(match["rest"])), None)
-        if kind is None:
-            layers[stack][number] += weight.numel()
-        elif (dimension := kind.dimension(match["rest"])) is None:
-            fixed[f"{stack}.{kind.name}"][number] += weight.numel()
-        else:
-            width = shape.get(stack).width(kind.name)
-            part[f"{stack}.{kind.name}"][number] += weight.numel() // weight.shape[dimension] * width
-    return Costs(
-        unit="parameters" if embeddings else "parameters without embeddings",
-        outside=outside,
-        layers={stack: tuple(row) for stack, row in layers.items()},
-        sublayers=linear(shape, fixed, part),
-    )
-
-
 def linear(
     shape: ModelShape, fixed: dict[str, Sequence[Number]], part: dict[str, Sequence[Number]]
 ) -> dict[str, tuple[PerSize | None, ...]]:
@@ -106,8 +66,3 @@ def linear(
         for stack, of in shape.items()
         for kind, sizes in of.sizes.items()
     }
-
-
-def is_table(name: str) -> bool:
-    """Whether the weight called *name* has a row for each symbol, position or segment."""
-    return bool(SYMBOLS.match(name) or _TABLES.search(name))

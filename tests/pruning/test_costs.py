@@ -11,8 +11,9 @@ from random_plans import plans, shapes
 from torch.utils.flop_counter import FlopCounterMode
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.pruning.costs import Costs, linear, parameter_costs
+from layerdrop_plugin.pruning.costs import Costs, linear
 from layerdrop_plugin.pruning.flops import flop_costs
+from layerdrop_plugin.pruning.parameters import parameter_costs
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
 from layerdrop_plugin.pruning.prune import prune
