@@ -74,8 +74,10 @@ score() {
 
 # child SEED PARENT TITLE GROUP STRATEGY COST TREATMENTS OPTIONS: a child, with all its treatments; adds them to TRAINED.
 child() {
-    local dir=$OUT/children/$1/$2/${4// /-}-${5//[^a-z0-9]/-} from=$OUT/trained/$1/$2/checkpoint_best.pt
+    local from=$OUT/trained/$1/$2/checkpoint_best.pt name=$4-$5 dir
     local options treatments treatment place checkpoint kept made="" i
+    name=${name,,}
+    dir=$OUT/children/$1/$2/${name//[^a-z0-9]/-}
     IFS=, read -ra treatments <<<"$7"
     read -ra options <<<"$8"
     for i in "${!options[@]}"; do
