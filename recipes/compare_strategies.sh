@@ -36,7 +36,7 @@ source "$RECIPES/lib/bert.sh"
 options "$@"
 OUT=${OUT:-$ROOT/compare_strategies}
 if has --tiny-slice; then
-    : "${STRATEGIES_EXAMPLES:=32}"
+    : "${STRATEGIES_EXAMPLES:=32}" "${STRATEGIES_PARENTS:=parent}" # a few updates learn no rates
 elif has --fast; then
     : "${STRATEGIES_EXAMPLES:=400}"
 fi

@@ -49,17 +49,16 @@ def test_learned_rates_are_compared_with_even_layers():
 def test_every_strategy_ends_on_one_page(tmp_path):
     table, out = labelled_sentences(tmp_path), tmp_path / "all strategies"
     command = ("compare_strategies.sh", "--model", MODEL, "--split", table, "--out", out, "--tiny-slice")
-    less = {"BERT_DEPTHS": "1", "STRATEGIES_PARENTS": "parent learned"}
-    succeeds(*command, **less)
+    succeeds(*command, BERT_DEPTHS="1")
     page = json.loads((out / "strategies.json").read_text(encoding="utf-8"))
-    assert list(page["parents"]) == ["without LayerDrop", "learned LayerDrop 0.3"]
-    listed = [row for parent in ("parent", "learned") for row in strategies(2, parent, 1)]
+    assert list(page["parents"]) == ["without LayerDrop"]
+    listed = strategies(2, "parent", 1)
     assert [(row["group"], row["strategy"]) for row in page["rows"]] == [tuple(row[:2]) for row in listed]
     assert all(",".join(row["treatments"]) == fields[3] for row, fields in zip(page["rows"], listed, strict=True))
     kept = {row["strategy"]: row["kept"] for row in page["rows"] if row["parent"] == "without LayerDrop"}
     assert (kept["even, every-other"], kept["first"]) == ([1], [0])
     assert page["tests"] and (out / "strategies.html").is_file() and (out / "strategies.png").is_file()
-    again = succeeds(*command, **less)
+    again = succeeds(*command, BERT_DEPTHS="1")
     assert "fairseq-train" not in again and "+ layerdrop prune" not in again
 
 
