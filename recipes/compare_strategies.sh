@@ -75,7 +75,7 @@ score() {
 # child SEED PARENT TITLE GROUP STRATEGY COST TREATMENTS OPTIONS: a child, with all its treatments; adds them to TRAINED.
 child() {
     local from=$OUT/trained/$1/$2/checkpoint_best.pt name=$4-$5 dir
-    local options treatments treatment place checkpoint kept made="" i
+    local options treatments treatment place checkpoint kept twin="" i
     name=${name,,}
     dir=$OUT/children/$1/$2/${name//[^a-z0-9]/-}
     IFS=, read -ra treatments <<<"$7"
@@ -88,17 +88,18 @@ child() {
         place=$dir/${treatment// /-} checkpoint=child.pt
         if [[ $treatment == fine-tuned ]]; then checkpoint=checkpoint_best.pt; fi
         TRAINED+=("$3 | $4 | $5 | $treatment=$place/$checkpoint")
-        if [[ -n $made ]]; then continue; fi
+        if [[ -n $twin ]]; then # `layerdrop evaluate` takes a file once
+            mkdir -p -- "$place"
+            ln -f -- "$twin/${treatment// /-}/$checkpoint" "$place/$checkpoint"
+            continue
+        fi
         case $treatment in
             "as cut")
                 recipe prune.sh --from "$from" "${options[@]}" --out "$place"
                 if [[ ${options[0]} == --layers ]]; then
                     kept=$(shape kept "$place/child.pt")
-                    if [[ -n ${SAME[$kept]:-} ]]; then # a rule before it has kept the same ones
-                        dir=${SAME[$kept]} made=yes
-                        TOTAL=$((TOTAL - $6))
-                    fi
-                    SAME[$kept]=$dir
+                    twin=${SAME[$kept]:-} # a rule before it has kept the same ones
+                    if [[ -n $twin ]]; then TOTAL=$((TOTAL - $6)); else SAME[$kept]=$dir; fi
                 fi
                 ;;
             rearranged) recipe prune.sh --from "$from" "${options[@]}" --out "$place" --rearrange "$DATA" "${EXAMPLES[@]}" ;;
