@@ -15,8 +15,9 @@ setup(
     license="MIT",
     py_modules=["layerdrop_command"],
     packages=find_packages(include=["layerdrop_plugin", "layerdrop_plugin.*"]),
+    package_data={"layerdrop_plugin.reports": ["template/*"]},
     python_requires=">=3.11,<3.13",
-    install_requires=["torch>=2.6", "numpy", "tabulate", "tqdm"],
+    install_requires=["torch>=2.6", "numpy", "jinja2", "tabulate", "tqdm"],
     extras_require={
         # fairseq's main branch as wheels for Python 3.11 and 3.12; PyPI's own `fairseq` does not import there.
         # An extra, so that people with fairseq from source keep theirs.

@@ -115,7 +115,7 @@ def who_is(result: Mapping[str, Any]) -> str:
 def provenance_lines(
     records: Iterable[Mapping[str, Any]], command: str | None = None, more: Iterable[str] = ()
 ) -> list[str]:
-    """The Markdown list with the provenance of a page's numbers.
+    """The provenance of a page's numbers, a line each; commands are in backticks.
 
     Args:
         records: results (results/record.py), latencies (evaluation/latency.py), or records with the entries of
@@ -129,12 +129,14 @@ def provenance_lines(
     for record in records:
         who, facts = _facts(record)
         lines.append(who + facts)
-        lines += [f"{who}`{record['command']}`"] if record.get("command") else []
+        same = [other for other in records if other.get("command") == record.get("command")]
+        if record.get("command") and record is same[-1]:  # a command that made several records is named once
+            lines.append(f"{who if len(same) == 1 else f'these {len(same)}: '}`{record['command']}`")
     lines += more
     used = {json.dumps(record["versions"]) for record in records}
     lines += ["versions: " + " | ".join(map(" ".join, json.loads(found).items())) for found in sorted(used)]
     lines += [f"`{command}`"] if command else []
-    return [f"- {line}" for line in lines]
+    return lines
 
 
 def examples_of(record: Mapping[str, Any]) -> str:

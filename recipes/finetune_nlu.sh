@@ -10,6 +10,7 @@
 #   --layers SPEC   prune it first: every-other:P, even:N, first:N, last:N, outer:N (N layers stay), keep:0,2,4
 #   --layerdrop F   leave out each layer with this probability in training, so that children can be cut afterwards without
 #                   another fine-tuning (default: the preset's, 0)
+#   --learn-layerdrop   learn the rate of each layer; their mean is that of --layerdrop
 #   --from-scratch-like PATH   the shape of that checkpoint with fresh weights
 #   --regression    the labels are numbers (default: when DATA has no label dictionary)
 #   --out PATH      where the checkpoints go [default: finetuned]; checkpoint_best.pt is chosen on the valid split
@@ -28,13 +29,14 @@ MODEL=$FROM$FROM_SCRATCH_LIKE
 [[ -n $MODEL ]] || die "--from or --from-scratch-like is required (see --help)" 2
 excludes --from --from-scratch-like
 excludes --from-scratch-like --layers
+excludes --learn-layerdrop --layers --from-scratch-like
 need_file "$DATA/input0/dict.txt"
 preset "$PRESET"
 need_software
 same_dictionary "$MODEL" "$OUT" "$DATA/input0/dict.txt"
 
 # What is trained, and from what.
-if has --from; then
+if has --from && ! has --learn-layerdrop; then
     SHAPE=(--task pruning_sentence_prediction --arch layerdrop_roberta --prune-from "$MODEL"
         ${LAYERS:+--prune-encoder-layers "$LAYERS"})
 else
@@ -42,6 +44,8 @@ else
     WORDS=$(shape options "$MODEL") || exit
     mapfile -t SHAPE <<<"$WORDS"
     SHAPE=(--task sentence_prediction --arch layerdrop_roberta "${SHAPE[@]}")
+    # a model with learned rates is no child, which the pruning task would save
+    if has --learn-layerdrop; then SHAPE+=(--learn-layerdrop --finetune-from-model "$FROM"); fi
 fi
 words SCHEDULE data/data_folder.py finetuning "$DATA" "$FINETUNE_BATCH" "$FINETUNE_EPOCHS" "$REGRESSION"
 words FORMAT data/data_folder.py inputs "$DATA" # the first two are --bpe

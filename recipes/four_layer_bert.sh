@@ -32,80 +32,25 @@
 
 # shellcheck source=lib/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=lib/bert.sh
+source "$RECIPES/lib/bert.sh"
 options "$@"
 OUT=${OUT:-$ROOT/four_layer_bert}
-DOWNLOADS=${DOWNLOADS:-$OUT/downloads}
-excludes --demo --model --train --split
-given --train --split
-[[ -n $DEMO || -n $MODEL && ${#GIVEN[@]} -gt 0 ]] || die "--demo, or --model with --split or --train, is required (see --help)" 2
-[[ $DEMO =~ ^(english|chinese)?$ ]] || die "--demo $DEMO: choose english or chinese" 2
-gather() { cat -- "${@:2}" >"$1"; }
-LIMIT_TIME=(--max-sentences 64 --repeats 5 --memory)
-if has --fast; then
-    : "${LIMIT:=1500}" "${BERT_CHILD_EPOCHS:=2}" "${BERT_DEPTHS:=4 3}"
-elif has --tiny-slice; then
-    slice
-    LIMIT=${LIMIT:-120} BERT_DEPTHS=${BERT_DEPTHS:-2 1} BERT_EPOCHS=1 BERT_CHILD_EPOCHS=1
-    LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes '1,8')
-fi
-: "${BERT_DEPTHS:=6 4 3 2}"       # layers of the children; those below the model's own count
-: "${BERT_EPOCHS:=2}"             # of the parent
-: "${BERT_CHILD_EPOCHS:=3}"
-: "${BERT_LR:=1e-4}"
+bert_options 1500 "4 3"
 : "${BERT_IMPORTED_LR:=2e-4}"     # of children cut out of the model before its fine-tuning
-: "${BERT_LAYERDROP:=0.3}"        # of the parent whose children are cut without training
 : "${BERT_DISTILL_WEIGHT:=0.7}"
 : "${BERT_DISTILL_TEMPERATURE:=2}"
-preset "$PRESET"
+LIMIT_TIME=(--max-sentences 64 --repeats 5 --memory)
+if has --tiny-slice; then LIMIT_TIME=(--max-sentences 8 --repeats 1 --batch-sizes '1,8'); fi
 
 software $((6 + SEEDS)) report,interop,onnx matplotlib scipy tokenizers safetensors onnx onnxruntime
-
-step "the model: ${DEMO:-$MODEL}"
-case $DEMO in
-    english) run bash "$RECIPES/data/minilm.sh" --out "$OUT/model" --downloads "$DOWNLOADS" ;;
-    chinese) run bash "$RECIPES/data/e5.sh" --out "$OUT/model" --downloads "$DOWNLOADS" ;;
-esac
-MODEL=${MODEL:-$OUT/model}
-import_model() {
-    rm -rf -- "$OUT/imported"
-    run layerdrop import-hf "$MODEL" "$OUT/imported"
-}
-need_file "$MODEL/config.json"
-mapfile -t FILES < <(find -L "$MODEL" -maxdepth 1 -type f | sort)
-once "$OUT/imported/checkpoint.pt" "${FILES[@]}" -- import_model
-
-# data TOKENIZER-FOLDER OUT: the labelled sentences in its pieces.
-data() {
-    given --train --valid --test --split --columns --limit --limit-train
-    case $DEMO in
-        english) recipe data/reviews.sh --tokenizer "$1" --out "$2" --downloads "$DOWNLOADS" "${GIVEN[@]}" ;;
-        chinese) recipe data/chinese_reviews.sh --tokenizer "$1" --out "$2" --downloads "$DOWNLOADS" "${GIVEN[@]}" ;;
-        *) recipe data/prepare_nlu.sh --tokenizer "$1" --out "$2" "${GIVEN[@]}" ;;
-    esac
-}
-
-step "the vocabulary: what the training text uses"
-data "$OUT/imported" "$OUT/data/whole"
-CORPUS=$OUT/data/whole/text/corpus.txt
-once "$CORPUS" "$OUT"/data/whole/text/train.input[01] -- gather "$CORPUS" "$OUT"/data/whole/text/train.input[01]
-recipe prune.sh --from "$OUT/imported/checkpoint.pt" --vocab "$CORPUS" --out "$OUT/vocabulary"
-IMPORTED=$OUT/vocabulary/child.pt
-
-step "sentences in the pieces that are left"
-DATA=$OUT/data/pieces
-data "$OUT/vocabulary" "$DATA"
-
-# ---------------------------------------------------------------- trainings
-
-LAYERS=$(shape layers "$IMPORTED") # of the encoder, and a line for the decoder
-read -ra DEPTHS <<<"$BERT_DEPTHS"
-words ROWS lib/bert_children.py "${LAYERS%%$'\n'*}" "${DEPTHS[@]}"
-TOTAL=0 DONE=0
+bert_and_data
+words ROWS lib/bert_children.py "$LAYERS" "${DEPTHS[@]}"
 for ROW in "${ROWS[@]}"; do TOTAL=$((TOTAL + SEEDS * ${ROW##*$'\t'})); done
 
 # train_row SEED NAME FOLDER START SPEC METHOD COST: a training or a cut; adds NAME=CHECKPOINT to TRAINED.
 train_row() {
-    local dir=$OUT/trained/$1/$3 from=$IMPORTED options=() epochs=$BERT_CHILD_EPOCHS lr=$BERT_LR
+    local dir=$OUT/trained/$1/$3 from=$IMPORTED options=() lr=$BERT_LR
     if [[ $4 != imported ]]; then from=$OUT/trained/$1/$4/checkpoint_best.pt; fi
     if [[ $5 != all ]]; then options=(--layers "$5"); fi
     if [[ $6 == cut ]]; then
@@ -113,19 +58,23 @@ train_row() {
         TRAINED+=("$2=$dir/child.pt")
         return
     fi
+    TRAINED+=("$2=$dir/checkpoint_best.pt")
     case $4-$5-$6 in
-        *-all-tuned) epochs=$BERT_EPOCHS ;;
-        *-all-layerdrop) epochs=$BERT_EPOCHS options+=(--layerdrop "$BERT_LAYERDROP") ;;
+        *-all-tuned)
+            tune_parent "$1" "$3"
+            return
+            ;;
+        *-all-layerdrop)
+            tune_parent "$1" "$3" --layerdrop "$BERT_LAYERDROP"
+            return
+            ;;
         imported-*) lr=$BERT_IMPORTED_LR ;;
         *-distilled)
             options+=(--criterion pruning_distillation --base-criterion sentence_prediction --teacher "$from"
                 --distill-weight "$BERT_DISTILL_WEIGHT" --distill-temperature "$BERT_DISTILL_TEMPERATURE")
             ;;
     esac
-    if [[ -e $dir/done ]]; then TOTAL=$((TOTAL - $7)); else DONE=$((DONE + $7)); fi
-    FINETUNE_EPOCHS=$epochs FINETUNE_LR=$lr recipe finetune_nlu.sh --from "$from" --data "$DATA" --out "$dir" --seed "$1" \
-        --group-by-length "${options[@]}"
-    TRAINED+=("$2=$dir/checkpoint_best.pt")
+    tune "$1" "$7" "$from" "$dir" "$BERT_CHILD_EPOCHS" "$lr" "${options[@]}"
 }
 
 # export_row NAME CHECKPOINT: its forms for ONNX Runtime, added to TRAINED.
@@ -144,21 +93,13 @@ export_model() {
     run layerdrop export-onnx "$1" "$2" "${@:4}"
 }
 
-# time_left: what the trainings that are left will take, by those that this run has made.
-time_left() {
-    if [[ $DONE -eq 0 ]]; then return; fi
-    printf '    %s: %d %% of the trainings done, about %d minutes left\n' "$(elapsed)" $((100 * DONE / TOTAL)) \
-        $(((SECONDS - BEGUN) * (TOTAL - DONE) / DONE / 60))
-}
-
 for ((S = SEED; S < SEED + SEEDS; S++)); do
     step "fine-tune, cut and export, seed $S"
-    BEGUN=${BEGUN:-$SECONDS} TRAINED=()
+    TRAINED=()
     for ROW in "${ROWS[@]}"; do
         IFS=$'\t' read -ra FIELDS <<<"$ROW"
         printf '\n  %s\n' "${FIELDS[0]}"
         train_row "$S" "${FIELDS[@]}"
-        time_left
     done
     for ROW in "${ROWS[@]}"; do
         IFS=$'\t' read -ra FIELDS <<<"$ROW"

@@ -5,14 +5,16 @@
 #   bash recipes/prune.sh --from CHECKPOINT [--encoder-layers SPEC] [--decoder-layers SPEC] --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT [--heads FILE:RATE] [--ffn FILE:RATE] --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT --plan FILE --out DIR
+#   bash recipes/prune.sh --from CHECKPOINT --budget flops:0.5 --budget-scores FILE --budget-data DATA --out DIR
 #   bash recipes/prune.sh --from CHECKPOINT --vocab FILE --out DIR
 #
 #   --from CKPT     the parent (required)
-#   --encoder-layers, --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay) or
-#                   keep:0,2,4 (default: the preset's, every-other:0.5, unless something else is named)
+#   --encoder-layers, --layers SPEC   every-other:P, even:N, first:N, last:N, outer:N (N layers stay),
+#                   keep:0,2,4 or another rule of `layerdrop prune` (default: the preset's, every-other:0.5, unless something else is named)
 #   --decoder-layers SPEC   the same for the decoder of a translation model; a side that is not named stays whole
 #   --heads, --ffn FILE:RATE   the share of them that goes by the scores in FILE (layerdrop importance makes it)
 #   --plan FILE     a plan.json instead of a SPEC
+#   --budget METRIC:SHARE   what the child may cost, see `layerdrop prune --help`
 #   --vocab FILE    text: embedding rows that it does not use go; the dictionary and tokenizer in --out are the child's
 #   --out PATH      gets child.pt, with the tokenizer and dictionary beside it [default: pruned]
 #   --preset NAME   tiny, base or large: recipes/presets/NAME.sh [default: tiny]
@@ -22,15 +24,18 @@
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 options "$@"
-excludes --plan --layers --encoder-layers --decoder-layers
+excludes --plan --layers --encoder-layers --decoder-layers --budget
 preset "$PRESET"
 need_software
 
 ENCODER_LAYERS=${ENCODER_LAYERS:-$LAYERS}
-given --encoder-layers --decoder-layers --heads --ffn --plan --vocab
+given --encoder-layers --decoder-layers --heads --ffn --plan --vocab --budget
 [[ ${#GIVEN[@]} -gt 0 ]] || GIVEN=(--encoder-layers "$PRUNE_LAYERS")
-HASHES=()
-for NAME in "$PLAN" "$VOCAB" "${HEADS%:*}" "${FFN%:*}"; do
+HASHES=() FILES=("$PLAN" "$VOCAB" "${HEADS%:*}" "${FFN%:*}")
+for SPEC in "${GIVEN[@]}"; do # a rule by scores names a file
+    if [[ $SPEC =~ ^(scores|loss|contribution):(.+): ]]; then FILES+=("${BASH_REMATCH[2]}"); fi
+done
+for NAME in "${FILES[@]}"; do
     if [[ -n $NAME ]]; then need_file "$NAME" && HASHES+=(--sha256 "$(sha256 "$NAME")"); fi
 done
 SETTINGS=$(settings "$FROM" "$(sha256 "$FROM")" "${GIVEN[@]}" "${HASHES[@]}" "${OTHERS[@]}")

@@ -13,6 +13,12 @@ import builders  # noqa: E402
 os.environ.setdefault("LAYERDROP_PACK", "1")  # models that are only read are packed, small ones too: no trial decides
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "recipe: runs a recipe end to end, with real fairseq commands (seconds each), or a browser"
+    )
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """A folder with binarised data: ``lm`` and ``nlu``."""

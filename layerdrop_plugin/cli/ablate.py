@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Data, checkpoint, mode, and the folder for the page."""
     add_session_arguments(parser, subset="test")
     add_inference_argument(parser)
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md and .png")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for ablation.json, .md, .html and .png")
     parser.add_argument(
         "--mode",
         choices=("each", "all-but-one"),
@@ -71,4 +71,4 @@ def _ablate(args) -> None:
     found = page.page_of(record | session.signature(args.subset, command_line()))
     found.write(args.out)
     print(found.plain())
-    print(f"wrote {args.out}/ablation.json, .md and .png")
+    print(f"wrote {args.out}/ablation.json, .md, .html and .png")

@@ -111,9 +111,8 @@ def run(args: argparse.Namespace) -> None:
         checkpoint.check_target(args.child)  # before the work, not after it
     parent = Parent.load(args.parent)
     rewritten = _rewritten_vocabulary(parent, args)
-    kept, spent, exchanged = rules, [], []
-    if args.budget:
-        kept, spent = budgeted(parent, args)
+    kept, spent = budgeted(parent, args) if args.budget else (rules, [])
+    exchanged = []
     if args.rearrange:
         kept, exchanged = rearranged(parent, plan_of(parent, kept), args)
     child = prune(parent, kept, rewritten and rewritten.vocabulary)

@@ -1,6 +1,6 @@
 """Remove heads or FFN units step by step, those with the lowest scores first, and measure the model after each step.
 
-Writes curve.json, curve.md and curve.png: loss, accuracy or BLEU against the share removed, a line for each method of
+Writes curve.json, .md, .html and .png: loss, accuracy or BLEU against the share removed, a line for each method of
 scoring. After an interruption the same command continues with the points that are missing.
 
   layerdrop pruning-curve data/ --path checkpoint_best.pt --out curve/
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_session_arguments(parser, subset="valid")
     add_inference_argument(parser)
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md and .png")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for curve.json, .md, .html and .png")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument("--heads", dest="what", action="store_const", const="heads", help="remove heads (default)")
     parts.add_argument("--ffn", dest="what", action="store_const", const="ffn", help="remove FFN units")
@@ -97,7 +97,7 @@ def _draw(args) -> None:
     found = page.page_of(record | session.signature(args.subset, command_line()))
     found.write(args.out)
     print(found.plain())
-    print(f"wrote {args.out}/curve.json, .md and .png")
+    print(f"wrote {args.out}/curve.json, .md, .html and .png")
 
 
 def _files(args, session) -> dict:

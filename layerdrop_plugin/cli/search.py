@@ -4,9 +4,9 @@ exhaustive compares all subsets, greedy removes the layer whose removal leaves t
 follows several subsets at once. The layers that subsets begin with run only once for all of them. The examples are
 split into two halves that share no text: one chooses, the other tests the best subsets, against every other layer.
 
-Writes search.json, .md and .png, and plan.json for `layerdrop prune --plan`; greedy and beam, which find the best
-layers of every size on the way, also plan-N.json for each. After an interruption the same command continues where it
-was, by search.state.json.
+Writes search.json, .md, .html and .png, and plan.json for `layerdrop prune --plan`; greedy and beam, which find the
+best layers of every size on the way, also plan-N.json for each. After an interruption the same command continues where
+it was, by search.state.json.
 
   layerdrop search data/ --path checkpoint_best.pt --keep 6 --out search/
   layerdrop search data/ --path checkpoint_best.pt --keep 4 --method beam --metric accuracy --out search/
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_session_arguments(parser, subset="valid")
     add_inference_argument(parser)
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="for search.json, .md, .png and plan.json")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for the page search.* and plan.json")
     parser.add_argument("--keep", required=True, type=int, metavar="N", help="number of layers to keep")
     parser.add_argument("--stack", choices=STACKS, help="stack to search (default: the model's only one)")
     parser.add_argument(
@@ -119,7 +119,7 @@ def _search(args) -> None:
     for name, plan in plans.items():
         checkpoint.write_text_atomic(Path(args.out) / name, json.dumps(plan) + "\n")
     print(found.plain())
-    print(f"wrote {args.out}/search.json, .md, .png and {', '.join(plans)}")
+    print(f"wrote {args.out}/search.json, .md, .html, .png and {', '.join(plans)}")
 
 
 def _announce(session, batches, asked, state, most: float) -> None:

@@ -343,8 +343,7 @@ def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:
     if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
         task["upsample_primary"] = 1
     rates = {key: 0.0 for key in cfg["model"] if key.endswith(("_layerdrop", "_headdrop", "_ffndrop", "_sublayerdrop"))}
-    if "learn_layerdrop" in rates:
-        rates["learn_layerdrop"] = False
+    rates |= {"learn_layerdrop": False, "learn_layerdrop_lr": None}  # nothing is dropped, so nothing is learned
     return cfg | {"model": cfg["model"] | {"_name": architecture, "arch": architecture} | rates, "task": task}
 
 

@@ -3,8 +3,7 @@
 Sources: Fan et al. 2019 (every-other by the paper's formula, every-other-from-1 as in its authors' released example);
 Sajjad et al. 2020, "Poor Man's BERT" (first, last, outer, even); spread is even with the first layer kept too.
 A new rule is one function ``(layers of the parent, argument) -> layers kept`` and one line in RULES. Rules that
-also read the parent's learned drop rates are in RULES_BY_RATES; rules by
-scores of the layers are in layer_scores.py.
+also read the parent's learned drop rates are in RULES_BY_RATES, rules by scores of the layers in layer_scores.py.
 """
 
 from collections.abc import Sequence

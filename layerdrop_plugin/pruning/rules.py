@@ -129,6 +129,6 @@ class Rules:
 
 
 def _of_layers(spec: str, shape: ModelShape, stack: str, model: str | None, rates: Sequence[float]) -> StackPlan:
-    """Apply the rule *spec* for layers to *stack*; *model* and *rates*, of the stack, are as in :meth:`Rules.plan`."""
+    """Apply the rule *spec* for layers to *stack*; *model* and the stack's *rates* are as in :meth:`Rules.plan`."""
     rule = score_rule(spec)
     return plan_by_scores(rule, shape, stack, model) if rule else stack_plan(spec, shape.get(stack), stack, rates)

@@ -23,6 +23,7 @@ from .figure import bare, new_figure
 from .page import Page, Table
 from .translation_table import TOO_LOW, TOO_LOW_NOTE
 
+TYPE = "layerdrop.curves"
 _KEYS = {"loss": "nll_loss_nats", "bleu": "bleu"}  # name here -> name in results, in the order of columns and panels
 _PLACE = ("task", "side", "train", "kept")
 _TOKENS = {"masked-lm": "masked token", "translation": "target token"}
@@ -30,8 +31,8 @@ _XLABELS = {"encoder": "encoder layers kept", "decoder": "decoder layers kept", 
 _ACROSS = 3  # maximum number of panels in a row
 
 
-def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None = None) -> Page:
-    """The page of depth curves.
+def record_of(paths: Sequence[str | os.PathLike], title: str, command: str | None = None) -> dict[str, Any]:
+    """The record of depth curves.
 
     Args:
         paths: files of results, or folders that are searched for them.
@@ -44,8 +45,22 @@ def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None 
     """
     results = [result for result in load(paths) if result.get("point")]
     if not results:
-        raise LayerdropError(f"no result in {', '.join(map(str, paths))} has a point: use `layerdrop score --point`")
-    depths = depths_of(results)
+        raise LayerdropError(
+            f"no result in {', '.join(map(str, paths))} has a point: use --point of `layerdrop evaluate` or `score`"
+        )
+    return {
+        "type": TYPE,
+        "version": 1,
+        "title": title,
+        "depths": depths_of(results),
+        "results": [without_answers(result) for result in results],
+        **made_with(command),
+    }
+
+
+def page_of(record: dict[str, Any]) -> Page:
+    """The page of a *record* of :func:`record_of`."""
+    depths, title = record["depths"], record["title"]
     return Page(
         name="curves",
         title=title,
@@ -53,15 +68,8 @@ def page_of(paths: Sequence[str | os.PathLike], title: str, command: str | None 
         notes=_notes(depths),
         figure=lambda: _figure(depths, title),
         caption="curves",
-        provenance=provenance_lines(results, command),
-        record={
-            "type": "layerdrop.curves",
-            "version": 1,
-            "title": title,
-            "depths": depths,
-            "results": [without_answers(result) for result in results],
-            **made_with(command),
-        },
+        provenance=provenance_lines(record["results"], record["command"]),
+        record=record,
     )
 
 

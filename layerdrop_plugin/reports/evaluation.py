@@ -1,4 +1,4 @@
-"""The page of `layerdrop evaluate`: evaluate.json, evaluate.md and a table for the terminal.
+"""The page of `layerdrop evaluate`: evaluate.json, evaluate.md, evaluate.html and a table for the terminal.
 
 evaluate.json:
 
@@ -29,7 +29,7 @@ from ..results import record as results
 from ..results import translation
 from ..results.record import Result, Subject
 from .against import against_cell, explained
-from .page import Page, Table
+from .page import Page, Section, Table
 
 # metric -> column head and number of decimals, in the order of columns; other metrics are shown only as a headline
 _SHOWN = {
@@ -114,8 +114,8 @@ def page_of(record: dict) -> Page:
     """The page of a *record* of :func:`record`."""
     models, more = record["results"], []
     if len(models) > 1:
-        more.append(f"Every metric's difference and its p-value:\n\n{differences(record).markdown()}")
-    more.append(f"## The same by fairseq\n\n```\n{fairseq_commands(models)}\n```")
+        more.append(Section("Every metric's difference and its p-value", differences(record)))
+    more.append(Section("The same by fairseq", code=fairseq_commands(models)))
     return Page(
         name="evaluate",
         title=f"Evaluation on '{models[0]['split']}': {', '.join(dict.fromkeys(one['name'] for one in models))}",

@@ -1,8 +1,8 @@
 """The page at the end of recipes/head_importance.sh: python -m layerdrop_plugin.reports.heads FOLDER KIND...
 
 Each KIND is a folder in FOLDER with the files that `layerdrop ablate`, `pruning-curve` and `report` wrote. Their
-tables, findings and figures are put together in FOLDER/report.md, with the times in FOLDER/times.tsv, if it exists;
-tables and findings are also printed.
+tables, findings and figures are put together in FOLDER/report.md, with the times in FOLDER/times.tsv, if it exists, and
+their whole pages in FOLDER/report.html; tables and findings are also printed.
 """
 
 import sys
@@ -15,7 +15,7 @@ from ..errors import LayerdropError
 from ..evaluation import rounds
 from ..evaluation.metric_names import METRICS
 from ..results.record import read_json
-from . import ablation, pruning_curve, times
+from . import ablation, gather, pruning_curve, times
 from .page import Table
 
 TITLE = "Which heads do the work, and models without the others"
@@ -64,7 +64,7 @@ def findings(folder: Path) -> Iterator[str]:
 
 
 def write(folder: Path, kinds: Sequence[str]) -> str:
-    """Write report.md.
+    """Write report.md and report.html.
 
     Args:
         folder: the folder to write into.
@@ -84,7 +84,8 @@ def write(folder: Path, kinds: Sequence[str]) -> str:
         page += ["", f"More: [{kind}/report.md]({kind}/report.md) and the pages beside the pictures.", ""]
         shown += [kind, table.plain(), *found, ""]
     if (folder / "times.tsv").exists():
-        page += [times.load(folder / "times.tsv").section(), ""]
+        page += [times.load(folder / "times.tsv").section().markdown(), ""]
+    gather.write([folder / kind for kind in kinds], folder, TITLE)
     checkpoint.write_text_atomic(folder / "report.md", "\n".join(page))
     return "\n".join(shown).rstrip()
 

@@ -1,6 +1,7 @@
-"""A page: findings, a table, notes, a figure and the provenance of the numbers, as Markdown, JSON and PNG."""
+"""A page: findings, a table, notes, a figure and the provenance of the numbers, as Markdown, HTML, JSON and PNG."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -12,6 +13,7 @@ from tabulate import tabulate
 
 from .. import checkpoint
 from ..errors import LayerdropError
+from . import html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,13 +41,40 @@ class Table(NamedTuple):
         cells = [[cell.replace("|", "\\|") for cell in row] for row in self.cells]
         return tabulate(cells, self.columns, tablefmt="pipe", disable_numparse=True, colalign=self._alignment())
 
+    def heads(self) -> list[tuple[str, bool]]:
+        """Every column's head, and whether the column is left-aligned."""
+        return [(name, not index or name in self.left) for index, name in enumerate(self.columns)]
+
     def _alignment(self) -> list[str]:
-        return ["left" if not index or name in self.left else "right" for index, name in enumerate(self.columns)]
+        return ["left" if left else "right" for _, left in self.heads()]
+
+
+class Section(NamedTuple):
+    """A further section of a page.
+
+    Attributes:
+        title: its headline.
+        table: a table; None if there is none.
+        notes: lines below the table.
+        code: lines of shell commands below the notes; empty if there are none.
+    """
+
+    title: str
+    table: Table | None = None
+    notes: Sequence[str] = ()
+    code: str = ""
+
+    def markdown(self) -> str:
+        """The section in Markdown."""
+        table, code = self.table and self.table.markdown(), self.code and f"```\n{self.code}\n```"
+        return "\n\n".join(filter(None, [f"## {self.title}", table, _lines(self.notes), code]))
 
 
 @dataclass(frozen=True)
 class Page:
-    """The results of a command, as a Markdown page with a figure and as JSON.
+    """The results of a command, as a page with a figure in Markdown and HTML, and as JSON.
+
+    Findings, notes and provenance may have `code` and **bold** in them.
 
     Attributes:
         name: name of its files, without suffix.
@@ -54,10 +83,10 @@ class Page:
         notes: lines below the table that explain it.
         figure: draws the figure; None if there is none.
         caption: alternative text of the figure.
-        provenance: Markdown list, see ``provenance.provenance_lines``.
+        provenance: lines, see ``provenance.provenance_lines``.
         record: contents of the JSON file.
         findings: lines above the table.
-        more: further Markdown sections below the notes.
+        more: further sections below the notes.
     """
 
     name: str
@@ -69,7 +98,7 @@ class Page:
     provenance: Sequence[str]
     record: dict[str, Any]
     findings: Sequence[str] = ()
-    more: Sequence[str] = ()
+    more: Sequence[Section] = ()
 
     def plain(self) -> str:
         """Findings and table as plain text for a terminal."""
@@ -77,13 +106,14 @@ class Page:
 
     def markdown(self) -> str:
         """The page in Markdown; it refers to the figure's file NAME.png in the same folder."""
-        parts = [f"# {self.title}", _lines(self.findings), self.table.markdown(), _lines(self.notes), *self.more]
+        parts = [f"# {self.title}", _lines(self.findings), self.table.markdown(), _lines(self.notes)]
+        parts += [section.markdown() for section in self.more]
         parts += [f"![{self.caption}]({self.name}.png)"] if self.figure else []
-        parts += ["## How this was obtained", "\n".join(self.provenance)]
+        parts += ["## How this was obtained", "\n".join(f"- {line}" for line in self.provenance)]
         return "\n\n".join(filter(None, parts)) + "\n"
 
     def write(self, folder: str | os.PathLike) -> None:
-        """Write NAME.png, NAME.json and NAME.md. They are renamed to these names only after all are written.
+        """Write NAME.png, NAME.json, NAME.md and NAME.html. They are renamed to these names only after all are written.
 
         Args:
             folder: path of the folder. It is created if needed, and removed again if writing fails.
@@ -96,14 +126,9 @@ class Page:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as stack:
-                suffixes = (*(("png",) if self.figure else ()), "json", "md")
-                *pictures, data, text = (
-                    stack.enter_context(checkpoint.atomic_path(folder / f"{self.name}.{suffix}")) for suffix in suffixes
-                )
-                for picture in pictures:
-                    self.figure().savefig(picture, format="png")
-                Path(data).write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
-                Path(text).write_text(self.markdown(), encoding="utf-8")
+                for suffix, contents in self._files().items():
+                    path = stack.enter_context(checkpoint.atomic_path(folder / f"{self.name}.{suffix}"))
+                    Path(path).write_bytes(contents)
         except (OSError, LayerdropError) as error:
             if made:
                 with contextlib.suppress(OSError):
@@ -111,6 +136,29 @@ class Page:
             if isinstance(error, LayerdropError):
                 raise
             raise LayerdropError(f"cannot write into {folder}: {error.strerror or error}") from error
+
+    def picture(self) -> bytes | None:
+        """The figure as PNG; None if there is none.
+
+        Raises:
+            LayerdropError: the figure cannot be drawn.
+        """
+        if not self.figure:
+            return None
+        contents = io.BytesIO()
+        self.figure().savefig(contents, format="png")
+        return contents.getvalue()
+
+    def _files(self) -> dict[str, bytes]:
+        """Suffix -> contents of the page's files, in the order of writing."""
+        picture = self.picture()
+        texts = {
+            "json": json.dumps(self.record, indent=2) + "\n",
+            "md": self.markdown(),
+            "html": html.document(self.title, [html.Shown(self, picture)]),
+        }
+        pictures = {"png": picture} if picture else {}
+        return pictures | {suffix: text.encode() for suffix, text in texts.items()}
 
 
 def _lines(lines: Sequence[str]) -> str:

@@ -5,10 +5,12 @@ rows.py builds the rows of the table; accuracy_table.py and translation_table.py
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from .. import data_folder
 from ..errors import LayerdropError
-from ..evaluation.latency import TYPE, Latency
+from ..evaluation.latency import TYPE as LATENCY
+from ..evaluation.latency import Latency
 from ..provenance import made_with, provenance_lines
 from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
 from . import accuracy_table, against, translation_table
@@ -17,6 +19,7 @@ from .figure import points_and_bars
 from .page import Page
 from .rows import table_rows
 
+TYPE = "layerdrop.report"
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
 _WEIGHTS = (
     "weights (MB): bytes of the learned tensors as stored, in 10^6 bytes; a training checkpoint is larger. Of an"
@@ -28,14 +31,14 @@ _TITLES = {
 }
 
 
-def page_of(
+def record_of(
     paths: Sequence[str | os.PathLike],
     latency: str | os.PathLike | None = None,
     title: str | None = None,
     command: str | None = None,
     times: str | os.PathLike | None = None,
-) -> Page:
-    """The page that compares results.
+) -> dict[str, Any]:
+    """The record of a comparison of results.
 
     Args:
         paths: files of results, or folders that are searched for them.
@@ -52,10 +55,25 @@ def page_of(
     refuse_other_tests(results)
     refuse_twins(results)
     measured = load_latency(latency, kind) if latency else None
-    spent = run_times.load(times) if times else None
-    layout, title, metric = _LAYOUTS[kind], title or _TITLES[kind], results[0]["metric"]["name"]
-    rows = table_rows(layout, results, measured)
-    against.add_comparisons(rows, results, metric)
+    rows = table_rows(_LAYOUTS[kind], results, measured)
+    against.add_comparisons(rows, results, results[0]["metric"]["name"])
+    return {
+        "type": TYPE,
+        "version": 1,
+        "title": title or _TITLES[kind],
+        "rows": rows,
+        "results": [without_answers(result) for result in results],
+        "latency": measured,
+        "times": run_times.load(times).record() if times else None,
+        **made_with(command),
+    }
+
+
+def page_of(record: dict[str, Any]) -> Page:
+    """The page of a *record* of :func:`record_of`."""
+    results, rows, measured, title = (record[part] for part in ("results", "rows", "latency", "title"))
+    layout, metric = _LAYOUTS[kind_of_all(results)], results[0]["metric"]["name"]
+    spent = record.get("times")
     return Page(
         name="report",
         title=title,
@@ -63,18 +81,9 @@ def page_of(
         notes=[_WEIGHTS, *layout.notes(results, measured, rows), *against.notes(rows)],
         figure=lambda: points_and_bars(rows, title, *layout.pictured(rows, metric, measured)),
         caption="accuracy and cost",
-        more=[spent.section()] if spent else [],
-        provenance=provenance_lines([*results, *([measured] if measured else [])], command),
-        record={
-            "type": "layerdrop.report",
-            "version": 1,
-            "title": title,
-            "rows": rows,
-            "results": [without_answers(result) for result in results],
-            "latency": measured,
-            "times": spent.record() if spent else None,
-            **made_with(command),
-        },
+        more=[run_times.Times.of_record(spent).section()] if spent else [],
+        provenance=provenance_lines([*results, *([measured] if measured else [])], record["command"]),
+        record=record,
     )
 
 
@@ -105,7 +114,7 @@ def load_latency(path: str | os.PathLike, kind: str) -> Latency:
         LayerdropError: the file has other contents, or the models are for another *kind* of data.
     """
     content = read_json(path)
-    if content.get("type") != TYPE:
+    if content.get("type") != LATENCY:
         raise LayerdropError(f"{path} is no measurement of `layerdrop latency`")
     task = content.get("task", data_folder.CLASSIFICATION)  # the first files have no such entry
     if task != kind:

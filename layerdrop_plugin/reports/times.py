@@ -8,12 +8,12 @@ Commands may overlap; so seconds are those of the union of intervals.
 import math
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import LayerdropError
-from .page import Table
+from .page import Section, Table
 
 _START, _SKIPPED = "[start]", "[skipped] "
 _OWN = "the recipe itself"
@@ -57,8 +57,14 @@ class Times:
         kinds = {kind: {"commands": count, "seconds": seconds} for kind, (count, seconds) in self.kinds.items()}
         return {"kinds": kinds, "own": self.own, "whole": self.whole, "runs": self.runs, "skipped": self.skipped}
 
-    def section(self) -> str:
-        """Markdown with a headline."""
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Times":
+        """The times of a :meth:`record`."""
+        kinds = {kind: (found["commands"], found["seconds"]) for kind, found in record["kinds"].items()}
+        return cls(kinds, *(record[name] for name in ("whole", "own", "runs", "skipped")))
+
+    def section(self) -> Section:
+        """The section of a page."""
         rows = [*((kind, str(count), seconds) for kind, (count, seconds) in self.kinds.items()), (_OWN, "", self.own)]
         rows.append(("the whole", "", self.whole))
         cells = [
@@ -73,8 +79,7 @@ class Times:
                 f"{self.skipped} times a step was skipped that was finished before, or a training resumed: what they"
                 " had taken is counted only as far as one of these runs did it."
             )
-        table = Table(["commands", "number", "seconds", "share"], cells).markdown()
-        return "\n\n".join(["## Where the time went", table, "\n".join(f"{note}  " for note in notes)])
+        return Section("Where the time went", Table(["commands", "number", "seconds", "share"], cells), notes)
 
 
 def union(intervals: Iterable[tuple[float, float]]) -> float:
@@ -95,7 +100,7 @@ def kind_of(command: str) -> str | None:
     name = words[1] if program == "layerdrop" and len(words) > 1 else program
     if name in _KINDS or program == "layerdrop":
         return _KINDS.get(name, name)
-    if "layerdrop_plugin.reports.heads" in words:
+    if any(word.startswith("layerdrop_plugin.reports.") for word in words):
         return "report"
     if any(os.path.basename(word) == "download.py" for word in words[:2]):
         return "download"

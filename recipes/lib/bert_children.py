@@ -52,16 +52,21 @@ def children(layers, depths):
     return rows
 
 
+def smaller(layers, depths):
+    """The *depths* below the model's number of *layers*, descending; SystemExit if there are none."""
+    found = sorted({depth for depth in depths if depth < layers}, reverse=True)
+    if not found:
+        raise SystemExit(f"the model has {layers} layers: name a smaller number of them")
+    return found
+
+
 def main():
     """Print them."""
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("layers", type=int)
     parser.add_argument("depths", type=int, nargs="+")
     args = parser.parse_args()
-    depths = sorted({depth for depth in args.depths if depth < args.layers}, reverse=True)
-    if not depths:
-        raise SystemExit(f"the model has {args.layers} layers: name a smaller number of them")
-    for *row, cost in children(args.layers, depths):
+    for *row, cost in children(args.layers, smaller(args.layers, args.depths)):
         print(*row, round(cost), sep="\t")
 
 

@@ -1,6 +1,6 @@
 # fairseq-train that resumes, and what belongs beside its checkpoints; common.sh reads it.
 
-# shape options|layers CHECKPOINT: what lib/shape.py says of it.
+# shape options|layers|kept CHECKPOINT: what lib/shape.py says of it.
 shape() {
     local described
     described=$(layerdrop inspect "$2" --json) || return

@@ -44,7 +44,7 @@ def evaluate(layerdrop, tmp_path):
     def call(data, paths, *more, out=tmp_path / "out"):
         status, printed, error = layerdrop("evaluate", data, "--path", *paths, "--out", out, "--cpu", *more)
         assert status == 0, error
-        assert sorted(path.name for path in out.iterdir()) == ["evaluate.json", "evaluate.md"]
+        assert sorted(path.name for path in out.iterdir()) == ["evaluate.html", "evaluate.json", "evaluate.md"]
         return printed, json.loads((out / "evaluate.json").read_text())
 
     return call

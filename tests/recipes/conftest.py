@@ -23,10 +23,6 @@ TOY_SHAPE = ["--encoder-layers", "2", "--encoder-embed-dim", "32", "--encoder-ff
 TOY_SHAPE += ["--encoder-attention-heads", "2"]
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "recipe: runs a recipe end to end, with real fairseq commands (seconds each)")
-
-
 def environment(**variables):
     """The environment of a recipe: this Python's software first, and variables that replace a preset's."""
     path = f"{SOFTWARE}{os.pathsep}{os.environ['PATH']}"

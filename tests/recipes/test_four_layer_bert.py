@@ -39,15 +39,21 @@ def test_only_smaller_models_are_children():
     assert done.returncode and done.stderr == "the model has 2 layers: name a smaller number of them\n"
 
 
-@pytest.mark.recipe
-def test_from_a_hugging_face_folder_to_a_page_of_children(tmp_path):
+def labelled_sentences(folder):
+    """A file of sentences with labels."""
     words = ["the", "service", "was", "good", "好", "不", "这", "家"]
     chosen = random.Random(1)
     rows = {" ".join(chosen.choices(words, k=6)) for _ in range(90)}
-    table = tmp_path / "labelled sentences.tsv"
+    table = folder / "labelled sentences.tsv"
     table.write_text(
         "sentence\tlabel\n" + "".join(f"{row}\t{int('good' in row)}\n" for row in sorted(rows)), encoding="utf-8"
     )
+    return table
+
+
+@pytest.mark.recipe
+def test_from_a_hugging_face_folder_to_a_page_of_children(tmp_path):
+    table = labelled_sentences(tmp_path)
     out = tmp_path / "four layers"
     command = ("four_layer_bert.sh", "--model", MODEL, "--split", table, "--out", out, "--tiny-slice")
     succeeds(*command, BERT_DEPTHS="1")

@@ -17,7 +17,7 @@ from batches import share
 from data_folder import count_examples, finetuning_options, language_pair
 from installed import is_installed
 from options import Declared, Refused, assignments, parse
-from shape import layers
+from shape import kept, layers
 from shape import options as shape_options
 from training_checkpoints import first, repair
 from training_log import failed, failure, progress
@@ -244,6 +244,9 @@ def test_the_options_of_a_shape():
     assert shape_options(described) == expected.split()
     assert layers(described) == ["3", "0"]
     assert layers(described | {"decoder": {"layers": 2}}) == ["3", "2"]
+    bert = described | {"options": {"layernorm_eps": 1e-12, "segment_embeddings": 2}}
+    assert shape_options(bert)[-4:] == ["--layernorm-eps", "1e-12", "--segment-embeddings", "2"]
+    assert kept({"provenance": {"plan": {"encoder": {"layers": [1, 3]}}}}) == ["1,3"]
 
 
 # ---------------------------------------------------------------- the installation

@@ -8,7 +8,7 @@ from samples import accuracy_result, bleu_result, save
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.evaluation import metrics
 from layerdrop_plugin.evaluation.comparison import compare
-from layerdrop_plugin.reports.report import page_of
+from layerdrop_plugin.reports.report import page_of, record_of
 from layerdrop_plugin.results.record import load
 
 
@@ -31,7 +31,7 @@ PARENT, CHILD = answered("parent", 1, range(200)), answered("child", 1, range(10
 
 def made(tmp_path, *results):
     """The table of a report of *results*, its record and its page."""
-    page = page_of([save(tmp_path / "results", *results)])
+    page = page_of(record_of([save(tmp_path / "results", *results)]))
     page.write(tmp_path / "out")
     table = page.plain()
     return (
@@ -94,4 +94,4 @@ def test_an_evaluation_is_a_file_of_results_and_other_examples_are_refused(tmp_p
     with pytest.raises(
         LayerdropError, match="other, seed 1 was tested on other examples of 'test' than parent, seed 1"
     ):
-        page_of([file, save(tmp_path / "other", other)])
+        record_of([file, save(tmp_path / "other", other)])

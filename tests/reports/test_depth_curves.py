@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from samples import accuracy_result, bleu_result, result, save
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports.depth_curves import depths_of, page_of, panels_of
+from layerdrop_plugin.reports.depth_curves import depths_of, page_of, panels_of, record_of
 from layerdrop_plugin.results.record import parse_point
 
 POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side": "decoder"}
@@ -17,7 +17,7 @@ POINT = {"task": "translation", "train": "p = 0.2", "seed": 1, "kept": 3, "side"
 
 def curves(paths, out, title="Curves", command=None):
     """Write the page; returns its table."""
-    page = page_of(paths, title, command)
+    page = page_of(record_of(paths, title, command))
     page.write(out)
     return page.plain()
 
@@ -82,7 +82,7 @@ def test_a_plan_that_keeps_all_layers_leaves_the_model_whole():
         assert depth["whole"] is whole
 
 
-def test_curves_write_three_files_and_return_the_table(tmp_path):
+def test_curves_write_their_files_and_return_the_table(tmp_path):
     folder = save(tmp_path / "results", *RESULTS, accuracy_result("no point", 1, 70.0))
     table = curves([folder], tmp_path / "out", "A title", "layerdrop curves …").splitlines()
     assert table[0].split() == ["task", "side", "training", "layers", "kept", "seeds", "loss", "(nats/token)", "BLEU"]
@@ -103,7 +103,7 @@ def test_curves_write_three_files_and_return_the_table(tmp_path):
 @pytest.mark.parametrize(
     ("results", "match"),
     [
-        ([accuracy_result("child", 1, 70.0)], "has a point: use `layerdrop score --point`"),
+        ([accuracy_result("child", 1, 70.0)], "has a point: use --point of `layerdrop evaluate`"),
         ([*RESULTS, RESULTS[1]], "translation p = 0.2, seed 1 and .* are the same point"),
         ([*RESULTS, translated("x", 1, 6, 1.0) | {"data_sha256": "0"}], "tested on other data .*data_sha256 differs"),
     ],

@@ -28,7 +28,7 @@ def test_speeds_say_how_far_their_rounds_agree():
 
 def test_the_page_of_files_that_version_0_1_0_left(tmp_path):
     folder = tmp_path / "heads"
-    shutil.copytree(DOCS / "heads", folder, ignore=shutil.ignore_patterns("*.md", "*.png"))
+    shutil.copytree(DOCS / "heads", folder, ignore=shutil.ignore_patterns("*.md"))
     for kind, measured in (("classifier", {"relative_time": 1.0}), ("translation", {"speed": 1.0, "loss": 3.0})):
         row = {"name": "parent", **SIZES, "metric": 75.0, **measured}
         (folder / kind / "report.json").write_text(json.dumps({"rows": [row]}))
@@ -36,6 +36,7 @@ def test_the_page_of_files_that_version_0_1_0_left(tmp_path):
         curve["settings"]["what"] = "ffn"
         (folder / kind / "curve-ffn").mkdir(exist_ok=True)
         (folder / kind / "curve-ffn" / "curve.json").write_text(json.dumps(curve))
+        shutil.copy(folder / kind / "curve-heads" / "curve.png", folder / kind / "curve-ffn")
     printed = heads.write(folder, ["classifier", "translation"])
     page = (folder / "report.md").read_text()
     assert page.startswith(f"# {heads.TITLE}\n") and "## Translation" in page
@@ -46,6 +47,8 @@ def test_the_page_of_files_that_version_0_1_0_left(tmp_path):
         "loss: the share of heads that can go within 0.1 nats per token: ",
     ):
         assert line in printed and f"- {line}" in page
+    pages = (folder / "report.html").read_text()
+    assert f"<title>{heads.TITLE}</title>" in pages and pages.count("<article") == 8
     (folder / "translation" / "each" / "ablation.json").unlink()
     with pytest.raises(LayerdropError, match="cannot read .*each/ablation.json"):
         heads.write(folder, ["translation"])

@@ -15,7 +15,7 @@ TABLE = Table(["model", "note", "value"], [["a | b", "x", "1.5"]], ["note"])
 
 def page(**changes):
     parts = {"name": "report", "title": "Title", "table": TABLE, "notes": ["First.", "Second."], "record": {}}
-    return Page(**parts | {"figure": None, "caption": "picture", "provenance": ["- data"]} | changes)
+    return Page(**parts | {"figure": None, "caption": "picture", "provenance": ["data"]} | changes)
 
 
 def test_a_page_in_markdown_and_as_text():
@@ -58,17 +58,17 @@ def test_provenance_names_a_test_once_and_the_command_of_each_record():
     results = [made | {"name": name, "command": f"evaluate {name}"} for name in ("x", "y")]
     times = {"split": "test", "data_sha256": "e", "seed": 2, "models": results, "versions": {"torch": "3"}}
     assert provenance_lines([*results, times], "report", ["BLEU"]) == [
-        "- data: split test, 7 examples, sha256 d",
-        "- x, seed 1: accuracy 50, checkpoint a.pt sha256 aaaaaaaaaaaaaaaa",
-        "- x, seed 1: `evaluate x`",
-        "- y, seed 1: accuracy 50, checkpoint a.pt sha256 aaaaaaaaaaaaaaaa",
-        "- y, seed 1: `evaluate y`",
-        "- latency: checkpoints sha256 x aaaaaaaaaaaaaaaa, y aaaaaaaaaaaaaaaa; sentences from split test of data"
+        "data: split test, 7 examples, sha256 d",
+        "x, seed 1: accuracy 50, checkpoint a.pt sha256 aaaaaaaaaaaaaaaa",
+        "x, seed 1: `evaluate x`",
+        "y, seed 1: accuracy 50, checkpoint a.pt sha256 aaaaaaaaaaaaaaaa",
+        "y, seed 1: `evaluate y`",
+        "latency: checkpoints sha256 x aaaaaaaaaaaaaaaa, y aaaaaaaaaaaaaaaa; sentences from split test of data"
         " sha256 e, seed 2",
-        "- BLEU",
-        "- versions: torch 2",
-        "- versions: torch 3",
-        "- `report`",
+        "BLEU",
+        "versions: torch 2",
+        "versions: torch 3",
+        "`report`",
     ]
 
 

@@ -22,7 +22,7 @@ TIMES = accuracy_latency(("parent", 6, 3.0, 1.0), ("child", 3, 1.6, 0.55))
 
 def report(paths, latency, out, title=None, command=None):
     """Write the page; returns its table."""
-    page = report_page.page_of(paths, latency, title, command)
+    page = report_page.page_of(report_page.record_of(paths, latency, title, command))
     page.write(out)
     return page.plain()
 
@@ -39,7 +39,7 @@ def test_rows_over_seeds_in_the_latencys_order():
     assert extra["relative_time"] is None
 
 
-def test_report_writes_three_files_and_returns_the_table(tmp_path):
+def test_report_writes_its_files_and_returns_the_table(tmp_path):
     results = save(
         tmp_path / "results", accuracy_result("parent", 1, 74.0), *THREE_SEEDS, {"type": "something else"}, [1]
     )
@@ -62,7 +62,9 @@ def test_report_writes_three_files_and_returns_the_table(tmp_path):
     record = json.loads((out / "report.json").read_text())
     assert [row["name"] for row in record["rows"]] == ["parent", "child"] and len(record["results"]) == 4
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in out.iterdir()) == ["report.json", "report.md", "report.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"report.{suffix}" for suffix in ("html", "json", "md", "png")
+    ]
 
 
 def test_a_report_that_fails_changes_nothing(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.reports.times import Event, kind_of, load, times_of, union
+from layerdrop_plugin.reports.times import Event, Times, kind_of, load, times_of, union
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10)).map(lambda pair: (pair[0], sum(pair))))
 
@@ -57,10 +57,12 @@ def test_several_runs_add_up_without_the_time_between_them_and_what_was_skipped_
         [*first, Event(100, 100, "[start]"), Event(101, 101, "[skipped] a"), Event(102, 103, "layerdrop x")]
     )
     assert (spent.whole, spent.own, spent.runs, spent.skipped) == (7, 3, 2, 1)
-    section = spent.section()
+    section = spent.section().markdown()
     assert "Together for 2 runs of the recipe" in section and "1 times a step was skipped" in section
     assert list(spent.kinds) == ["train", "x"]
-    assert "runs of the recipe" not in times_of(first).section() and "skipped" not in times_of(first).section()
+    alone = times_of(first).section().markdown()
+    assert "runs of the recipe" not in alone and "skipped" not in alone
+    assert Times.of_record(spent.record()) == spent
 
 
 @pytest.mark.parametrize(
