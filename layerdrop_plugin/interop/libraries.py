@@ -5,6 +5,8 @@ from types import ModuleType
 
 from ..errors import LayerdropError
 
+EXTRAS = {"ctranslate2": "ctranslate2"}  # library -> the extra that brings it, if it is not `interop`
+
 
 def library(name: str) -> ModuleType:
     """The installed library *name*.
@@ -18,7 +20,8 @@ def library(name: str) -> ModuleType:
         package = name.split(".", maxsplit=1)[0]
         if error.name not in (name, package):
             raise
+        extra = EXTRAS.get(package, "interop")
         raise LayerdropError(
-            f"{package} is not installed: run  pip install 'layerdrop_plugin[interop]'  (from a checkout:"
-            "  pip install -c constraints.txt '.[interop]')"
+            f"{package} is not installed: run  pip install 'layerdrop_plugin[{extra}]'  (from a checkout:"
+            f"  pip install -c constraints.txt '.[{extra}]')"
         ) from None

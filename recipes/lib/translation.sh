@@ -18,3 +18,16 @@ training_options() {
         --log-format simple --log-interval "$LOG_INTERVAL")
     if [[ -f $1/sentencepiece.bpe.model ]]; then OPTIONS+=(--bpe sentencepiece); fi
 }
+
+# help_languages: sets HELP_LANGUAGE to the one of SRC_LANG and TGT_LANG that is not English, and HELP_PACKAGE to the package
+# with LibreOffice's help in it.
+help_languages() {
+    local known="ca cs da de dz el en_gb es et eu fi fr gl hi hu id it ja km ko nl om pl pt pt_br ru sk sl sv tr vi zh zh_tw"
+    HELP_LANGUAGE=$TGT_LANG
+    if [[ $SRC_LANG != en ]]; then HELP_LANGUAGE=$SRC_LANG; fi
+    [[ ($SRC_LANG == en || $TGT_LANG == en) && " $known " == *" $HELP_LANGUAGE "* ]] ||
+        die "$SRC_LANG to $TGT_LANG: LibreOffice's help is English and one of $known" 2
+    # shellcheck disable=SC2034
+    HELP_PACKAGE=libreoffice-help-${HELP_LANGUAGE//_/-}
+    if [[ $HELP_LANGUAGE == zh ]]; then HELP_PACKAGE+=-cn; fi
+}
