@@ -64,7 +64,7 @@ def export(
     model, task = _load(parent, data)
     dictionaries = _dictionaries(task)
     tokenizer = _tokenizer(parent, Path(data), dictionaries)
-    sentences = _random_sentences(dictionaries)
+    sentences = _random_sentences(dictionaries, model.max_positions())
     with torch.no_grad():
         expected = log_probabilities(model, *sentences)
     spec = specification(parent, model, dictionaries)
@@ -153,13 +153,16 @@ Sentences = tuple[
 ]  # source (None of a language model) and target tokens, end included
 
 
-def _random_sentences(dictionaries: "tuple[Dictionary, ...]") -> Sentences:
-    """Sentences of random symbols, the same ones every time."""
+def _random_sentences(dictionaries: "tuple[Dictionary, ...]", limits: int | tuple[int, int]) -> Sentences:
+    """Sentences of random symbols, the same ones every time, within the model's *limits*."""
     generator = torch.Generator().manual_seed(1)
+    longest = min(_LONGEST, (limits if isinstance(limits, int) else min(limits)) - 1)
     sides = [
         [
             torch.cat([torch.randint(words.nspecial, len(words), (length,), generator=generator), torch.tensor([2])])
-            for length in torch.randint(_SHORTEST, _LONGEST + 1, (_SENTENCES,), generator=generator).tolist()
+            for length in torch.randint(
+                min(_SHORTEST, longest), longest + 1, (_SENTENCES,), generator=generator
+            ).tolist()
         ]
         for words in dictionaries
     ]

@@ -8,7 +8,6 @@ import sys
 import builders
 import checkpoints
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_plans import stack_plans
@@ -59,7 +58,7 @@ def moved(lines) -> float:
 @pytest.mark.parametrize("kind", FAMILIES)
 @given(draw=st.data())
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_any_child_has_fairseqs_log_probabilities(kind, draw, data, parents, tmp_path):
     """Whole layers gone on either side, uneven heads and units, and pre-norm layers without a sublayer."""
@@ -95,8 +94,18 @@ def test_heads_are_padded_to_the_most_that_a_layer_has_and_that_is_said(data, pa
     assert len(export_ct2.export(child, data / "nmt", tmp_path / "uniform")) == 2  # nothing was padded
 
 
+def that_ends_sentences(path, out):
+    """A copy of the translation model *path* that writes end marks: a random one hardly does."""
+    state = checkpoint.read(path)
+    mark = state["model"]["decoder.embed_tokens.weight"][2]
+    state["model"]["decoder.layers.2.final_layer_norm.bias"] += 3.9 * mark / mark.norm()
+    checkpoint.write(state, out)
+    return out
+
+
 def test_the_same_hypotheses_as_fairseqs(data, parents, tmp_path):
-    child = child_of(parents("translation", ""), Plan(decoder=StackPlan((0, 2))), tmp_path / "child.pt")
+    parent = that_ends_sentences(parents("translation", ""), tmp_path / "parent.pt")
+    child = child_of(parent, Plan(encoder=StackPlan((0, 1))), tmp_path / "child.pt")
     builders.run("layerdrop", "export-ct2", child, data / "nmt", tmp_path / "out")
     folder = ct2_folder.Ct2Folder.load(tmp_path / "out")
     loaded = session.load(child, data / "nmt", batch_size=1, cpu=True)
@@ -107,7 +116,7 @@ def test_the_same_hypotheses_as_fairseqs(data, parents, tmp_path):
         len(text.split()) >= int(1.2 * (len(line.split()) + 1) + 10)
         for text, line in zip(expected, source, strict=True)
     ]
-    assert sum(at_the_limit) < len(expected)
+    assert sum(at_the_limit) < len(expected) / 2
     for ours, theirs, limited in zip(expected, found, at_the_limit, strict=True):
         assert limited or ours == theirs
 
@@ -160,10 +169,10 @@ def test_the_sentencepiece_model_goes_along_and_is_missed(data, parents, tmp_pat
     assert "no sentencepiece.bpe.model" in export_ct2.export(path, folder, tmp_path / "words")[-1]
     for name in ("dict.a.txt", "dict.b.txt"):
         (folder / name).write_text(re.sub(r"^w1 ", "\u2581w1 ", (folder / name).read_text(), flags=re.MULTILINE))
-    state = torch.load(path, weights_only=False)
+    state = checkpoint.read(path)
     for side in ("", "target_"):
-        state["cfg"]["model"][f"{side}dictionary_sha256"] = None
-    torch.save(state, path)
+        state["cfg"]["model"].pop(f"{side}dictionary_sha256", None)
+    checkpoint.write(state, path)
     with pytest.raises(LayerdropError, match="no sentencepiece.bpe.model in .* or beside the checkpoint"):
         export_ct2.export(path, folder, tmp_path / "pieces")
 
@@ -191,7 +200,7 @@ def test_what_cannot_be_exported_is_refused(data, parents, tmp_path):
     path = parents("translation", "")
     with pytest.raises(LayerdropError, match="gone does not exist"):
         export(path, tmp_path / "gone", out)
-    with pytest.raises(LayerdropError, match="cannot load .* with the data in"):
+    with pytest.raises(LayerdropError, match="dict.a.txt"):
         export(path, tmp_path, out)  # no dictionary
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
