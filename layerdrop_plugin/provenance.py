@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
@@ -36,6 +36,7 @@ class CheckpointRecord(TypedDict, total=False):
         parameters: number of elements of the learned tensors; shared tensors are counted once.
         weight_bytes: size of these tensors as stored.
         languages: [source, target] of a translation model, else None.
+        engine: of an exported model, what computes its answers, see interop/ct2_folder.py; absent otherwise.
     """
 
     path: str
@@ -49,6 +50,7 @@ class CheckpointRecord(TypedDict, total=False):
     parameters: int
     weight_bytes: int
     languages: list[str] | None
+    engine: NotRequired[dict[str, str]]
 
 
 def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:

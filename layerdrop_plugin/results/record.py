@@ -32,6 +32,7 @@ from typing import Any, TypedDict
 
 from ..data_folder import Split
 from ..errors import LayerdropError
+from ..interop.ct2_folder import Ct2Folder
 from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
 from ..safe_reading import json_file
 
@@ -49,7 +50,7 @@ class Subject:
         split: the evaluated split.
         name: the model's name in the tables.
         seed: seed of its training.
-        checkpoint: path of its checkpoint; None if no model was evaluated.
+        checkpoint: path of its checkpoint, or of the folder that it was exported to; None if no model was evaluated.
         command: the command that was evaluated.
         point: position on a depth curve.
     """
@@ -68,6 +69,8 @@ class Subject:
         Raises:
             LayerdropError: the checkpoint cannot be read.
         """
+        if self.checkpoint and os.path.isdir(self.checkpoint):
+            return Ct2Folder.load(self.checkpoint).described()
         return describe_checkpoint(self.checkpoint) if self.checkpoint else None
 
 
