@@ -89,7 +89,7 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
 
 
 def differences(results: Sequence[Result]) -> list[str]:
-    """A line for each model of another engine: how many of its hypotheses are not those of its checkpoint in fairseq."""
+    """Of each model that another engine ran, how many of its hypotheses are not those of its checkpoint in fairseq."""
     of_checkpoint = {(result["checkpoint"] or {}).get("sha256"): result for result in results}
     lines = []
     for result in results:

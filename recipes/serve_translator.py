@@ -1,0 +1,96 @@
+"""Serve a translator over HTTP, or translate lines: CTranslate2 and SentencePiece only, neither fairseq nor PyTorch.
+
+  pip install ctranslate2 sentencepiece
+  python serve_translator.py FOLDER [--port 8000]          then:  curl --data 'Save the file.' localhost:8000
+  python serve_translator.py FOLDER < sentences.txt        a translation a line
+
+FOLDER is what  layerdrop export-ct2  wrote.
+"""
+
+import argparse
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import ctranslate2
+import sentencepiece
+
+MOST_BYTES = 1 << 20  # of a request
+
+
+class Translator:
+    """The model in a folder, and its SentencePiece model.
+
+    Args:
+        folder (str): the folder.
+        beam (int): beam size.
+        threads (int): threads of a translation.
+    """
+
+    def __init__(self, folder, beam=4, threads=2):
+        self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(Path(folder, "sentencepiece.bpe.model")))
+        self._model = ctranslate2.Translator(str(folder), device="cpu", intra_threads=threads)
+        self._beam = beam
+
+    def __call__(self, sentences):
+        """The translations (list[str]) of sentences (list[str])."""
+        pieces = self._pieces.encode(sentences, out_type=str)
+        # As fairseq ranks and limits hypotheses in this project's recipes: the end mark counts as a word.
+        found = self._model.translate_batch(
+            pieces,
+            beam_size=self._beam,
+            length_penalty=1,
+            return_end_token=True,
+            max_decoding_length=int(1.2 * (max(map(len, pieces), default=0) + 1) + 10) + 1,
+            max_input_length=0,
+            max_batch_size=32,
+        )
+        best = (result.hypotheses[0] for result in found)
+        return [self._pieces.decode([piece for piece in tokens if piece != "</s>"]) for tokens in best]
+
+
+def handler(translate):
+    """The class of a server's requests: POST of a sentence a line gives a translation a line."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            if length > MOST_BYTES:
+                self.send_error(413)
+                return
+            lines = self.rfile.read(length).decode("utf-8", "replace").splitlines()
+            body = "".join(f"{line}\n" for line in translate(lines)).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", help="folder of  layerdrop export-ct2")
+    parser.add_argument("--port", type=int, metavar="N", help="serve on this port of this machine; 0: any that is free")
+    parser.add_argument("--beam", type=int, default=4, metavar="N", help="beam size (default: 4)")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of a translation (default: 2)")
+    args = parser.parse_args()
+    for name in ("model.bin", "sentencepiece.bpe.model"):
+        if not Path(args.folder, name).is_file():
+            sys.exit(f"serve_translator.py: error: {args.folder} has no {name}: name a folder of  layerdrop export-ct2")
+    translate = Translator(args.folder, args.beam, args.threads)
+    if args.port is None:
+        for line in sys.stdin:
+            print(*translate([line.strip()]), flush=True)
+        return
+    with ThreadingHTTPServer(("127.0.0.1", args.port), handler(translate)) as server:
+        print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+
+
+if __name__ == "__main__":
+    main()
