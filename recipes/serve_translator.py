@@ -8,12 +8,10 @@ FOLDER is what  layerdrop export-ct2  wrote.
 """
 
 import argparse
+import contextlib
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-import ctranslate2
-import sentencepiece
 
 MOST_BYTES = 1 << 20  # of a request
 
@@ -28,6 +26,9 @@ class Translator:
     """
 
     def __init__(self, folder, beam=4, threads=2):
+        import ctranslate2
+        import sentencepiece
+
         self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(Path(folder, "sentencepiece.bpe.model")))
         self._model = ctranslate2.Translator(str(folder), device="cpu", intra_threads=threads)
         self._beam = beam
@@ -79,17 +80,18 @@ def main():
     for name in ("model.bin", "sentencepiece.bpe.model"):
         if not Path(args.folder, name).is_file():
             sys.exit(f"serve_translator.py: error: {args.folder} has no {name}: name a folder of  layerdrop export-ct2")
-    translate = Translator(args.folder, args.beam, args.threads)
+    try:
+        translate = Translator(args.folder, args.beam, args.threads)
+    except ModuleNotFoundError as error:
+        sys.exit(f"serve_translator.py: error: {error.name} is not installed: pip install ctranslate2 sentencepiece")
     if args.port is None:
         for line in sys.stdin:
             print(*translate([line.strip()]), flush=True)
         return
     with ThreadingHTTPServer(("127.0.0.1", args.port), handler(translate)) as server:
         print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A translator served without fairseq and PyTorch: an environment of its own with CTranslate2 and SentencePiece only."""
+"""A translator served without fairseq and PyTorch, in an environment with CTranslate2 and SentencePiece only."""
 
 import os
 import subprocess
