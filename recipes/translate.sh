@@ -22,8 +22,8 @@
 #
 # Steps: install (into .venv if no virtual environment is active), fetch and prepare, train with LayerDrop on both sides,
 # prune decoder, encoder and both, fine-tune the smallest child, evaluate all on the test split beside the model at a tenth
-# of its training and a copy of the source, export parent and fine-tuned child to CTranslate2 and measure their BLEU there,
-# time fairseq's models, report. Killed? Run it again: what is finished is skipped, training
+# of its training and a copy of the source, export parent and fine-tuned child to CTranslate2 and evaluate them there,
+# time them, report. Killed? Run it again: what is finished is skipped, training
 # resumes. Ends with a table, and report.md, report.json and report.png in DIR.
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -102,21 +102,16 @@ step "evaluate on the test split"
 UPDATES=${EARLY##*_}
 models "${TRAINED[@]}" ${EARLY:+"parent at ${UPDATES%.pt} updates=$EARLY"}
 evaluate_translations "$OUT/results" "$DATA" "$SEED"
-
-step "CTranslate2: parent, $NAME, fine-tuned, and both in int8"
-exported() {
-    [[ -d $OUT/ctranslate2/$2 ]] || run layerdrop export-ct2 "$1" "$DATA" "$OUT/ctranslate2/$2" --quantization "$3"
-    once "$OUT/results/$2.json" "$OUT/ctranslate2/$2/model.bin" "$DATA/test.$SRC_LANG-$TGT_LANG".*.bin -- run layerdrop score \
-        "$DATA" --path "$OUT/ctranslate2/$2" --subset test --beam "$NMT_BEAM" --name "$4" --seed "$SEED" --out "$OUT/results/$2.json"
-}
-FINETUNED=$OUT/finetuned/$NAME/checkpoint_best.pt
-for TYPE in float32 int8; do
-    exported "$PARENT" "parent-$TYPE" "$TYPE" "parent, CTranslate2 $TYPE"
-    exported "$FINETUNED" "$NAME-$TYPE" "$TYPE" "$NAME, fine-tuned, CTranslate2 $TYPE"
-done
 if [[ -f $DATA/test.$SRC_LANG ]]; then
     run layerdrop score "$DATA" --copy-source --name "copy of the source" --subset test --out "$OUT/results/copy.json"
 fi
+
+step "CTranslate2: parent and $NAME, fine-tuned, in single precision and with weights of 8 bits"
+EXPORTED=()
+for TYPE in float32 int8; do
+    in_ctranslate2 "$TYPE" "parent=$PARENT" "$NAME, fine-tuned=$OUT/finetuned/$NAME/checkpoint_best.pt"
+done
+TRAINED+=("${EXPORTED[@]}")
 
 step "time the models, in turn in one process"
 models "${TRAINED[@]}"

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -104,6 +105,28 @@ def load_session(args: argparse.Namespace, path: str | None = None) -> "Session"
     size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
     options = {"max_tokens": args.max_tokens, "seed": args.seed, "cpu": args.cpu, "dtype": inference_dtype(args)}
     return load(path or args.path, args.data, batch_size=size, **options)
+
+
+def load_model(args: argparse.Namespace, path: str) -> "Session":
+    """As :func:`load_session`, of a checkpoint or of a folder that an export wrote."""
+    from ..evaluation import engines
+
+    if not engines.is_exported(path):
+        return load_session(args, path)
+    from ..errors import LayerdropError
+    from ..evaluation.engines.session import load_session as load_exported
+    from ..evaluation.session import BATCH_SIZE
+
+    if args.inference_dtype != "fp32":
+        raise LayerdropError(f"{path} has the precision of its export: leave out --inference-dtype")
+    size = args.batch_size or (None if args.max_tokens else BATCH_SIZE)
+    return load_exported(path, args.data, size, args.max_tokens, args.seed)
+
+
+def folder_name(path: str) -> str:
+    """The name of the folder in which a checkpoint lies, or of an exported folder."""
+    place = Path(path).resolve()
+    return place.name if place.is_dir() else place.parent.name
 
 
 def positive(text: str) -> int:

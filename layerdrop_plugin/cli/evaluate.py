@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import add_inference_argument, add_session_arguments, command_line, load_session, positive
+from .arguments import add_inference_argument, add_session_arguments, command_line, folder_name, load_model, positive
 
 BEAM = 4
 HELP = "evaluate checkpoints on data and compare each with the first"
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args, names: list[str]) -> None:
-    from ..evaluation import evaluate, fairseq_commands, significance
+    from ..evaluation import engines, evaluate, fairseq_commands, significance
     from ..reports import evaluation as page
     from ..results.record import Subject, parse_point, refuse_twins
 
@@ -83,7 +83,7 @@ def _evaluate(args, names: list[str]) -> None:
     command = args.typed or command_line()
     evaluated, found = [], []
     for number, path in enumerate(args.path):
-        session = load_session(args, path)
+        session = load_model(args, path)
         seed = seeds[number] if seeds else (session.cfg.get("common") or {}).get("seed")
         refuse_twins([*found, {"name": names[number], "seed": seed}])
         if evaluated:
@@ -93,9 +93,10 @@ def _evaluate(args, names: list[str]) -> None:
         model = evaluate.evaluate(session, args.subset, args.max_examples, beam)
         if evaluated:
             evaluate.refuse_other_examples(path, model, args.path[0], evaluated[0])
+        exported = engines.is_exported(path)
         about = {
             "sample": {"max_examples": args.max_examples, "seed": args.seed} if model.sampled else None,
-            "fairseq": {} if model.sampled else fairseq_commands.commands(session, args.subset, model),
+            "fairseq": {} if exported or model.sampled else fairseq_commands.commands(session, args.subset, model),
             "device": session.device.type,
         }
         if args.inference_dtype != "fp32":
@@ -143,7 +144,7 @@ def _names(args) -> list[str]:
     if len(set(places)) < len(places):
         twice = next(path for path, place in zip(args.path, places, strict=True) if places.count(place) > 1)
         raise LayerdropError(f"--path names {twice} twice")
-    folders = [place.parent.name for place in places]
+    folders = [folder_name(path) for path in args.path]
     return args.name or [
         folder if folders.count(folder) == 1 and folder else path
         for folder, path in zip(folders, args.path, strict=True)

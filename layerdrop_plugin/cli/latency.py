@@ -4,6 +4,10 @@ Sentence classifiers: milliseconds per sentence of a forward pass. Translation m
 beam search, counting the tokens of each sentence's best hypothesis without the end-of-sentence symbol. Ratios to the
 first model are computed within each round; their median, minimum and maximum are reported. A ratio is marked as
 unreliable if minimum and maximum differ by more than a quarter of the median.
+
+Exported classifiers run in the software that they are for, ONNX Runtime or transformers, with as many threads, on the
+same sentences. Before they are timed they must answer as when they were exported. With --memory the peak memory is that of
+a process of its own, with nothing but what the engine needs, which answers one batch.
 """
 
 import argparse
@@ -13,7 +17,7 @@ from pathlib import Path
 from .. import checkpoint
 from ..errors import LayerdropError
 from ..output_folder import held
-from .arguments import DATA_HELP, OldName, add_inference_argument, command_line, inference_dtype, positive
+from .arguments import DATA_HELP, OldName, add_inference_argument, command_line, folder_name, inference_dtype, positive
 
 HELP = "compare the speed of classifiers or translation models on real sentences"
 
@@ -25,14 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path",
         nargs="+",
         required=True,
-        metavar="CKPT",
-        help="sentence_prediction or translation checkpoints; ratios are to the first",
+        metavar="MODEL",
+        help="sentence_prediction or translation checkpoints, and folders that export-hf and export-onnx wrote; each may"
+        " be NAME=MODEL; ratios are to the first",
     )
     parser.add_argument(
         "--name",
         nargs="+",
         metavar="NAME",
-        help="name of each checkpoint (default: the names of their folders, or the paths if those are equal)",
+        help="name of each model (default: the names of their folders, or the paths if those are equal)",
     )
     parser.add_argument(
         "--subset", metavar="NAME", default="test", help="subset to draw sentences from (default: test)"
@@ -54,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the draw of sentences (default: 1)")
     add_inference_argument(parser)
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="also measure the peak memory of each classifier, in a process of its own (some seconds each)",
+    )
     parser.add_argument("--model", dest="path", action=_OldModel)
     parser.add_argument("--data", action=OldName)
     parser.add_argument("--split", dest="subset", action=OldName)
@@ -74,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, write the file, print the medians and what is not reliable."""
     from ..evaluation import latency, rounds
 
+    _split_names(args)
     names = _names(args)
     checkpoint.check_target(args.out)  # before the work, not after it
     with held(Path(args.out).parent, Path(args.out).name):
@@ -89,12 +100,25 @@ def run(args: argparse.Namespace) -> None:
             args.beam,
             command_line(),
             inference_dtype(args),
+            args.memory,
         )
         checkpoint.write_text_atomic(args.out, json.dumps(found, indent=2) + "\n")
     for model in found["models"]:
-        print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}")
+        size = f"; {model['checkpoint']['weight_bytes'] / 1e6:.1f} MB of weights"
+        peak = f", {model['peak_bytes'] / 1e6:.0f} MB of memory at most" if "peak_bytes" in model else ""
+        print(f"{model['name']}: {', '.join(_figures(model))}{_compared(model, found['models'][0])}{size}{peak}")
     for line in rounds.doubts(found):
         print(line)
+
+
+def _split_names(args) -> None:
+    """Take the names out of NAME=MODEL, unless there is a file of that whole name."""
+    split = [path.partition("=") if "=" in path and not Path(path).exists() else ("", "", path) for path in args.path]
+    if not any(name for name, _, _ in split):
+        return
+    if args.name or not all(name and path for name, _, path in split):
+        raise LayerdropError("name all models or none: --path NAME=MODEL …, or --path MODEL … --name NAME …")
+    args.name, args.path = [name for name, _, _ in split], [path for _, _, path in split]
 
 
 def _names(args) -> list[str]:
@@ -103,7 +127,7 @@ def _names(args) -> list[str]:
     Raises:
         LayerdropError: names are not one for each of them, or two are the same.
     """
-    folders = [Path(path).resolve().parent.name for path in args.path]
+    folders = [folder_name(path) for path in args.path]
     names = args.name or [
         folder if folders.count(folder) == 1 else path for folder, path in zip(folders, args.path, strict=True)
     ]

@@ -101,9 +101,12 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         lines.append("dry run: nothing written")
     else:
-        files = rewritten.files if rewritten else {}
+        from ..interop.beside import files_beside  # of an imported model: what export-hf needs
+
+        files = (rewritten.files if rewritten else {}) | files_beside(Path(args.parent).parent)
         checkpoint.write_with_files(child.state, args.child, files)
-        beside = [f"{os.path.dirname(args.child) or '.'}/{name}" for name in files]
+        names = dict.fromkeys("huggingface/" if name.startswith("huggingface/") else name for name in files)
+        beside = [f"{os.path.dirname(args.child) or '.'}/{name}" for name in names]
         lines.append(" ".join(["wrote", args.child, *beside]))
     print("\n".join(lines))  # after writing: a closed pipe must not cost the child
 

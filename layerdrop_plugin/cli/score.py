@@ -10,7 +10,6 @@ Use `layerdrop evaluate` for classifiers, regressors and language models, and fo
 
 import argparse
 import json
-import os
 
 from .. import checkpoint
 from ..errors import LayerdropError
@@ -78,9 +77,10 @@ def describe(result: dict) -> str:
 
 def _score(args) -> dict:
     from .. import data_folder
+    from ..interop.ct2_folder import is_exported
     from ..results import exported, record, translation
 
-    folder = args.path is not None and os.path.isdir(args.path)
+    folder = args.path is not None and is_exported(args.path)
     _refuse_contradictions(args, folder)
     subject = record.Subject(
         split=data_folder.find_split(args.data, args.subset, _languages(args)),
@@ -99,12 +99,12 @@ def _score(args) -> dict:
 
 def _languages(args) -> tuple[str, str] | None:
     """Source and target as given, or as the checkpoint says."""
-    from ..interop.ct2_folder import Ct2Folder
+    from ..interop.ct2_folder import Ct2Folder, is_exported
     from ..pruning.parent import Parent
 
     if args.source_lang:
         return args.source_lang, args.target_lang
-    if args.path and os.path.isdir(args.path):
+    if args.path and is_exported(args.path):
         languages = Ct2Folder.load(args.path).origin["checkpoint"]["languages"]
         return languages and tuple(languages)
     task = (Parent.load(args.path).cfg.get("task") or {}) if args.path else {}

@@ -2,7 +2,7 @@
 
 Times of two processes are not comparable on a machine with other load. All models are therefore loaded into one
 process, and in every round each of them is timed on the same batches, in turn (see rounds.py). Ratios are computed
-within each round, and their median and range are reported. workloads.py has the code that is timed.
+within each round, and their median and range are reported. workloads.py says what is timed, engines/ what it runs in.
 """
 
 import contextlib
@@ -20,19 +20,21 @@ from tqdm import tqdm
 from .. import provenance
 from ..data_folder import find_split
 from ..errors import LayerdropError
-from ..modules.inference import ReadyForInference
 from ..modules.onednn_linear import check_dtype
-from . import rounds
+from . import engines, rounds
+from .engines.base import Engine
 from .workloads import Classification, Translation, choose_workload
 
 TYPE = "layerdrop.latency"
 
 
 class Timed(TypedDict, total=False):
-    """Times of one model. All entries but the first two are dictionaries with the batch size, a string, as key.
+    """Times of one model. All entries but the first three are dictionaries with the batch size, a string, as key.
 
     Attributes:
         name, checkpoint: as in a result.
+        peak_bytes: classifiers: most bytes that a process of its own held which loaded the model, with nothing but what
+            its engine needs, and answered one batch of the largest size.
         ms_per_sentence: classifiers: milliseconds per sentence, median over rounds.
         ratio: classifiers: time divided by the first model's time in the same round, median over rounds.
         all_ms_per_sentence: classifiers: milliseconds per sentence in each round.
@@ -45,6 +47,7 @@ class Timed(TypedDict, total=False):
 
     name: str
     checkpoint: provenance.CheckpointRecord
+    peak_bytes: int
     ms_per_sentence: dict[str, float]
     ratio: dict[str, float]
     all_ms_per_sentence: dict[str, list[float]]
@@ -105,11 +108,13 @@ def measure(
     beam: int = 4,
     command: str | None = None,
     dtype: torch.dtype = torch.float32,
+    memory: bool = False,
 ) -> Latency:
     """Load models and time them.
 
     Args:
-        models: name -> path of a sentence_prediction or translation checkpoint; the first is the base of the ratios.
+        models: name -> path of a sentence_prediction or translation checkpoint, or of a folder that an export wrote; the
+            first is the base of the ratios.
         data: path of the binarised data folder, with the dictionaries that the models were trained with.
         split: name of the split to draw sentences from.
         batch_sizes: numbers of sentences per batch; by default 1 and 32 for classifiers, 32 for translation models.
@@ -121,29 +126,28 @@ def measure(
         beam: beam size, for translation models.
         command: the command line, for the record.
         dtype: precision of the products of this plugin's models, float32 or bfloat16.
+        memory: also measure the peak memory of each classifier.
 
     Raises:
-        LayerdropError: a checkpoint or the data cannot be used, or there are fewer sentences than a batch needs.
+        LayerdropError: a model or the data cannot be used, an exported model does not answer as its checkpoint, or there
+            are fewer sentences than a batch needs.
     """
-    described = {name: provenance.describe_checkpoint(path)[0] for name, path in models.items()}
-    languages = next(iter(described.values()))["languages"]  # selects the pair in folders with several
-    data_hash = find_split(data, split, languages and tuple(languages)).sha256()
     check_dtype(dtype)
-    loaded = {name: _load(path, data) for name, path in models.items()}
-    for model, _ in loaded.values():
-        if isinstance(model, ReadyForInference):
-            model.inference_dtype = dtype
-        elif dtype != torch.float32:
-            raise LayerdropError(
-                f"a {type(model).__name__} is stock fairseq's and knows fp32 only: time it without bf16"
-            )
-    workload = choose_workload(described, loaded, beam)
-    batch_sizes = batch_sizes or workload.batch_sizes
-    dataset = _load_split(next(iter(loaded.values()))[1], data, split)
-    sizes = [workload.size(dataset, index) for index in range(len(dataset))]
-    chosen = choose(sizes, workload.longest(), max(batch_sizes), max_sentences, seed)
     with _threads(threads):
+        loaded = {name: engines.load(path, data, threads, beam, dtype) for name, path in models.items()}
+        workload = choose_workload(loaded)
+        first = next(iter(loaded.values()))
+        languages = first.described["languages"]  # selects the pair in folders with several
+        data_hash = find_split(data, split, languages and tuple(languages)).sha256()
+        for engine in loaded.values():
+            engine.check()
+        batch_sizes = batch_sizes or workload.batch_sizes
+        dataset = _load_split(first.task, data, split)
+        sizes = [workload.size(dataset, index) for index in range(len(dataset))]
+        chosen = choose(sizes, workload.longest(), max(batch_sizes), max_sentences, seed)
         seconds, counts = _time_all(workload, list(models), dataset, chosen, batch_sizes, repeats)
+    largest = workload.collate(dataset, [dataset[index] for index in chosen[-max(batch_sizes) :]])
+    peaks = {name: engine.peak_bytes([largest[name]]) if memory else None for name, engine in loaded.items()}
     return {
         "type": TYPE,
         "version": 2,
@@ -161,7 +165,7 @@ def measure(
         "repeats": repeats,
         "batch_sizes": list(batch_sizes),
         **workload.settings,
-        "models": _summary(workload, described, seconds, counts, len(chosen)),
+        "models": _summary(workload, loaded, seconds, counts, len(chosen), peaks),
     }
 
 
@@ -202,22 +206,6 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _load(path: str | os.PathLike, data: str | os.PathLike) -> tuple[torch.nn.Module, Any]:
-    """The model in a checkpoint, as fairseq loads it, and its task."""
-    from fairseq import checkpoint_utils
-
-    try:
-        with provenance.quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-                [str(path)], arg_overrides={"data": str(data)}
-            )
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a wrong task, …
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
-    return model, task
-
-
 def _load_split(task, data: str | os.PathLike, split: str):
     try:
         with provenance.quiet():
@@ -251,15 +239,17 @@ def _time_all(
 
 def _summary(
     workload: Classification | Translation,
-    described: Mapping[str, provenance.CheckpointRecord],
+    loaded: Mapping[str, Engine],
     seconds: rounds.Seconds,
     counts: rounds.Counts,
     sentences: int,
+    peaks: Mapping[str, int | None],
 ) -> list[Timed]:
     found = [
         {
             "name": name,
-            "checkpoint": described[name],
+            "checkpoint": loaded[name].described,
+            **({} if peaks[name] is None else {"peak_bytes": peaks[name]}),
             **workload.figures(seconds[name], counts[name], sentences),
         }
         for name in seconds

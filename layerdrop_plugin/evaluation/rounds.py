@@ -23,8 +23,8 @@ class Runs(Protocol):
     def run(self, name: str, batches: Sequence[Any]) -> Any:
         """Run the model *name* on *batches* and return its outputs; this call is timed."""
 
-    def count(self, outputs: Any) -> int:
-        """The amount of work in the *outputs* of :meth:`run`, such as the number of generated tokens."""
+    def count(self, name: str, outputs: Any) -> int:
+        """The amount of work in the *outputs* of :meth:`run` of the model *name*, such as the number of generated tokens."""
 
 
 class Spread(TypedDict):
@@ -76,7 +76,7 @@ def time_rounds(
                     start = clock()
                     outputs = workload.run(name, batches)
                     taken[name] += clock() - start
-                    counted[name] += workload.count(outputs)
+                    counted[name] += workload.count(name, outputs)
                     if progress:
                         progress()
             for name in names:

@@ -1,4 +1,4 @@
-"""Workloads of `layerdrop latency`: forward passes of sentence classifiers, and fairseq's beam search.
+"""Workloads of `layerdrop latency`: forward passes of sentence classifiers, and beam search of translation models.
 
 Attributes of a workload:
 
@@ -9,89 +9,70 @@ Attributes of a workload:
 """
 
 import statistics
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from .. import data_folder
 from ..errors import LayerdropError
-from ..modules.inference import ReadyForInference, optimize_for_inference
-from ..provenance import CheckpointRecord
-
-Loaded = Mapping[str, tuple[torch.nn.Module, Any]]  # name -> model and task, as fairseq loads them
+from .engines.base import Engine
 
 
-def choose_workload(
-    described: Mapping[str, CheckpointRecord], loaded: Loaded, beam: int
-) -> "Classification | Translation":
+def choose_workload(engines: Mapping[str, Engine]) -> "Classification | Translation":
     """Create the workload that fits all models.
 
     Args:
-        described: name -> description of the checkpoint.
-        loaded: name -> model and task of the checkpoint.
-        beam: beam size, for translation models.
+        engines: name -> the model in its engine.
 
     Raises:
-        LayerdropError: the models are of different kinds, or neither classifiers nor translation models.
+        LayerdropError: some of the models translate, others do not.
     """
-    decoders = {name: made["decoder_layers"] is not None for name, made in described.items()}
-    if len(set(decoders.values())) > 1:
-        one, other = (next(name for name, has in decoders.items() if has is decoder) for decoder in (True, False))
+    translate = {name: engine.kind == data_folder.TRANSLATION for name, engine in engines.items()}
+    if len(set(translate.values())) > 1:
+        one, other = (next(name for name, does in translate.items() if does is wanted) for wanted in (True, False))
         raise LayerdropError(f"'{one}' translates and '{other}' classifies: time them apart")
-    workload = Translation if all(decoders.values()) else Classification
-    for name, (model, task) in loaded.items():
-        workload.check(described[name]["path"], model, task)
-    return workload(loaded, beam)
+    return (Translation if all(translate.values()) else Classification)(engines)
 
 
-class Classification:
-    """Forward passes of an encoder and its classification head, without gradients."""
+class _Workload:
+    """What both have in common."""
+
+    def __init__(self, engines: Mapping[str, Engine]):
+        self._engines = engines
+        self.settings = next((engine.settings for engine in engines.values() if engine.settings), {})
+
+    def longest(self) -> int:
+        """Maximum number of (source) tokens that all models can read."""
+        return min(engine.longest for engine in self._engines.values())
+
+    def collate(self, dataset: Any, samples: Sequence[Any]) -> dict[str, Any]:
+        """A batch, padded by fairseq's own collater: name of a model -> its engine's input."""
+        batch = dataset.collater(samples)
+        return {name: engine.prepare(batch) for name, engine in self._engines.items()}
+
+    def run(self, name: str, batches: Sequence[dict[str, Any]]) -> list[Any]:
+        """Run the model *name* on *batches*; returns its outputs for each."""
+        engine = self._engines[name]
+        return [engine.run(batch[name]) for batch in batches]
+
+    def count(self, name: str, outputs: Sequence[Any]) -> int:
+        """Number of target tokens in the *outputs* of :meth:`run`, without end-of-sentence symbols; 0 of classifiers.
+
+        Unlike in fairseq-generate, end-of-sentence symbols are not counted.
+        """
+        return sum(map(self._engines[name].count, outputs))
+
+
+class Classification(_Workload):
+    """Forward passes of an encoder and its classification head."""
 
     kind = data_folder.CLASSIFICATION
     compared = "ratio"
     batch_sizes = (1, 32)
-    settings = {}
-
-    def __init__(self, loaded: Loaded, _beam: int):
-        self._heads = {name: task.cfg.classification_head_name for name, (_, task) in loaded.items()}
-        self._models = {name: model.eval() for name, (model, _) in loaded.items()}
-        for model in self._models.values():
-            if isinstance(model, ReadyForInference):
-                optimize_for_inference(model, model.inference_dtype)
-
-    @staticmethod
-    def check(path: str, model: torch.nn.Module, task: Any) -> None:
-        """Raise LayerdropError unless the model has the head that its task names."""
-        if getattr(task.cfg, "classification_head_name", None) not in getattr(model, "classification_heads", {}):
-            raise LayerdropError(f"{path} is no sentence_prediction model: it has no classification head")
-
-    def longest(self) -> int:
-        """Maximum number of tokens that all models can read."""
-        return min(model.max_positions() for model in self._models.values())
 
     @staticmethod
     def size(dataset: Any, index: int) -> int:
         """Number of tokens of an example."""
         return int(dataset.size(index))
-
-    @staticmethod
-    def collate(dataset: Any, samples: Sequence[Any]) -> Any:
-        """A batch, padded by fairseq's own collater."""
-        return dataset.collater(samples)["net_input"]
-
-    @torch.no_grad()
-    def run(self, name: str, batches: Sequence[Any]) -> None:
-        """Run the model *name* on *batches*."""
-        model, head = self._models[name], self._heads[name]
-        for net_input in batches:
-            model(**net_input, features_only=True, classification_head_name=head)
-
-    @staticmethod
-    def count(_outputs: None) -> int:
-        """0, as no tokens are generated."""
-        return 0
 
     @staticmethod
     def figures(
@@ -117,61 +98,17 @@ class Classification:
         return {size: [ms / first_ms for ms, first_ms in zip(times[size], base[size], strict=True)] for size in times}
 
 
-class Translation:
-    """fairseq's beam search as fairseq-generate runs it, without converting the hypotheses' tokens to text."""
+class Translation(_Workload):
+    """Beam search, without converting the hypotheses' tokens to text."""
 
     kind = data_folder.TRANSLATION
     compared = "speed"
     batch_sizes = (32,)
 
-    def __init__(self, loaded: Loaded, beam: int):
-        from fairseq.dataclass.configs import GenerationConfig
-
-        # Heavily pruned models may repeat words up to the limit: the same limit as in translations.translator.
-        generation = GenerationConfig(beam=beam, max_len_a=1.2, max_len_b=10)
-        names = ("beam", "nbest", "max_len_a", "max_len_b", "min_len", "lenpen")
-        self.settings = {"generation": {name: getattr(generation, name) for name in names}}
-        self._runs = {}
-        for name, (model, task) in loaded.items():
-            model.eval()  # before prepare_for_inference_, after which a model has no train mode
-            model.prepare_for_inference_(Namespace(generation=generation))
-            self._runs[name] = model, task, task.build_generator([model], generation)
-
-    @staticmethod
-    def check(path: str, model: torch.nn.Module, task: Any) -> None:
-        """Raise LayerdropError unless the model has an encoder and a decoder and its task is a translation."""
-        if not (hasattr(model, "encoder") and getattr(task.cfg, "target_lang", None)):
-            raise LayerdropError(f"{path} is no translation model: it has no encoder, or its task no target language")
-
-    def longest(self) -> int:
-        """Maximum number of source tokens that all models can read."""
-        return min(model.max_positions()[0] for model, *_ in self._runs.values())
-
     @staticmethod
     def size(dataset: Any, index: int) -> int:
         """Number of source tokens of an example."""
         return int(dataset.src_sizes[index])
-
-    @staticmethod
-    def collate(dataset: Any, samples: Sequence[Any]) -> Any:
-        """A batch, padded by fairseq's own collater."""
-        return dataset.collater(samples)
-
-    def run(self, name: str, batches: Sequence[Any]) -> list[Any]:
-        """Translate *batches* with the model *name*.
-
-        Returns:
-            For each batch, for each sentence, fairseq's hypotheses, the best one first.
-        """
-        model, task, generator = self._runs[name]
-        return [task.inference_step(generator, [model], batch) for batch in batches]  # without gradients
-
-    def count(self, outputs: Sequence[Any]) -> int:
-        """Number of target tokens (subwords) in the best hypothesis of every sentence.
-
-        Unlike in fairseq-generate, end-of-sentence symbols are not counted.
-        """
-        return sum(len(best["tokens"]) - 1 for batch in outputs for best, *_ in batch)
 
     @staticmethod
     def figures(

@@ -12,7 +12,7 @@ from .bert_config import BertConfig
 
 ENCODER = "encoder.sentence_encoder."
 HEAD = "sentence_classification_head"  # fairseq's default name of a classification head
-_LAYER = {
+LAYER = {
     "attention.self.query": "self_attn.q_proj",
     "attention.self.key": "self_attn.k_proj",
     "attention.self.value": "self_attn.v_proj",
@@ -23,7 +23,7 @@ _LAYER = {
     "output.LayerNorm": "final_layer_norm",
 }
 # LM heads: dense layer, LayerNorm, bias of the rows, the matrix if it is saved, the bias saved a second time
-_LM_HEADS = {
+LM_HEADS = {
     True: ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions"),
     False: ("lm_head.dense", "lm_head.layer_norm", "lm_head"),
 }
@@ -37,15 +37,18 @@ class Imported:
 
     Attributes:
         weights: fairseq's names -> weights; ``segments`` are apart.
-        segments: the embeddings of segments.
+        positions, segments: the embeddings of positions and of segments as they were.
         rest: what has no place in them, by the folder's short names.
+        buffers: what is no weight, likewise.
         lm_head, untied: whether there is an LM head, and whether its matrix is its own.
         classes: of the classification head, 0 without one.
     """
 
     weights: dict[str, Tensor]
+    positions: Tensor
     segments: Tensor
     rest: dict[str, Tensor]
+    buffers: dict[str, Tensor]
     lm_head: bool
     untied: bool
     classes: int
@@ -96,7 +99,8 @@ def import_weights(weights: dict[str, Tensor], config: BertConfig, order: Sequen
     """
     reader = _Reader(weights)
     words = reader.take("embeddings.word_embeddings.weight", config.rows, config.width)
-    positions = reader.take(POSITIONS, config.positions, config.width)[config.first_position :]
+    table = reader.take(POSITIONS, config.positions, config.width)
+    positions = table[config.first_position :]
     segments = reader.take(SEGMENTS, config.segments, config.width)
     found = {
         f"{ENCODER}embed_tokens.weight": reorder(words, order, words.mean(0)),
@@ -107,8 +111,9 @@ def import_weights(weights: dict[str, Tensor], config: BertConfig, order: Sequen
         found |= _layer(reader, config, layer)
     lm_head, untied = _lm_head(reader, config, words, order, found)
     classes = _classification_head(reader, config, found)
+    buffers = {name: reader.left.pop(name) for name in _BUFFERS & reader.left.keys()}
     _refuse_unknown(reader.left)
-    return Imported(found, segments, reader.left, lm_head, untied, classes)
+    return Imported(found, table, segments, reader.left, buffers, lm_head, untied, classes)
 
 
 def reorder(rows: Tensor, order: Sequence[int | None], new: Tensor) -> Tensor:
@@ -121,7 +126,7 @@ def reorder(rows: Tensor, order: Sequence[int | None], new: Tensor) -> Tensor:
 
 def _layer(reader: _Reader, config: BertConfig, layer: int) -> dict[str, Tensor]:
     found = {}
-    for theirs, ours in _LAYER.items():
+    for theirs, ours in LAYER.items():
         name, to = f"encoder.layer.{layer}.{theirs}", f"{ENCODER}layers.{layer}.{ours}"
         if theirs.endswith("LayerNorm"):
             found |= reader.norm(name, config.width, to)
@@ -134,7 +139,7 @@ def _layer(reader: _Reader, config: BertConfig, layer: int) -> dict[str, Tensor]
 
 def _lm_head(reader: _Reader, config: BertConfig, words: Tensor, order: Sequence[int | None], found: dict):
     """Put the LM head into *found*; returns whether there is one, and whether its matrix is its own."""
-    dense, norm, name = _LM_HEADS[config.bert]
+    dense, norm, name = LM_HEADS[config.bert]
     if f"{dense}.weight" not in reader.left:
         if config.head == "masked_lm":
             raise LayerdropError(f"the weight {dense}.weight is missing, which the class in config.json has")
@@ -169,8 +174,6 @@ def _classification_head(reader: _Reader, config: BertConfig, found: dict) -> in
 
 def _refuse_unknown(left: dict[str, Tensor]) -> None:
     """Raise LayerdropError for weights of the encoder that nobody took, which change what it computes."""
-    for name in _BUFFERS & left.keys():
-        del left[name]
     unknown = sorted(name for name in left if re.match(r"(embeddings|encoder)\.", name))
     if unknown:
         raise LayerdropError(

@@ -43,12 +43,12 @@ class Ct2Folder:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Ct2Folder":
-        """Read the folder *path*.
+        """Read the folder *path*, or that of the ``model.bin`` *path*.
 
         Raises:
             LayerdropError: `layerdrop export-ct2` did not write it, or a file was changed or removed since.
         """
-        folder = Path(path)
+        folder = _folder(path)
         if not is_exported(folder):
             raise LayerdropError(f"{folder} is no folder of `layerdrop export-ct2`: it has no {ORIGIN} that says so")
         origin = json_file.read_json(folder / ORIGIN, "the export")
@@ -118,9 +118,14 @@ def translate(translator: Any, sentences: Sequence[Sequence[str]], beam: int) ->
 
 
 def is_exported(path: str | os.PathLike) -> bool:
-    """Whether *path* is a folder that `layerdrop export-ct2` wrote."""
-    file = Path(path) / ORIGIN
+    """Whether *path* is a folder that `layerdrop export-ct2` wrote, or the ``model.bin`` in one."""
+    file = _folder(path) / ORIGIN
     if not file.is_file():
         return False
     content = json_file.read_json(file, "the export")
     return isinstance(content, dict) and content.get("type") == ORIGIN_TYPE
+
+
+def _folder(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    return path.parent if path.name == MODEL else path

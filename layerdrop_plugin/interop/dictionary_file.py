@@ -9,7 +9,7 @@ from .special_tokens import MASK
 
 
 class DictionaryFile:
-    """The file *path* of an embedding with so many *rows*.
+    """The file *path* of an embedding with so many *rows*; *option* names the command's option for its folder.
 
     Attributes:
         symbols: one a row; ``<mask>``, which fairseq's tasks add if the file lacks it, is the last one.
@@ -18,7 +18,7 @@ class DictionaryFile:
         LayerdropError: it cannot be read, or it is the dictionary of another embedding.
     """
 
-    def __init__(self, path: Path, rows: int, sha256: str | None = None):
+    def __init__(self, path: Path, rows: int, sha256: str | None = None, option: str = "--vocab-from"):
         from fairseq.data import Dictionary
 
         self.path = path
@@ -33,7 +33,7 @@ class DictionaryFile:
             other = f"{len(self.symbols):,} symbols" if len(self.symbols) != rows else "other symbols"
             raise LayerdropError(
                 f"{path} is another model's dictionary: it has {other}, the embedding {rows:,} rows; name the folder of"
-                " the model's own with --vocab-from"
+                f" the model's own with {option}"
             )
         # A symbol may stand there twice (#fairseq:overwrite); the last place counts.
         self._row = {symbol: row for row, symbol in enumerate(self.symbols)}

@@ -64,7 +64,8 @@ def export(
     model, task = _load(parent, data)
     dictionaries = _dictionaries(task)
     tokenizer = _tokenizer(parent, Path(data), dictionaries)
-    sentences = _random_sentences(dictionaries, model.max_positions())
+    limits = model.max_positions()
+    sentences = _random_sentences(dictionaries, limits)
     with torch.no_grad():
         expected = log_probabilities(model, *sentences)
     spec = specification(parent, model, dictionaries)
@@ -90,6 +91,7 @@ def export(
             "provenance": origin,
             "engine": f"ctranslate2 {engine.__version__}",
             "quantization": quantization,
+            "longest": limits if isinstance(limits, int) else limits[0],
             "sha256": {file.name: checkpoint.sha256(file) for file in sorted(folder.iterdir())},
             **made_with(command),
         }

@@ -67,13 +67,21 @@ def read_weights(folder: Path, prefix: str) -> tuple[dict[str, "Tensor"], dict[s
     return weights, names
 
 
+def read_safetensors(path: Path) -> dict[str, "Tensor"]:
+    """name -> tensor of the file *path*.
+
+    Raises:
+        LayerdropError: it cannot be read.
+    """
+    try:
+        return library("safetensors.torch").load_file(path)
+    except (library("safetensors").SafetensorError, OSError) as error:
+        raise LayerdropError(f"{path} is no whole safetensors file ({error}): copy it again") from None
+
+
 def _tensors(path: Path) -> Iterator[tuple[str, "Tensor"]]:
     if path.suffix == ".safetensors":
-        torch_files = library("safetensors.torch")
-        try:
-            yield from torch_files.load_file(path).items()
-        except library("safetensors").SafetensorError as error:
-            raise LayerdropError(f"{path} is no whole safetensors file ({error}): copy it again") from None
+        yield from read_safetensors(path).items()
         return
     import torch
 

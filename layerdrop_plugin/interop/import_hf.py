@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from ..output_folder import whole
 from ..provenance import versions
 from . import bert_config
 from .bert_config import BertConfig
-from .bert_weights import ENCODER, SEGMENTS, Imported, import_weights
+from .bert_weights import ENCODER, POSITIONS, SEGMENTS, Imported, import_weights
+from .beside import BESIDE, COPIED, ORIGIN, REST, tensor_sha256
 from .difference import largest_difference, random_inputs
 from .fairseq_model import build, configuration
 from .folder import CONFIG, read_config, read_weights, weight_files
@@ -25,10 +25,6 @@ from .make_tokenizer import folder_tokenizer
 from .rows import Rows, rows_of
 from .special_tokens import write_special_tokens
 from .tokenizer import TOKENIZER, FolderTokenizer
-
-BESIDE = "huggingface"  # folder in the target: what a way back needs
-REST, ORIGIN = "rest.safetensors", "import.json"
-_COPIED = re.compile(r"(?!.*\.index\.json$).*\.(json|model)|vocab\.txt|merges\.txt")  # what goes to BESIDE as it is
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,7 @@ class Source:
     rows: Rows
     imported: Imported
     names: dict[str, str]
+    dtype: str | None
 
 
 def import_folder(source: str | os.PathLike, target: str | os.PathLike, stock: bool = False) -> list[str]:
@@ -64,7 +61,7 @@ def import_folder(source: str | os.PathLike, target: str | os.PathLike, stock: b
         if stock:
             said.append(_what_stock_costs(found, model, _model(found, out, stock=False)[1]))
         checkpoint.write(checkpoint.untrained({}, cfg, model.state_dict()), out / "checkpoint.pt")
-        _write_beside(found, out / BESIDE, segments)
+        _write_beside(found, out, segments, model)
     return said
 
 
@@ -87,7 +84,8 @@ def read_source(folder: Path) -> Source:
         imported = import_weights(weights, config, rows.order)
     except LayerdropError as error:
         raise LayerdropError(f"{folder}: {error}") from None
-    return Source(folder, config, tokenizer, rows, imported, names)
+    dtypes = {str(weight.dtype).removeprefix("torch.") for weight in weights.values() if weight.is_floating_point()}
+    return Source(folder, config, tokenizer, rows, imported, names, dtypes.pop() if len(dtypes) == 1 else None)
 
 
 def _model(found: Source, out: Path, stock: bool) -> tuple[dict, BaseFairseqModel, int]:
@@ -165,27 +163,25 @@ def _say_what_differs(found: Source) -> list[str]:
     return said
 
 
-def _write_beside(found: Source, beside: Path, segments: int) -> None:
-    """Write what a way back to a Hugging Face folder needs and fairseq's files do not hold.
-
-    ``import.json``: ``rows`` (fairseq's row of the embeddings -> the folder's, null for a new one), ``names`` (of the
-    weights in the folder: short name -> name), ``labels``, the first row of positions, whether segment 0 was added to
-    the positions, and the sources' SHA-256. ``rest.safetensors``: weights that the checkpoint has no place for, and the
-    embeddings of segments, by their short names.
-    """
+def _write_beside(found: Source, out: Path, segments: int, model: BaseFairseqModel) -> None:
+    """Write what a way back to a Hugging Face folder needs and fairseq's files do not hold, see beside.py."""
+    beside, imported = out / BESIDE, found.imported
     beside.mkdir()
     for path in sorted(found.folder.iterdir()):
-        if path.is_file() and _COPIED.fullmatch(path.name):
+        if path.is_file() and COPIED.fullmatch(path.name):
             shutil.copyfile(path, beside / path.name)
-    rest = found.imported.rest | {SEGMENTS: found.imported.segments}
+    rest = imported.rest | imported.buffers | {POSITIONS: imported.positions, SEGMENTS: imported.segments}
     tensors = {name: value.contiguous().clone() for name, value in rest.items()}
     (beside / REST).write_bytes(library("safetensors.torch").save(tensors))
     origin = {
         "rows": found.rows.order,
         "names": found.names,
-        "labels": found.config.labels if found.imported.classes else None,
+        "dtype": found.dtype,
+        "labels": found.config.labels if imported.classes else None,
         "first_position": found.config.first_position,
         "segment_0_in_positions": not segments,
+        "new_lm_head": None if imported.lm_head else tensor_sha256(model.encoder.lm_head.dense.weight),
+        "tokenizer_sha256": checkpoint.sha256(out / TOKENIZER),
         "sha256": {path.name: checkpoint.sha256(path) for path in weight_files(found.folder)},
         "versions": versions(),
     }

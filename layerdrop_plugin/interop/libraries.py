@@ -5,7 +5,8 @@ from types import ModuleType
 
 from ..errors import LayerdropError
 
-EXTRAS = {"ctranslate2": "ctranslate2"}  # library -> the extra that brings it, if it is not `interop`
+# library -> the extra of this package that brings it; `interop` brings the others
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "ctranslate2": "ctranslate2"}
 
 
 def library(name: str) -> ModuleType:
@@ -20,7 +21,7 @@ def library(name: str) -> ModuleType:
         package = name.split(".", maxsplit=1)[0]
         if error.name not in (name, package):
             raise
-        extra = EXTRAS.get(package, "interop")
+        extra = _EXTRAS.get(package, "interop")
         raise LayerdropError(
             f"{package} is not installed: run  pip install 'layerdrop_plugin[{extra}]'  (from a checkout:"
             f"  pip install -c constraints.txt '.[{extra}]')"

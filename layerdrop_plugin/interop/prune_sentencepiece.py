@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ..errors import LayerdropError
 from .merges import intermediate_pieces
 
-_PIECE, _TRAINER = 1, 2  # fields of the model
+_PIECE, _TRAINER, _NORMALIZER = 1, 2, 3  # fields of the model
+_CHARACTER_MAP = 2  # of its normalizer
 _TEXT, _SCORE, _KIND = 1, 2, 3  # of a piece
 _MODEL_TYPE, _VOCABULARY_SIZE = 3, 4  # of what it was trained with
 NORMAL = 1  # kinds of pieces; the others are unknown, control, user-defined, unused and byte
@@ -53,6 +54,12 @@ class SentencePieceModel:
         if not self.pieces:
             raise LayerdropError("it is no SentencePiece model: it has no pieces")
         self.type = types[-1] if types else 1
+
+    @property
+    def character_map(self) -> bytes:
+        """The table with which characters are replaced before a text is split; empty if they are not."""
+        parts = [message for number, _, message in self._fields if number == _NORMALIZER]
+        return b"".join(value for part in parts for number, _, value in _fields(part) if number == _CHARACTER_MAP)
 
     def needed(self, used: Iterable[str], characters: set[str] | None) -> set[str]:
         """The pieces that must stay so that what *used* make up is tokenised as before, and other text still is.

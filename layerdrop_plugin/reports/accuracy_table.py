@@ -3,6 +3,7 @@
 Entries of a row in addition to those of rows.py:
 
     ms_per_sentence  {batch size: median milliseconds}, empty if not measured
+    peak_bytes       peak memory of a process that answers with the model, or null if not measured
     relative_time    time at the largest batch size divided by the first model's, or null
 """
 
@@ -34,6 +35,7 @@ def measured(group: Sequence[Result], timed: Timed | None) -> dict[str, Any]:
     correct = round(statistics.fmean(result["correct"] for result in group)) if metric == "accuracy" else None
     return {
         "ms_per_sentence": timed["ms_per_sentence"] if timed else {},
+        "peak_bytes": timed.get("peak_bytes") if timed else None,
         "relative_time": timed["ratio"][max(timed["ratio"], key=int)] if timed else None,
         "interval": interval(metric, value, group[0]["examples"], correct),
     }
@@ -54,6 +56,8 @@ def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Tab
     columns = ["model", "layers", *parts, "parameters", "weights (MB)"]
     columns += [f"ms/sentence, batch {size}" for size in sizes]
     columns += [f"time vs {base}, batch {max(map(int, sizes))}"] if times else []
+    peaks = any(row["peak_bytes"] for row in rows)
+    columns += ["peak memory (MB)"] if peaks else []
     columns += [shown.label(), _INTERVAL]
     cells = []
     for row, count in zip(rows, counts, strict=True):
@@ -61,6 +65,8 @@ def table(rows: Sequence[Row], metric: str, times: Latency | None = None) -> Tab
         cell += [f"{row['ms_per_sentence'][size]:.2f}" if row["ms_per_sentence"] else "-" for size in sizes]
         if times:
             cell.append(ratio_cell(row, "relative_time"))
+        if peaks:
+            cell.append("-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}")
         cells.append([*cell, over_seeds(row, shown.digits), interval_cell(row)])
     return Table(columns, cells, columns[-2:])
 
@@ -69,6 +75,11 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
     """Lines below the table that explain its columns."""
     metric, examples = results[0]["metric"]["name"], results[0]["examples"]
     text = timing_notes(times, "ms/sentence: ", "tokens", "time")
+    if any(row["peak_bytes"] for row in rows):
+        text.append(
+            "peak memory: of a process of its own that loads the model, with nothing but the software that it runs in, and"
+            " answers one batch of the largest size."
+        )
     text.append(
         f"{metric}: on the {examples:,} examples of '{results[0]['split']}'"
         + (", the mean over seeds (least to greatest)." if any(len(row["seeds"]) > 1 for row in rows) else ".")

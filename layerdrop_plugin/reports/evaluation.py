@@ -178,7 +178,7 @@ def notes(record: dict) -> list[str]:
 def fairseq_commands(found: Sequence[dict]) -> str:
     """Shell commands of fairseq that compute the numbers of the results *found*, a line each, under the names."""
     lines = [line for one in found for line in (f"# {who_is(one)}", *one["fairseq"].values()) if one["fairseq"]]
-    return "\n".join(lines) or "# none: fairseq-validate cannot draw a sample of the examples"
+    return "\n".join(lines) or "# none: fairseq-validate cannot draw a sample of the examples, nor run exported models"
 
 
 def _value(model: dict, name: str) -> str:

@@ -32,8 +32,7 @@ from typing import Any, TypedDict
 
 from ..data_folder import Split
 from ..errors import LayerdropError
-from ..interop.ct2_folder import Ct2Folder
-from ..provenance import CheckpointRecord, describe_checkpoint, made_with, who_is
+from ..provenance import CheckpointRecord, made_with, who_is
 from ..safe_reading import json_file
 
 TYPE = "layerdrop.result"
@@ -64,14 +63,15 @@ class Subject:
 
     @functools.cached_property
     def described(self) -> tuple[CheckpointRecord, dict[str, Any] | None] | None:
-        """The checkpoint's description, see ``provenance.describe_checkpoint``; None if no model was evaluated.
+        """The description of the checkpoint or exported folder, see ``provenance.describe_checkpoint``; None if no model
+        was evaluated.
 
         Raises:
             LayerdropError: the checkpoint cannot be read.
         """
-        if self.checkpoint and os.path.isdir(self.checkpoint):
-            return Ct2Folder.load(self.checkpoint).described()
-        return describe_checkpoint(self.checkpoint) if self.checkpoint else None
+        from ..interop.export_record import describe  # which imports fairseq
+
+        return describe(self.checkpoint) if self.checkpoint else None
 
 
 class Point(TypedDict):

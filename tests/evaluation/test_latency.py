@@ -10,7 +10,7 @@ from samples import save_classifier, save_nlu_data, save_translation_data, save_
 
 from layerdrop_plugin.cli import latency as command
 from layerdrop_plugin.errors import LayerdropError
-from layerdrop_plugin.evaluation import latency, workloads
+from layerdrop_plugin.evaluation import engines, latency, workloads
 
 LENGTHS = [3, 9, 5, 12, 7, 4, 30, 6, 8, 10, 11]  # tokens with the end mark; fairseq puts one more before
 
@@ -71,28 +71,29 @@ def test_measurement(data, models):
 
 def test_models_take_turns_on_the_same_batches(data, models, monkeypatch):
     seen = []
-    monkeypatch.setattr(workloads.Classification, "run", lambda self, name, batches: seen.append((name, batches)))
+    monkeypatch.setattr(workloads.Classification, "run", lambda self, name, batches: seen.append((name, batches)) or [])
     latency.measure(models, data, "test", (4,), repeats=3)
     # the warm-up, then the rounds: every one begins with the next model
     assert [name for name, _ in seen] == ["flat", "deep", "deep", "flat", "flat", "deep", "deep", "flat"]
     assert len({id(batches) for _, batches in seen}) == 1
-    tokens = [batch["src_tokens"] for batch in seen[0][1]]
+    given = [batch["deep"] for batch in seen[0][1]]
+    tokens = [batch["src_tokens"] for batch in given]
     assert [batch.shape[0] for batch in tokens] == [4, 4]
-    for batch in seen[0][1]:
+    assert all(batch["flat"]["src_tokens"] is batch["deep"]["src_tokens"] for batch in seen[0][1])
+    for batch in given:
         assert (batch["src_tokens"] != 1).sum(1).tolist() == batch["src_lengths"].tolist()  # 1 is the padding
     assert tokens[0].shape[1] <= tokens[1].shape[1]  # sorted by length
 
 
-def test_the_timed_forward_is_the_classifier_in_eval_mode_without_gradients():
+def test_the_timed_forward_is_the_classifier_in_eval_mode_without_gradients(data, models, monkeypatch):
     calls = []
-
-    class Model(torch.nn.Module):
-        def forward(self, **inputs):
-            calls.append((inputs, self.training, torch.is_grad_enabled()))
-
-    task = argparse.Namespace(cfg=argparse.Namespace(classification_head_name="head"))
-    workload = workloads.Classification({"model": (Model(), task)}, 4)
-    workload.run("model", [{"src_tokens": 1}, {"src_tokens": 2}])
+    engine = engines.load(models["flat"], data, 1, 4, torch.float32)
+    engine.head, engine.model.forward = (
+        "head",
+        lambda **inputs: calls.append((inputs, engine.model.training, torch.is_grad_enabled())) or [0],
+    )
+    workload = workloads.Classification({"model": engine})
+    workload.run("model", [{"model": {"src_tokens": 1}}, {"model": {"src_tokens": 2}}])
     assert calls[0] == ({"src_tokens": 1, "features_only": True, "classification_head_name": "head"}, False, False)
     assert len(calls) == 2
 
@@ -129,9 +130,9 @@ def test_translations_are_fairseqs_beam_search(mt_data, translators, monkeypatch
 def test_kinds_of_models_do_not_mix(data, models, mt_data, translators, tmp_path):
     with pytest.raises(LayerdropError, match="cannot load|translates and"):
         latency.measure({"one": models["deep"], "other": translators["deep"]}, data, "test")
-    described = {"one": {"decoder_layers": None}, "other": {"decoder_layers": 2}}
+    kinds = {"one": argparse.Namespace(kind="classification"), "other": argparse.Namespace(kind="translation")}
     with pytest.raises(LayerdropError, match="'other' translates and 'one' classifies: time them apart"):
-        workloads.choose_workload(described, {}, 4)
+        workloads.choose_workload(kinds)
 
 
 def test_choice_of_sentences():
