@@ -3,7 +3,7 @@
 #
 #   bash recipes/train_nmt.sh --data DIR --out DIR [--preset tiny|base|iwslt|wmt] [--seed N] [FAIRSEQ-TRAIN OPTIONS]
 #
-#   --data DIR      translation data (recipes/data/prepare_parallel.sh or verses.sh makes it; fairseq's own is as good)
+#   --data DIR      translation data (recipes/data/prepare_parallel.sh or libreoffice.sh makes it; fairseq's own is as good)
 #                   (required)
 #   --src-lang, --tgt-lang LANG   the language pair (default: what the data is named after)
 #   --out PATH      where the checkpoints go [default: translator]; checkpoint_best.pt is chosen on the valid split

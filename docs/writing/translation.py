@@ -18,6 +18,7 @@ from .markdown import (
 TITLE = "Translation: layers of encoder and decoder"
 COMMAND = "bash recipes/translate.sh"
 REPORT = "docs/translate/report.json"
+TEXTS = {("es", "en"): "Bible verses"}  # by languages; of all others LibreOffice's help
 POOR = 15.0  # BLEU below which translations are hardly of use
 
 
@@ -39,7 +40,7 @@ def section() -> list[str]:
     languages = first["checkpoint"].get("languages") or ["es", "en"]
     beam = (times.get("generation") or {}).get("beam")
     return [
-        f"Bible verses, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
+        f"{TEXTS.get(tuple(languages), "LibreOffice's help")}, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
         " 0.2 on both sides; the children are cut out of it without further training, unless their name says"
         " *fine-tuned*.",
         table(columns, cells, 1),
