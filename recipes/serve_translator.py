@@ -9,6 +9,7 @@ FOLDER is what  layerdrop export-ct2  wrote.
 
 import argparse
 import contextlib
+import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,23 +32,25 @@ class Translator:
 
         self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(Path(folder, "sentencepiece.bpe.model")))
         self._model = ctranslate2.Translator(str(folder), device="cpu", intra_threads=threads)
-        self._beam = beam
+        longest = json.loads(Path(folder, "layerdrop.json").read_text(encoding="utf-8"))["longest"]
+        self._beam, self._longest_source, self._longest_target = beam, *longest
 
     def __call__(self, sentences):
         """The translations (list[str]) of sentences (list[str])."""
         pieces = self._pieces.encode(sentences, out_type=str)
+        longest = min(max(map(len, pieces), default=0), self._longest_source)
         # As fairseq ranks and limits hypotheses in this project's recipes: the end mark counts as a word.
         found = self._model.translate_batch(
             pieces,
             beam_size=self._beam,
             length_penalty=1,
             return_end_token=True,
-            max_decoding_length=int(1.2 * (max(map(len, pieces), default=0) + 1) + 10) + 1,
-            max_input_length=0,
+            max_decoding_length=min(int(1.2 * (longest + 1) + 10) + 1, self._longest_target),
+            max_input_length=self._longest_source,  # what is longer is cut off
             max_batch_size=32,
         )
-        best = (result.hypotheses[0] for result in found)
-        return [self._pieces.decode([piece for piece in tokens if piece != "</s>"]) for tokens in best]
+        # The last piece is the end mark, or one too many where the limit was reached.
+        return [self._pieces.decode(result.hypotheses[0][:-1]) for result in found]
 
 
 def handler(translate):
@@ -77,7 +80,7 @@ def main():
     parser.add_argument("--beam", type=int, default=4, metavar="N", help="beam size (default: 4)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of a translation (default: 2)")
     args = parser.parse_args()
-    for name in ("model.bin", "sentencepiece.bpe.model"):
+    for name in ("model.bin", "layerdrop.json", "sentencepiece.bpe.model"):
         if not Path(args.folder, name).is_file():
             sys.exit(f"serve_translator.py: error: {args.folder} has no {name}: name a folder of  layerdrop export-ct2")
     try:

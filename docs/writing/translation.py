@@ -38,9 +38,10 @@ def section() -> list[str]:
     ]
     first = next(result for result in results if result.get("checkpoint"))
     languages = first["checkpoint"].get("languages") or ["es", "en"]
+    text = TEXTS.get(tuple(languages), "LibreOffice's help")
     beam = (times.get("generation") or {}).get("beam")
     return [
-        f"{TEXTS.get(tuple(languages), "LibreOffice's help")}, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
+        f"{text}, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
         " 0.2 on both sides; the children are cut out of it without further training, unless their name says"
         " *fine-tuned*.",
         table(columns, cells, 1),

@@ -7,6 +7,7 @@ layerdrop.json             type, version: ORIGIN_TYPE, 1
                            checkpoint: description of the checkpoint, see provenance.CheckpointRecord
                            provenance: its ancestors and plan, see pruning/surgery.py; null if it was not pruned
                            engine, quantization: CTranslate2's version, and the type of the weights
+                           longest: tokens of the longest source and target; of a language model one number
                            sha256: of each other file
                            versions, command: see provenance.py
 """
@@ -75,8 +76,8 @@ class Ct2Folder:
         }
         return described, self.origin["provenance"]
 
-    def translator(self, threads: int = 0) -> Any:
-        """The ``ctranslate2.Translator`` of a translation model, on the CPU.
+    def translator(self, threads: int = 0) -> "Translator":
+        """The model of a translation, on the CPU.
 
         Args:
             threads: number of threads of a translation; 0 is CTranslate2's default.
@@ -86,35 +87,54 @@ class Ct2Folder:
         """
         if self.origin["checkpoint"]["encoder_layers"] is None:
             raise LayerdropError(f"{self.path} is a language model: it does not translate")
-        return library("ctranslate2").Translator(str(self.path), device="cpu", intra_threads=threads)
+        model = library("ctranslate2").Translator(str(self.path), device="cpu", intra_threads=threads)
+        return Translator(model, *self.origin["longest"])
 
 
-def translate(translator: Any, sentences: Sequence[Sequence[str]], beam: int) -> list[list[str]]:
-    """Translate a batch as fairseq's beam search does.
+@dataclass(frozen=True)
+class Translator:
+    """A translation model in CTranslate2.
 
-    Hypotheses are ranked by the mean log-probability of their tokens, end mark included, and limited by the longest
-    source sentence of the batch. They differ from fairseq's where two of them have scores that are equal but for
-    rounding, and at the limit, where fairseq adds the log-probability of an end mark.
-
-    Args:
-        translator: of :meth:`Ct2Folder.translator`.
-        sentences: source tokens of each sentence, without an end mark.
-        beam: beam size.
-
-    Returns:
-        The best hypothesis' tokens of each sentence, without the end mark.
+    Attributes:
+        model: the ``ctranslate2.Translator``.
+        longest_source, longest_target: most tokens of a sentence, end mark included.
     """
-    longest = max(map(len, sentences)) + 1
-    found = translator.translate_batch(
-        sentences,
-        beam_size=beam,
-        length_penalty=1,
-        return_end_token=True,  # which is then counted in the length, as fairseq does
-        max_decoding_length=int(MAX_LEN_A * longest + MAX_LEN_B) + 1,
-        max_input_length=0,
-    )
-    best = (result.hypotheses[0] for result in found)
-    return [tokens[:-1] if tokens[-1:] == ["</s>"] else tokens for tokens in best]
+
+    model: Any
+    longest_source: int
+    longest_target: int
+
+    def translate(self, sentences: Sequence[Sequence[str]], beam: int) -> list[list[str]]:
+        """Translate a batch as fairseq's beam search does.
+
+        Hypotheses are ranked by the mean log-probability of their tokens, end mark included, and limited by the longest
+        source sentence of the batch. They differ from fairseq's where two of them have scores that are equal but for
+        rounding, at the limit, where fairseq adds the log-probability of an end mark, and where a hypothesis could be
+        empty, which fairseq forbids after normalising the probabilities and CTranslate2 before.
+
+        Args:
+            sentences: source tokens of each sentence, without an end mark.
+            beam: beam size.
+
+        Returns:
+            The best hypothesis' tokens of each sentence, without the end mark.
+
+        Raises:
+            LayerdropError: a sentence is longer than the model can read.
+        """
+        longest = max(map(len, sentences)) + 1
+        if longest > self.longest_source:
+            raise LayerdropError(f"a sentence has {longest} tokens, and the model reads {self.longest_source} at most")
+        found = self.model.translate_batch(
+            sentences,
+            beam_size=beam,
+            length_penalty=1,
+            return_end_token=True,  # which is then counted in the length, as fairseq does
+            max_decoding_length=min(int(MAX_LEN_A * longest + MAX_LEN_B) + 1, self.longest_target),
+            max_input_length=0,
+        )
+        # The last token is the end mark, or at the limit what stands where fairseq puts one.
+        return [result.hypotheses[0][:-1] for result in found]
 
 
 def is_exported(path: str | os.PathLike) -> bool:

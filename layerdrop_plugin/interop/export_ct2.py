@@ -91,7 +91,7 @@ def export(
             "provenance": origin,
             "engine": f"ctranslate2 {engine.__version__}",
             "quantization": quantization,
-            "longest": limits if isinstance(limits, int) else limits[0],
+            "longest": [limits] if isinstance(limits, int) else list(limits),
             "sha256": {file.name: checkpoint.sha256(file) for file in sorted(folder.iterdir())},
             **made_with(command),
         }

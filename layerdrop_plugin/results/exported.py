@@ -7,7 +7,7 @@ from fairseq.data import data_utils
 from tqdm import tqdm
 
 from ..evaluation.translations import post_process
-from ..interop.ct2_folder import Ct2Folder, translate
+from ..interop.ct2_folder import Ct2Folder
 from . import record
 from .translation import measure, references_of, split_of
 
@@ -27,8 +27,8 @@ def score(
             binarised text with subwords joined.
 
     Raises:
-        LayerdropError: the folder or the data cannot be read, the model is of other languages, or CTranslate2 is not
-            installed.
+        LayerdropError: the folder or the data cannot be read, the model is of other languages, a sentence is too long
+            for it, or CTranslate2 is not installed.
     """
     split = split_of(subject)
     translator = Ct2Folder.load(path).translator(torch.get_num_threads())
@@ -39,7 +39,7 @@ def score(
     hypotheses = [""] * len(source)
     for start in tqdm(range(0, len(order), BATCH_SIZE), desc="translate", unit="batch"):
         numbers = order[start : start + BATCH_SIZE]
-        for number, tokens in zip(numbers, translate(translator, [source[n] for n in numbers], beam), strict=True):
+        for number, tokens in zip(numbers, translator.translate([source[n] for n in numbers], beam), strict=True):
             hypotheses[number] = data_utils.post_process(" ".join(tokens), pieces)
     texts, origin = references_of(split, len(source), references), "given file" if references else "raw text"
     if texts is None:

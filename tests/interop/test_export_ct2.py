@@ -112,7 +112,7 @@ def test_the_same_hypotheses_as_fairseqs(data, parents, tmp_path):
     loaded = session.load(child, data / "nmt", batch_size=1, cpu=True)
     expected = translations.translator(loaded, list(loaded.batches("test")), beam=4)()
     translator, source = folder.translator(1), loaded.split("test").binarised("a")
-    found = [" ".join(ct2_folder.translate(translator, [line.split()], beam=4)[0]) for line in source]
+    found = [" ".join(translator.translate([line.split()], beam=4)[0]) for line in source]
     assert len(set(expected)) > 3 and sum(len(line.split()) < 10 for line in expected) > len(expected) / 2
     assert found == expected
 

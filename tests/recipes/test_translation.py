@@ -82,7 +82,8 @@ def test_translate_again_does_nothing(translated, downloads):
     before = {path: path.stat().st_mtime_ns for path in translated.rglob("*.pt")}
     log = succeeds("translate.sh", "--tiny-slice", "--out", translated, "--downloads", downloads)
     assert before == {path: path.stat().st_mtime_ns for path in translated.rglob("*.pt")}
-    assert log.count("[done before]") == 17  # data, training, pruning, fine-tuning, four results, timing; four exports and their results
+    # data, training, pruning, fine-tuning, four results, timing; four exports and their results
+    assert log.count("[done before]") == 17
 
 
 def test_the_first_tenth_stays_and_the_dictionaries_lie_beside(translated, data):

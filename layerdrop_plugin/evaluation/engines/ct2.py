@@ -8,7 +8,7 @@ import torch
 
 from ... import data_folder
 from ...errors import LayerdropError, first_line
-from ...interop.ct2_folder import MAX_LEN_A, MAX_LEN_B, Ct2Folder, is_exported, translate
+from ...interop.ct2_folder import MAX_LEN_A, MAX_LEN_B, Ct2Folder, is_exported
 from ...provenance import quiet
 from .base import Engine
 
@@ -29,7 +29,7 @@ class CTranslate2(Engine):
         self.described, _ = folder.described()
         self._translator = folder.translator(threads)
         self.task = self._task(data, folder.path)
-        self.longest = folder.origin["longest"]
+        self.longest = self._translator.longest_source
         self.settings = {
             "generation": {
                 "beam": beam,
@@ -78,7 +78,7 @@ class CTranslate2(Engine):
 
     def run(self, inputs: list[list[str]]) -> list[list[str]]:
         """The best hypothesis' tokens of each sentence, without end marks."""
-        return translate(self._translator, inputs, self._beam)
+        return self._translator.translate(inputs, self._beam)
 
     def count(self, outputs: list[list[str]]) -> int:
         """Target tokens (subwords) of the best hypothesis of every sentence, without end-of-sentence symbols."""
