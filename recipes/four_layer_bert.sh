@@ -15,6 +15,7 @@
 #   --out PATH         everything lands here (default: four_layer_bert/ in the checkout)
 #   --fast             a small part of the data and two depths: 20 minutes on 2 cores, to see all of it run
 #   --limit N          use only N examples of each file
+#   --limit-train N    train on only N examples, and evaluate on all of valid and test
 #   --seeds N          repeat every fine-tuning with N seeds, one after the other [default: 1]
 #   --seed SEED        the first seed [default: 1]
 #   --preset NAME      tiny (2 cores), base or large (GPUs) [default: tiny]
@@ -74,7 +75,7 @@ once "$OUT/imported/checkpoint.pt" "${FILES[@]}" -- import_model
 
 # data TOKENIZER-FOLDER OUT: the labelled sentences in its pieces.
 data() {
-    given --train --valid --test --split --columns --limit
+    given --train --valid --test --split --columns --limit --limit-train
     case $DEMO in
         english) recipe data/reviews.sh --tokenizer "$1" --out "$2" --downloads "$DOWNLOADS" "${GIVEN[@]}" ;;
         chinese) recipe data/chinese_reviews.sh --tokenizer "$1" --out "$2" --downloads "$DOWNLOADS" "${GIVEN[@]}" ;;

@@ -9,8 +9,14 @@ from layerdrop_plugin.evaluation.metrics import interval
 
 DIGEST = "d" * 64
 PLAN = {"version": 1, "encoder": {"layers": [1, 3, 5]}}
+_STACK = {
+    **{"layers": 6, "heads": 4, "ffn": 8, "embed_dim": 16},
+    "sizes": {"self_attn": [4] * 6, "ffn": [8] * 6},
+}
 ORIGIN = {
-    "ancestors": [{"file": "parent.pt", "sha256": "abc" * 20, "plan": PLAN}],
+    "ancestors": [
+        {"file": "parent.pt", "sha256": "abc" * 20, "plan": PLAN, "shape": {"encoder": _STACK, "decoder": None}}
+    ],
     "plan": PLAN,
     "plan_sha256": "def" * 20,
 }

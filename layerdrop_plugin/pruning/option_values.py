@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..anatomy import STACKS, kinds_of_stack
+from ..checkpoint import plain
 from ..errors import LayerdropError
 from ..modules.drop_rates import SCHEDULES
 from ..safe_reading.literals import literal
@@ -213,7 +214,7 @@ def check_state(state: Any) -> None:
     model = cfg.get("model") if cfg else None
     if model is None:
         return
-    options = vars(model) if hasattr(model, "__dict__") and not hasattr(model, "items") else dict(model.items())
+    options = plain(model)  # of OmegaConf's too, some of whose values may be missing ("???")
     name = model_named(str(architecture_of(options))) or _registered(str(architecture_of(options)))
     if OURS.sub("", name) in FAMILIES:
         whole = next(
@@ -240,7 +241,7 @@ def check_options(options: Mapping) -> None:
         if name not in KNOWN or value is None:
             continue
         what, check = KNOWN[name]
-        if not check(list(value) if type(value).__name__ == "ListConfig" else value):
+        if not check(value):
             raise LayerdropError(f"its option {name} is {str(value)[:60]!r}: it must be {what}")
     for stack in STACKS:
         _check_table(options, stack)

@@ -70,8 +70,8 @@ class Inert:
     def __hash__(self):
         return id(self)
 
-    def extend(self, items):
-        pass
+    def extend(self, items: Any) -> None:
+        """Called by the unpickler in place of ``list.extend``."""
 
 
 class Storage(Inert):

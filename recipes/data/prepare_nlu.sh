@@ -15,6 +15,7 @@
 #   --no-header         the first line is an example too (with --columns 4,2 or the like; CoLA)
 #   --regression        labels are numbers (STS-B)
 #   --limit N           use only N examples of each file, chosen by a hash of the text
+#   --limit-train N     use only N of the training part, and all of the others
 #   --preset NAME       accepted like in the other recipes; preparation is the same in all of them
 #
 # Run it again when finished and it does nothing. DIR appears whole or not at all.
@@ -32,7 +33,7 @@ need_software
 
 LABELS=()
 if [[ -f $TOKENIZER/label/dict.txt && -z $REGRESSION ]]; then LABELS=(--labels "$TOKENIZER/label/dict.txt"); fi
-given --valid-fraction --test-fraction --columns --limit --no-header --regression
+given --valid-fraction --test-fraction --columns --limit --limit-train --no-header --regression
 SETTINGS=$(settings "${GIVEN[@]}" && sha256 "$TOKENIZER/${TOKENIZER_FILES[0]}" "${LABELS[@]:1}" && checksums "${FILES[@]}")
 if already "$OUT" "$SETTINGS"; then exit 0; fi
 build_in "$OUT"

@@ -144,11 +144,13 @@ def main():
     parser.add_argument("--regression", action="store_true", help="labels are numbers")
     parser.add_argument("--labels", metavar="DICT", help="label dictionary of a model, whose order is kept")
     parser.add_argument("--limit", type=int, metavar="N", help="use only N examples of each file, chosen by a hash")
+    parser.add_argument("--limit-train", type=int, metavar="N", help="train on only N examples, chosen by a hash")
     args = parser.parse_args()
     if args.no_header and not (args.columns and all(part.isdecimal() for part in args.columns.split(","))):
         fail("--no-header needs --columns with numbers")
 
     tables, paths = read_tables(args)
+    tables["train"] = sample(tables["train"], args.limit_train)
     for split, rows in tables.items():
         if not rows:
             fail(f"{paths[split]}: too few examples, none fell into {split}")

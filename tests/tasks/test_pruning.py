@@ -133,8 +133,8 @@ def test_bad_requests_end_in_one_line(options, message, data, parent, tmp_path):
     model = vars(state["cfg"]["model"])
     special = tmp_path / "special.pt"
     if options[1:2] == ["OTHER"]:
-        key = "encoder.sentence_encoder.embed_tokens.weight"
-        state["model"][key] = state["model"][key][:-3].clone()
+        for key in ("sentence_encoder.embed_tokens.weight", "lm_head.weight", "lm_head.bias"):
+            state["model"][f"encoder.{key}"] = state["model"][f"encoder.{key}"][:-3].clone()
         model["dictionary_sha256"] = None
     elif options[1:2] == ["RENAMED"]:
         model["dictionary_sha256"] = "0" * 64
