@@ -57,4 +57,5 @@ train "$DATA" "$OUT" \
     --required-batch-size-multiple 1 --no-epoch-checkpoints "${FORMAT[@]::2}" --seed "$SEED" --num-workers "$NUM_WORKERS" \
     --log-format simple --log-interval "$LOG_INTERVAL" "${OTHERS[@]}"
 keep_beside "$DATA" "$OUT"
+keep_origin "$(dirname -- "$MODEL")" "$OUT"
 say "fine-tuned: $OUT/checkpoint_best.pt"

@@ -25,7 +25,8 @@
 # Steps: install (into .venv if no virtual environment is active), import the model, cut its vocabulary down to the training
 # text, fine-tune it with and without LayerDrop, fine-tune children of fewer layers (even, first, every other; of one depth
 # also spread from the first layer to the last, distilled, and cut out before the fine-tuning), cut children without
-# training, evaluate all on the test split, time them, report. On 2 cores the full run takes 90 minutes a seed. Killed? Run
+# training, export the parent and the spread children of one depth to ONNX Runtime, in single precision and in 8 bits,
+# evaluate all on the test split, each in its engine, time them, report. On 2 cores the full run takes 90 minutes a seed. Killed? Run
 # it again: what is finished is skipped, training resumes. Ends with a table, and report.md, report.json and report.png.
 # The numbers below can be set in the environment: BERT_DEPTHS="4 2" bash recipes/four_layer_bert.sh …
 
@@ -39,7 +40,7 @@ given --train --split
 [[ -n $DEMO || -n $MODEL && ${#GIVEN[@]} -gt 0 ]] || die "--demo, or --model with --split or --train, is required (see --help)" 2
 [[ $DEMO =~ ^(english|chinese)?$ ]] || die "--demo $DEMO: choose english or chinese" 2
 gather() { cat -- "${@:2}" >"$1"; }
-LIMIT_TIME=(--max-sentences 64 --repeats 5)
+LIMIT_TIME=(--max-sentences 64 --repeats 5 --memory)
 if has --fast; then
     : "${LIMIT:=1500}" "${BERT_CHILD_EPOCHS:=2}" "${BERT_DEPTHS:=4 3}"
 elif has --tiny-slice; then
@@ -57,7 +58,7 @@ fi
 : "${BERT_DISTILL_TEMPERATURE:=2}"
 preset "$PRESET"
 
-software $((6 + SEEDS)) report,interop matplotlib scipy tokenizers safetensors
+software $((6 + SEEDS)) report,interop,onnx matplotlib scipy tokenizers safetensors onnx onnxruntime
 
 step "the model: ${DEMO:-$MODEL}"
 case $DEMO in
@@ -127,6 +128,22 @@ train_row() {
     TRAINED+=("$2=$dir/checkpoint_best.pt")
 }
 
+# export_row NAME CHECKPOINT: its forms for ONNX Runtime, added to TRAINED.
+export_row() {
+    local form out
+    for form in onnx int8; do
+        out=$(dirname -- "$2")/$form
+        once "$out/model.onnx" "$2" -- export_model "$2" "$out" "$form"
+        TRAINED+=("$1, ${LABEL[$form]}=$out/model.onnx")
+    done
+}
+declare -A LABEL=([onnx]=ONNX [int8]='ONNX int8')
+export_model() {
+    rm -rf -- "$2"
+    if [[ $3 == int8 ]]; then set -- "$@" --int8; fi
+    run layerdrop export-onnx "$1" "$2" "${@:4}"
+}
+
 # time_left: what the trainings that are left will take, by those that this run has made.
 time_left() {
     if [[ $DONE -eq 0 ]]; then return; fi
@@ -135,13 +152,19 @@ time_left() {
 }
 
 for ((S = SEED; S < SEED + SEEDS; S++)); do
-    step "fine-tune and cut, seed $S"
+    step "fine-tune, cut and export, seed $S"
     BEGUN=${BEGUN:-$SECONDS} TRAINED=()
     for ROW in "${ROWS[@]}"; do
         IFS=$'\t' read -ra FIELDS <<<"$ROW"
         printf '\n  %s\n' "${FIELDS[0]}"
         train_row "$S" "${FIELDS[@]}"
         time_left
+    done
+    for ROW in "${ROWS[@]}"; do
+        IFS=$'\t' read -ra FIELDS <<<"$ROW"
+        case ${FIELDS[1]} in parent | *-spread | *-distilled) # of the depth that is compared in most ways
+            export_row "${FIELDS[0]}" "$OUT/trained/$S/${FIELDS[1]}/checkpoint_best.pt" ;;
+        esac
     done
     models "${TRAINED[@]}"
     evaluate_models "$OUT/evaluated/$S" "$DATA" test "$S"

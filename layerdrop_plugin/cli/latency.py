@@ -6,8 +6,8 @@ first model are computed within each round; their median, minimum and maximum ar
 unreliable if minimum and maximum differ by more than a quarter of the median.
 
 Exported classifiers run in the software that they are for, ONNX Runtime or transformers, with as many threads, on the
-same sentences. Before they are timed they must answer as when they were exported. With --memory the peak memory is that of
-a process of its own, with nothing but what the engine needs, which answers one batch.
+same sentences. Before they are timed they must answer as when they were exported. With --memory the peak memory is that
+of a process of its own, with nothing but what the engine needs, which answers one batch.
 """
 
 import argparse
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="MODEL",
-        help="sentence_prediction or translation checkpoints, and folders that export-hf and export-onnx wrote; each may"
-        " be NAME=MODEL; ratios are to the first",
+        help="sentence_prediction or translation checkpoints, and folders that export-hf and export-onnx wrote; each"
+        " may be NAME=MODEL; ratios are to the first",
     )
     parser.add_argument(
         "--name",

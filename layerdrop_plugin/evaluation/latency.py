@@ -113,8 +113,8 @@ def measure(
     """Load models and time them.
 
     Args:
-        models: name -> path of a sentence_prediction or translation checkpoint, or of a folder that an export wrote; the
-            first is the base of the ratios.
+        models: name -> path of a sentence_prediction or translation checkpoint, or of a folder that an export wrote;
+            the first is the base of the ratios.
         data: path of the binarised data folder, with the dictionaries that the models were trained with.
         split: name of the split to draw sentences from.
         batch_sizes: numbers of sentences per batch; by default 1 and 32 for classifiers, 32 for translation models.
@@ -129,8 +129,8 @@ def measure(
         memory: also measure the peak memory of each classifier.
 
     Raises:
-        LayerdropError: a model or the data cannot be used, an exported model does not answer as its checkpoint, or there
-            are fewer sentences than a batch needs.
+        LayerdropError: a model or the data cannot be used, an exported model does not answer as its checkpoint, or
+            there are fewer sentences than a batch needs.
     """
     check_dtype(dtype)
     with _threads(threads):

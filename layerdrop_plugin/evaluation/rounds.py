@@ -24,7 +24,7 @@ class Runs(Protocol):
         """Run the model *name* on *batches* and return its outputs; this call is timed."""
 
     def count(self, name: str, outputs: Any) -> int:
-        """The amount of work in the *outputs* of :meth:`run` of the model *name*, such as the number of generated tokens."""
+        """The amount of work in the *outputs* of :meth:`run` of the model *name*, such as generated tokens."""
 
 
 class Spread(TypedDict):

@@ -27,7 +27,7 @@ LM_HEADS = {
     True: ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions"),
     False: ("lm_head.dense", "lm_head.layer_norm", "lm_head"),
 }
-_BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
+BUFFERS = {"embeddings.position_ids", "embeddings.token_type_ids"}
 POSITIONS, SEGMENTS = "embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"
 
 
@@ -111,7 +111,7 @@ def import_weights(weights: dict[str, Tensor], config: BertConfig, order: Sequen
         found |= _layer(reader, config, layer)
     lm_head, untied = _lm_head(reader, config, words, order, found)
     classes = _classification_head(reader, config, found)
-    buffers = {name: reader.left.pop(name) for name in _BUFFERS & reader.left.keys()}
+    buffers = {name: reader.left.pop(name) for name in BUFFERS & reader.left.keys()}
     _refuse_unknown(reader.left)
     return Imported(found, table, segments, reader.left, buffers, lm_head, untied, classes)
 

@@ -1,4 +1,4 @@
-"""What travels beside an imported checkpoint, in the folder huggingface/: what a way back needs and fairseq cannot hold.
+"""What travels beside an imported checkpoint, in the folder huggingface/: what fairseq cannot hold.
 
 the folder's .json files, vocab.txt, merges.txt, .model   as they were
 rest.safetensors   weights that the checkpoint has no place for, the tables of positions and of segments as they
@@ -73,7 +73,7 @@ def origin_beside(folder: Path) -> Origin | None:
 
 
 def files_beside(folder: Path) -> dict[str, bytes]:
-    """Name -> contents of the files that a child of the checkpoint in *folder* has beside it, too; none if not imported."""
+    """Name -> contents of the files that a child of the checkpoint in *folder* has beside it, too."""
     beside = folder / BESIDE
     if not (beside / ORIGIN).is_file():
         return {}

@@ -1,4 +1,4 @@
-"""A fairseq checkpoint becomes a folder that transformers loads, as the BERT, RoBERTa or XLM-R that it came from or fits."""
+"""A fairseq checkpoint becomes a folder that transformers loads: BERT, RoBERTa or XLM-R, what it was or what fits."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from ..output_folder import whole
 from ..pruning.shape import StackShape
 from . import bert_config, export_record
 from .bert_export import CLASSES, LM, Target, export_weights
-from .bert_weights import POSITIONS, SEGMENTS
+from .bert_weights import BUFFERS, POSITIONS, SEGMENTS
 from .beside import Origin, tensor_sha256
 from .exportable import Exportable, read
 from .folder import CONFIG, SAFE
@@ -84,7 +84,7 @@ def export_folder(
 
 
 def _kind(found: Exportable) -> str:
-    """The model_type: what it was imported from, or what fits: BERT where there are segments or a <pad> other than 1."""
+    """The model_type: what it was imported from, or what fits: BERT where there are segments."""
     if found.origin:
         kind = found.origin.config.get("model_type")
         if kind not in _CLASS_OF:
@@ -212,7 +212,7 @@ def _named(
         prefix = "" if architecture.endswith("Model") else bert_config.PREFIXES[kind]
         inside = ("embeddings.", "encoder.", *(("pooler.",) if kind == "bert" else ()))
         named = {f"{prefix}{name}" if name.startswith(inside) else name: value for name, value in weights.items()}
-        return named, sorted(extra)
+        return named, sorted(extra.keys() - BUFFERS)
     weights = weights | extra | _second_names(origin, weights)
     return {_old_name(origin, name): value for name, value in weights.items()}, []
 
@@ -282,6 +282,6 @@ def _padding(shape: StackShape) -> list[str]:
             added += of_part * sum(shape.whole(kind) - size for size in cut[kind])
     return [
         f"padded with zeros, as transformers has one size for all layers: {'; '.join(told)}; the layers have"
-        f" {whole_sizes / max(1, whole_sizes - added):.2f} times the weights and work of what is left (export-onnx keeps"
-        " the real sizes)"
+        f" {whole_sizes / max(1, whole_sizes - added):.2f} times the weights and work of what is left (export-onnx"
+        " keeps the real sizes)"
     ]

@@ -61,6 +61,7 @@ def export_folder(
             )
         lines, fused = _fuse(found, traced, Path(scratch) / "fused.onnx")
         examples = export_record.examples_of(found)
+        examples.pop("token_type_ids", None)  # the graph tells segments by their separators
         if int8:
             _quantise(fused, out / MODEL)
             outputs = run(out / MODEL, examples)
@@ -103,7 +104,7 @@ def _trace(found: Exportable, path: Path) -> None:
 
 
 def _difference(found: Exportable, path: Path) -> float:
-    """By how much the graph's answers differ from the checkpoint's, with other batches and lengths than the traced one's."""
+    """By how much the graph's answers differ from the checkpoint's, for other batches and lengths too."""
     rows, runtime, largest = export_record.random_rows(found), start(path, 1), 0.0
     shorter = rows[1:2, : int(rows[1].ne(export_record.PADDING).sum())]
     for batch in (rows, rows[:3], rows[-3:], shorter):

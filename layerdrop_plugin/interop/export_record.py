@@ -129,7 +129,7 @@ def read_record(folder: Path) -> dict | None:
 
 
 def as_described(path: str | os.PathLike, record: dict, file: Path) -> CheckpointRecord:
-    """The description of an exported model: that of its checkpoint, with path, hash and size of the *file* of weights."""
+    """The description of an exported model: that of its checkpoint, with path, hash and size of the *file*."""
     size = file.stat().st_size
     own = {"path": str(path), "sha256": checkpoint.sha256(file), "bytes": size, "weight_bytes": size}
     return record["checkpoint"] | own
@@ -151,6 +151,6 @@ def describe(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] 
 
 
 def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference of two arrays of answers, divided by the largest of the expected ones if that is above 1."""
+    """The largest difference of two arrays of answers, over the largest expected one if that is above 1."""
     scale = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(found - expected).max()) / scale

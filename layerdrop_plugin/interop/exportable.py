@@ -15,8 +15,8 @@ from ..pruning.vocabulary import FINGERPRINTS
 from .bert_weights import HEAD
 from .beside import Origin, origin_beside
 from .dictionary_file import DictionaryFile
-from .spm_tokenizer import folder_tokenizer
 from .special_tokens import MASK
+from .spm_tokenizer import folder_tokenizer
 from .tokenizer import ROBERTA, FolderTokenizer, PairFormat
 
 _MADE_UP = re.compile(r"madeupword\d{4,}")
@@ -178,8 +178,8 @@ def rows_by_id(
     foreign = [symbols[row] for row in left if symbols[row] != MASK and not _MADE_UP.fullmatch(symbols[row])]
     if foreign:
         raise LayerdropError(
-            f"{tokenizer.path} is another model's tokenizer: it lacks {len(foreign):,} symbols of the dictionary, such as"
-            f" {foreign[0]!r}; name the folder of the model's own with --data"
+            f"{tokenizer.path} is another model's tokenizer: it lacks {len(foreign):,} symbols of the dictionary, such"
+            f" as {foreign[0]!r}; name the folder of the model's own with --data"
         )
     whole = origin is not None and len(origin) == len(symbols)
     if not whole:

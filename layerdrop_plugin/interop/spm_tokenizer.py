@@ -50,7 +50,7 @@ def tokenizer_of(model: SentencePieceModel) -> "Tokenizer":
     tokenizers = library("tokenizers")
     fallback = any(piece.kind == _BYTE for piece in model.pieces)
     user = [piece.text for piece in model.pieces if piece.kind == _USER_DEFINED]
-    pieces = {symbol: 0.0 for symbol in list(ROLES)[:4]}
+    pieces = dict.fromkeys(list(ROLES)[:4], 0.0)
     pieces |= {piece.text: piece.score for piece in model.pieces if piece.kind in (NORMAL, _USER_DEFINED, _BYTE)}
     pieces["<mask>"] = 0.0
     if model.type == _UNIGRAM:

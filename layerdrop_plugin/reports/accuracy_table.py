@@ -77,8 +77,8 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
     text = timing_notes(times, "ms/sentence: ", "tokens", "time")
     if any(row["peak_bytes"] for row in rows):
         text.append(
-            "peak memory: of a process of its own that loads the model, with nothing but the software that it runs in, and"
-            " answers one batch of the largest size."
+            "peak memory: of a process of its own that loads the model, with nothing but the software that it runs in,"
+            " and answers one batch of the largest size."
         )
     text.append(
         f"{metric}: on the {examples:,} examples of '{results[0]['split']}'"

@@ -19,8 +19,8 @@ from .rows import table_rows
 
 _LAYOUTS = {layout.KIND: layout for layout in (accuracy_table, translation_table)}
 _WEIGHTS = (
-    "weights (MB): bytes of the learned tensors as stored, in 10^6 bytes; a training checkpoint is larger. Of an exported"
-    " model: of its file."
+    "weights (MB): bytes of the learned tensors as stored, in 10^6 bytes; a training checkpoint is larger. Of an"
+    " exported model: of its file."
 )
 _TITLES = {
     data_folder.CLASSIFICATION: "Layer pruning: accuracy and time",

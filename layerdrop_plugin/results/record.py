@@ -63,8 +63,8 @@ class Subject:
 
     @functools.cached_property
     def described(self) -> tuple[CheckpointRecord, dict[str, Any] | None] | None:
-        """The description of the checkpoint or exported folder, see ``provenance.describe_checkpoint``; None if no model
-        was evaluated.
+        """The description of the checkpoint or exported folder, see ``provenance.describe_checkpoint``; None if no
+        model was evaluated.
 
         Raises:
             LayerdropError: the checkpoint cannot be read.

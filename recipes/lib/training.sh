@@ -21,6 +21,16 @@ keep_beside() {
     done
 }
 
+# keep_origin FROM DIR: what `layerdrop import-hf` left beside the checkpoint in FROM, for `layerdrop export-hf`.
+keep_origin() {
+    local partial
+    if [[ ! -d $1/huggingface || -e $2/huggingface ]]; then return; fi
+    partial=$(mktemp -d -- "$2/.huggingface.XXXXXXXX.partial")
+    cp -- "$1"/huggingface/* "$partial"
+    chmod "$(printf %o $((0777 & ~$(umask))))" -- "$partial"
+    mv -T -- "$partial" "$2/huggingface"
+}
+
 # same_dictionary CHECKPOINT OUT DATA-DICT...: stop when the checkpoint is known to use another dictionary, or is not there.
 # It may be gone when a training into OUT resumes.
 same_dictionary() {

@@ -58,7 +58,15 @@ def test_from_a_hugging_face_folder_to_a_page_of_children(tmp_path):
         "1 even",
         "1 first",
         "1 spread, distilled",
+        *(
+            f"{name}, {form}"
+            for name in ("parent", "1 spread", "1 spread, distilled")
+            for form in ("ONNX", "ONNX int8")
+        ),
     }
+    exact, small = found["parent, ONNX"], found["parent, ONNX int8"]
+    assert exact["metric"] == found["parent"]["metric"] and small["weight_bytes"] < exact["weight_bytes"]
+    assert (out / "trained" / "1" / "1-distilled" / "huggingface" / "import.json").is_file()
     assert found["1 even"]["layers"] == 1 and found["1 even"]["parameters"] < found["parent"]["parameters"]
     assert (out / "report.png").is_file()
     again = succeeds(*command, BERT_DEPTHS="1")

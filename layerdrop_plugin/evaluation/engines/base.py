@@ -45,7 +45,7 @@ class Engine(abc.ABC):
 
     def check(self) -> None:
         """Raise LayerdropError unless it gives the answers of the checkpoint that it was made of."""
-        return None
+        return
 
     @abc.abstractmethod
     def prepare(self, batch: dict) -> Any:
@@ -56,7 +56,7 @@ class Engine(abc.ABC):
         """Answer what :meth:`prepare` made; this is timed."""
 
     def count(self, _outputs: Any) -> int:
-        """The number of target tokens in the outputs of :meth:`run`, without end-of-sentence symbols; classifiers: 0."""
+        """The number of target tokens in the outputs of :meth:`run`, without end-of-sentence symbols; 0 for classes."""
         return 0
 
     def answers(self, batch: dict) -> np.ndarray:

@@ -101,7 +101,12 @@ class Exported(Engine):
             inputs = {name: np.asarray(value, dtype=np.int64) for name, value in examples.items()}
         except (TypeError, ValueError, KeyError) as error:
             raise LayerdropError(f"{self.folder / RECORD} has no examples: export the checkpoint again") from error
-        found = np.asarray(self.run(self._given(inputs)))
+        try:
+            found = np.asarray(self.run(self._given(inputs)))
+        except Exception as error:  # whatever an engine raises of a model that was changed
+            raise LayerdropError(
+                f"{self.path} does not answer ({first_line(error)}): export the checkpoint again"
+            ) from error
         difference = largest_difference(found, expected) if found.shape == expected.shape else float("inf")
         if not difference <= self.record["tolerance"]:
             raise LayerdropError(

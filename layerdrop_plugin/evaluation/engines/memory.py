@@ -16,7 +16,6 @@ from ...errors import LayerdropError
 
 # `layerdrop_command` first: then the package does not import torch and fairseq for an engine that needs neither
 _CODE = "import layerdrop_command; from layerdrop_plugin.evaluation.engines import memory; memory.main()"
-_NO_HIGH_WATER = "memory of a process can be measured on Linux only"
 
 
 def measure(
