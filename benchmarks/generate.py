@@ -1,16 +1,19 @@
 """Target tokens per second of fairseq's beam search: stock fairseq, this plugin, and models that it has pruned.
 
-Four models take turns on the same sentences: stock fairseq's transformer; layerdrop_transformer with the same weights;
-children of it that keep every other layer of the decoder, and of both sides. All of them write the same number of
-words, so that only their speed differs. Ends with status 1 if one of this plugin's models and stock fairseq's with the
-same weights write different hypotheses.
+Models take turns on the same sentences: stock fairseq's transformer; layerdrop_transformer with the same weights;
+children of it that keep every other layer of the decoder, and of both sides; and all of them, and one that keeps one
+layer of the decoder, in CTranslate2, in single precision and with weights of 8 bits. All of them write the same number
+of words, so that only their speed differs. Ends with status 1 if one of this plugin's models and stock fairseq's with
+the same weights write different hypotheses; of CTranslate2's, those that are equal are counted.
 """
 
+import importlib.metadata
 import statistics
 import sys
 from argparse import Namespace
 from dataclasses import dataclass
 
+import ct2_search
 import side_by_side
 import tabulate
 import torch
@@ -43,11 +46,13 @@ class Contestant:
         arch: fairseq's architecture.
         rules: stack -> rule for the layers that it keeps of the common parent; other stacks keep all.
         goal: minimum of its tokens per second divided by the first contestant's.
+        quantization: type of its weights in CTranslate2; None: fairseq runs it.
     """
 
     arch: str
     rules: dict[str, str]
     goal: float | None = None
+    quantization: str | None = None
 
 
 CONTESTANTS = {
@@ -56,6 +61,23 @@ CONTESTANTS = {
     "half the decoder": Contestant(translation.OURS, {"decoder": HALF}, 2.3),
     "half of both": Contestant(translation.OURS, {"encoder": HALF, "decoder": HALF}, 2.5),
 }
+EXPORTED = {
+    "whole": {},
+    "half the decoder": {"decoder": HALF},
+    "half of both": {"encoder": HALF, "decoder": HALF},
+    "half the encoder, 1 decoder layer": {"encoder": HALF, "decoder": "even:1"},
+}
+GOALS = {("half the encoder, 1 decoder layer", "int8"): 12.0}
+
+
+def contestants():
+    """name -> Contestant; those of CTranslate2 where it is installed."""
+    exported = {
+        f"{name}, CTranslate2 {kind}": Contestant(translation.OURS, rules, GOALS.get((name, kind)), kind)
+        for name, rules in EXPORTED.items()
+        for kind in ct2_search.TYPES
+    }
+    return CONTESTANTS | (exported if ct2_search.installed() else {})
 
 
 class Search:
@@ -107,26 +129,48 @@ def same(search, other, batches):
     return True
 
 
+def count_same(exported, search, batches, words):
+    """Of how many sentences CTranslate2's best hypothesis is fairseq's.
+
+    Its search forbids an early end before it normalises the probabilities, and fairseq's after it: with random weights,
+    where an end is likely at any step, that makes scores differ.
+    """
+    return sum(
+        [words[word] for word in hypotheses[0]["tokens"].tolist()[:-1]] == best
+        for batch in batches
+        for best, hypotheses in zip(exported.best(batch), search.hypotheses(batch), strict=True)
+    )
+
+
 def measure(args):
     """Build the models, compare their hypotheses with stock fairseq's, and time them in turn; the record."""
     task = translation.make_task(args.vocabulary)
     batches = translation.make_batches(task, args.sentences, args.batch, args.seed, args.device, targets=False)
     parent, models, runs = make_parent(args, task), {}, {}
-    for name, contestant in CONTESTANTS.items():
+    for name, contestant in contestants().items():
         child = child_of(parent, contestant.rules)
-        search, stock = (Search(build(arch, child, task), task, args) for arch in (contestant.arch, translation.STOCK))
-        runs[name] = search.seconds
         models[name] = {
             "architecture": contestant.arch,
             "rules": contestant.rules,
             "layers": [child["cfg"]["model"][f"{stack}_layers"] for stack in ("encoder", "decoder")],
-            "same_hypotheses": same(search, stock, batches),
         }
+        stock, model = Search(build(translation.STOCK, child, task), task, args), build(contestant.arch, child, task)
+        if contestant.quantization:
+            search = ct2_search.Ct2Search(model, child, task, args, contestant.quantization)
+            models[name] |= {
+                "quantization": contestant.quantization,
+                "sentences_same": count_same(search, stock, batches, task.target_dictionary),
+            }
+        else:
+            search = Search(model, task, args)
+            models[name]["same_hypotheses"] = same(search, stock, batches)
+        runs[name] = search.seconds
     rounds = side_by_side.take_turns(runs, batches, args.repeats, "generate")
     seconds = {name: [sum(taken) for taken in rounds[name]] for name in rounds}
-    for name, contestant in CONTESTANTS.items():
+    for name, contestant in contestants().items():
         models[name] |= speed(seconds[name], seconds["stock"], args) | {"goal": contestant.goal}
-    return side_by_side.record("generate", args, {"models": models})
+    engine = {"ctranslate2": importlib.metadata.version("ctranslate2")} if ct2_search.installed() else {}
+    return side_by_side.record("generate", args, {"models": models} | engine)
 
 
 def speed(seconds, stock, args):
@@ -148,8 +192,15 @@ def speed(seconds, stock, args):
     }
 
 
-def table(models):
-    """The figures of :func:`measure` as a table."""
+def compared(model, sentences):
+    """What the table says of a model's hypotheses beside stock fairseq's."""
+    if "sentences_same" in model:
+        return f"{model['sentences_same']} of {sentences}"
+    return "yes" if model["same_hypotheses"] else "NO"
+
+
+def table(models, sentences):
+    """The figures of :func:`measure` as a table; of so many *sentences*."""
     rows = [
         {
             "model": name,
@@ -159,7 +210,7 @@ def table(models):
             "min to max": side_by_side.spread(model["speed"]),
             "goal": model["goal"] and f"at least {model['goal']}",
             "met": model["goal"] and side_by_side.verdict(model["speed"], model["goal"], at_least=True),
-            "stock's hypotheses": "yes" if model["same_hypotheses"] else "NO",
+            "stock's hypotheses": compared(model, sentences),
         }
         for name, model in models.items()
     ]
@@ -173,8 +224,12 @@ def main(arguments=None):
     with provenance.quiet():
         record = measure(args)
     side_by_side.write(record, args.out)
-    print(table(record["models"]))
-    different = [name for name, model in record["models"].items() if not model["same_hypotheses"]]
+    print(table(record["models"], args.sentences))
+    if not ct2_search.installed():
+        print(
+            "CTranslate2 is not installed and was left out: pip install -c constraints.txt ctranslate2", file=sys.stderr
+        )
+    different = [name for name, model in record["models"].items() if not model.get("same_hypotheses", True)]
     if different:
         print(f"generate.py: error: hypotheses differ from stock fairseq's: {', '.join(different)}", file=sys.stderr)
     return int(bool(different))

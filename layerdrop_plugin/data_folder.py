@@ -13,12 +13,16 @@ import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import checkpoint
 from .errors import LayerdropError
 from .provenance import quiet
+
+if TYPE_CHECKING:
+    from fairseq.data import Dictionary
 
 CLASSIFICATION, TRANSLATION, LANGUAGE_MODEL = "classification", "translation", "language-model"
 
@@ -66,15 +70,21 @@ class Split:
         Raises:
             LayerdropError: the data or its dictionary cannot be read.
         """
-        from fairseq.data import Dictionary, data_utils
+        from fairseq.data import data_utils
 
         prefix = str(self.prefixes[0]).removesuffix(self.languages[0]) + language
         try:
             with quiet():
-                words = Dictionary.load(str(self.root / f"dict.{language}.txt"))
+                words = self.dictionary(language)
                 return [words.string(sentence) for sentence in data_utils.load_indexed_dataset(prefix, words)]
         except Exception as error:  # as in `_sizes`
             raise LayerdropError(f"cannot read {prefix}.idx with dict.{language}.txt: {error}") from error
+
+    def dictionary(self, language: str) -> "Dictionary":
+        """The dictionary of *language* of a translation."""
+        from fairseq.data import Dictionary
+
+        return Dictionary.load(str(self.root / f"dict.{language}.txt"))
 
     def sizes(self) -> np.ndarray:
         """Number of tokens of every example (examples,), in the order of the original text.

@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
@@ -36,7 +36,8 @@ class CheckpointRecord(TypedDict, total=False):
         parameters: number of elements of the learned tensors; shared tensors are counted once.
         weight_bytes: size of these tensors as stored.
         languages: [source, target] of a translation model, else None.
-        engine: of an exported model, the software that it is for; its ``weight_bytes`` are those of its file.
+        engine: of an exported model, the software that it is for (CTranslate2's: with its version, quantization and
+            checkpoint, see interop/ct2_folder.py); its ``weight_bytes`` are those of its file.
     """
 
     path: str
@@ -50,7 +51,7 @@ class CheckpointRecord(TypedDict, total=False):
     parameters: int
     weight_bytes: int
     languages: list[str] | None
-    engine: str
+    engine: NotRequired[str | dict[str, str]]
 
 
 def describe_checkpoint(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:

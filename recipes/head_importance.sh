@@ -119,7 +119,7 @@ if [[ $ONLY != classifier ]]; then
     step "translation: ${TRANSLATION:-the parent of translate.sh}"
     if [[ -z $TRANSLATION ]]; then
         bash "$RECIPES/translate.sh" --out "$TRANSLATE" "${LIKE[@]}"
-        TRANSLATION=$TRANSLATE/parent/checkpoint_best.pt TRANSLATION_DATA=$TRANSLATE/data/verses
+        TRANSLATION=$TRANSLATE/parent/checkpoint_best.pt TRANSLATION_DATA=$TRANSLATE/data/en-de
     fi
     study translation "$TRANSLATION" "$TRANSLATION_DATA"
 fi

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Train a translation model with LayerDrop in encoder and decoder: one fairseq-train command.
 #
-#   bash recipes/train_nmt.sh --data DIR --out DIR [--preset tiny|base|iwslt|wmt] [--seed N] [FAIRSEQ-TRAIN OPTIONS]
+#   bash recipes/train_nmt.sh --data DIR --out DIR [--preset tiny|long|base|iwslt|wmt] [--seed N] [FAIRSEQ-TRAIN OPTIONS]
 #
-#   --data DIR      translation data (recipes/data/prepare_parallel.sh or verses.sh makes it; fairseq's own is as good)
+#   --data DIR      translation data (recipes/data/prepare_parallel.sh or libreoffice.sh makes it; fairseq's own is as good)
 #                   (required)
 #   --src-lang, --tgt-lang LANG   the language pair (default: what the data is named after)
 #   --out PATH      where the checkpoints go [default: translator]; checkpoint_best.pt is chosen on the valid split
-#   --preset NAME   tiny (2 cores), base, iwslt or wmt (GPUs): recipes/presets/NAME.sh [default: tiny]
+#   --preset NAME   tiny and long (2 cores), base, iwslt or wmt (GPUs): recipes/presets/NAME.sh [default: tiny]
 #   --seed SEED     [default: 1]
 #   --*             other options go to fairseq-train unchanged and win over the preset's
 #

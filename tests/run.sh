@@ -11,7 +11,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/../recipes/lib/common.sh"
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then usage; fi
 
 cd -- "$ROOT" || exit
-use_environment report,test matplotlib scipy pytest xdist hypothesis ruff tokenizers onnx onnxruntime
+use_environment report,test matplotlib scipy pytest xdist hypothesis ruff tokenizers onnx onnxruntime ctranslate2
 
 if [[ $# -gt 0 ]]; then
     exec python -m pytest "$@"

@@ -18,6 +18,7 @@ from .markdown import (
 TITLE = "Translation: layers of encoder and decoder"
 COMMAND = "bash recipes/translate.sh"
 REPORT = "docs/translate/report.json"
+TEXTS = {("es", "en"): "Bible verses"}  # by languages; of all others LibreOffice's help
 POOR = 15.0  # BLEU below which translations are hardly of use
 
 
@@ -37,9 +38,10 @@ def section() -> list[str]:
     ]
     first = next(result for result in results if result.get("checkpoint"))
     languages = first["checkpoint"].get("languages") or ["es", "en"]
+    text = TEXTS.get(tuple(languages), "LibreOffice's help")
     beam = (times.get("generation") or {}).get("beam")
     return [
-        f"Bible verses, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
+        f"{text}, {languages[0]} to {languages[1]}, at most 40 pieces long. The parent is trained with LayerDrop"
         " 0.2 on both sides; the children are cut out of it without further training, unless their name says"
         " *fine-tuned*.",
         table(columns, cells, 1),

@@ -13,7 +13,7 @@ from ..errors import LayerdropError, debugging, find_layerdrop_error, first_line
 COMMANDS = (
     *("path", "inspect", "check", "prune", "average", "convert", "score", "latency", "report"),
     *("evaluate", "importance", "ablate", "pruning-curve", "depth-curve", "import-hf", "encode", "search"),
-    *("export-hf", "export-onnx"),
+    *("export-hf", "export-onnx", "export-ct2"),
 )
 ALIASES = {"curve": "pruning-curve", "curves": "depth-curve"}  # as version 0.1.0 called them
 

@@ -33,6 +33,7 @@ from ..modules.segments import segments_of
 from ..provenance import CheckpointRecord, describe_checkpoint, made_with
 from ..pruning.vocabulary import symbols_sha256
 from ..safe_reading.json_file import read_json
+from .ct2_folder import Ct2Folder, is_exported
 from .difference import random_inputs
 from .exportable import Exportable
 from .folder import SAFE
@@ -137,6 +138,8 @@ def as_described(path: str | os.PathLike, record: dict, file: Path) -> Checkpoin
 def describe(path: str | os.PathLike) -> tuple[CheckpointRecord, dict[str, Any] | None]:
     """As provenance.describe_checkpoint, of a checkpoint or of an exported folder."""
     place = Path(path)
+    if is_exported(place):
+        return Ct2Folder.load(place).described()
     folder = place if place.is_dir() else place.parent
     record = None if place.suffix == ".pt" else read_record(folder)
     if record is None:

@@ -6,7 +6,7 @@ from types import ModuleType
 from ..errors import LayerdropError
 
 # library -> the extra of this package that brings it; `interop` brings the others
-_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx"}
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "ctranslate2": "ctranslate2"}
 
 
 def library(name: str) -> ModuleType:

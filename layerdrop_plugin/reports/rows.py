@@ -85,12 +85,19 @@ def _one_model(name: str, checkpoints: Sequence[CheckpointRecord | None]) -> Che
     fields += [] if first.get("engine") else ["weight_bytes"]  # an exported file of another seed may be a byte longer
     for other in others:
         for field in fields:
-            if other.get(field) != first.get(field):
+            if _same_for_seeds(other.get(field)) != _same_for_seeds(first.get(field)):
                 raise LayerdropError(
                     f"'{name}' is more than one model: {first.get('path')} has {first.get(field)} {field}, "
                     f"{other.get('path')} has {other.get(field)}"
                 )
     return first
+
+
+def _same_for_seeds(value: Any) -> Any:
+    """*value* without the checkpoint of an exported model's engine, which differs from seed to seed."""
+    if isinstance(value, dict):
+        return {name: found for name, found in value.items() if name != "checkpoint_sha256"}
+    return value
 
 
 def part_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

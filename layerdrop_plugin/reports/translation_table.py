@@ -83,8 +83,33 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
     )
     if too_low(rows):
         text.append(f"{TOO_LOW_NOTE} The picture shows the losses where all models have one.")
+    text += differences(results)
     names = {"bleu": "BLEU", "chrf": "chrF"}
     return text + [f"sacrebleu: `{names[name]}|{signature}`" for name, signature in first["signatures"].items()]
+
+
+def differences(results: Sequence[Result]) -> list[str]:
+    """Of each model that another engine ran, how many of its hypotheses are not those of its checkpoint in fairseq."""
+    of_checkpoint = {(result["checkpoint"] or {}).get("sha256"): result for result in results}
+    lines = []
+    for result in results:
+        engine = (result["checkpoint"] or {}).get("engine")
+        if not engine:
+            continue
+        line = f"{result['name']}: {engine['engine']}, {engine['quantization']}"
+        same = of_checkpoint.get(engine["checkpoint_sha256"])
+        if same and same.get("answers") and result.get("answers"):
+            pairs = zip(same["answers"]["hypothesis"], result["answers"]["hypothesis"], strict=True)
+            count = sum(theirs != ours for theirs, ours in pairs)
+            line += f"; {count} of {result['examples']} hypotheses are not those of {same['name']}"
+        lines.append(f"{line}.")
+    if lines:
+        lines.append(
+            "Hypotheses differ where rounding decides between two of almost the same score, most of all with rounded"
+            " weights; and where one reaches the longest length, which fairseq then ends with an end mark. No loss:"
+            " what these engines compute is the translation."
+        )
+    return lines
 
 
 def pictured(rows: Sequence[Row], _metric: str, times: Latency | None = None) -> tuple[Points, list[Bars]]:

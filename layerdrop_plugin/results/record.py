@@ -49,7 +49,7 @@ class Subject:
         split: the evaluated split.
         name: the model's name in the tables.
         seed: seed of its training.
-        checkpoint: path of its checkpoint; None if no model was evaluated.
+        checkpoint: path of its checkpoint, or of the folder that it was exported to; None if no model was evaluated.
         command: the command that was evaluated.
         point: position on a depth curve.
     """

@@ -51,9 +51,8 @@ def score(
             direction than *subject*.
     """
     generated = FairseqLog(generated)
-    _refuse_other_data(subject.split)
+    split = split_of(subject)
     generated.refuse_other_checkpoint(subject.checkpoint)
-    split = _in_the_models_direction(subject)
     count = len(split.sizes())
     beam = _beam(generated, split)
     lines = read_generated(generated.lines)
@@ -64,7 +63,7 @@ def score(
             f"{generated.path} holds pieces of words ('{pieces[:40]}'): "
             "run fairseq-generate with --remove-bpe sentencepiece"
         )
-    texts, origin = _references(split, count, references), "given file" if references else "raw text"
+    texts, origin = references_of(split, count, references), "given file" if references else "raw text"
     if texts is None:
         texts, origin = in_order(lines["T"], count, generated.path, split.name), "tokenised"
     measured = measure(hypotheses, texts, origin, "generated", beam)
@@ -90,7 +89,7 @@ def copy_source(subject: record.Subject, references: str | os.PathLike | None = 
     _refuse_other_data(split)
     count = len(split.sizes())
     source, target = map(split.text, split.languages)
-    texts = _references(split, count, references)
+    texts = references_of(split, count, references)
     if texts is None:
         raise LayerdropError(f"no references: {target} is missing, name another file with --references")
     origin = "given file" if references else "raw text"
@@ -164,7 +163,7 @@ def in_order(sentences: Sequence[tuple[int, str]], count: int, path: str | os.Pa
     return [texts[number] for number in range(count)]
 
 
-def _references(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
+def references_of(split: Split, count: int, given: str | os.PathLike | None) -> list[str] | None:
     """Read the references from the file *given*, or from the data folder's text file; None if neither exists."""
     path = Path(given) if given else split.text(split.languages[1])
     return read_sentences(path, count) if given or path.is_file() else None
@@ -175,8 +174,13 @@ def _refuse_other_data(split: Split) -> None:
         raise LayerdropError(f"{split.root} is no data folder of a translation: it has no {split.name}.SRC-TGT.SRC.idx")
 
 
-def _in_the_models_direction(subject: record.Subject) -> Split:
-    """The subject's split with the source and target language of its model, as file names may have them reversed."""
+def split_of(subject: record.Subject) -> Split:
+    """The subject's split with the source and target language of its model, as file names may have them reversed.
+
+    Raises:
+        LayerdropError: it is no split of a translation, or of other languages.
+    """
+    _refuse_other_data(subject.split)
     split, languages = subject.split, subject.described[0]["languages"]
     if languages and set(languages) != set(split.languages):
         raise LayerdropError(

@@ -32,15 +32,20 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def newest(folder, pattern):
+    """The file of the *folder* with a name like *pattern* and the highest version; None if there is none."""
+    return max(folder.glob(pattern), key=versioned, default=None)
+
+
 def fetch(folder, pattern, command, instead):
     """The newest file of the *folder* with a name like *pattern*; if there is none, *command* makes it where it runs.
 
     Exits with one line, which ends with *instead*, if it does not.
     """
-    found, name = sorted(folder.glob(pattern), key=versioned), pattern.partition("_*")[0]
+    found, name = newest(folder, pattern), pattern.partition("_*")[0]
     if found:
-        print(f"[have] {found[-1]}")
-        return found[-1]
+        print(f"[have] {found}")
+        return found
     if not shutil.which(command[0]):
         fail(f"{command[0]} not found, which fetches {name}; {instead}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@
 #                       sentence: equal sentences never part
 #   --groups FILE       a name a line for the lines of --src, a chapter's for instance: groups stay whole instead, and
 #                       pairs that train has too are dropped from valid and test
+#   --about FILE        where --src and --tgt are from, and their licence: DIR gets it as ABOUT
 #   --valid F           fraction of --src and --tgt (default: 0.02)
 #   --test F            likewise (default: 0.03); 0 makes no test split
 #   --train-src, --train-tgt, --valid-src, --valid-tgt, --test-src, --test-tgt FILE   splits of your own, as they are
@@ -61,6 +62,7 @@ prefixes "$PIECES" ".$SRC_LANG" ''
 run_logged "$PARTIAL/prepare.log" fairseq-preprocess --source-lang "$SRC_LANG" --target-lang "$TGT_LANG" \
     --workers "$(nproc)" --joined-dictionary --srcdict "$PARTIAL/dict.txt" "${PREFIXES[@]}" --destdir "$PARTIAL/binary"
 mv -- "$PARTIAL"/binary/{*.bin,*.idx,dict.*.txt} "$PARTIAL"
+if has --about; then cp -- "$ABOUT" "$PARTIAL/ABOUT"; fi
 rm -r -- "$PARTIAL/binary" "$TEXT" "$PIECES" "$PARTIAL/dict.txt" "$PARTIAL/prepare.log"
 finished "$SETTINGS"
 say "translation data: $OUT"

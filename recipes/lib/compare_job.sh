@@ -2,7 +2,7 @@
 # One job of compare_layerdrop.sh, which sets the variables: a training, and the scores of its children at every depth.
 # Finished parts are skipped.
 #
-#   OUT=… SPEECHES=… VERSES=… PRESET=… bash recipes/lib/compare_job.sh TASK-pP-seedN
+#   OUT=… SPEECHES=… HELP=… PRESET=… bash recipes/lib/compare_job.sh TASK-pP-seedN
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 preset "$PRESET"
@@ -16,7 +16,7 @@ if [[ $TASK == masked-lm ]]; then
         recipe pretrain.sh --data "$SPEECHES" --out "$OUT/trained/$NAME" --seed "$SEED"
 else
     NMT_ENCODER_LAYERDROP=$P NMT_DECODER_LAYERDROP=$P NMT_UPDATES=$COMPARE_NMT_UPDATES recipe train_nmt.sh \
-        --data "$VERSES" --out "$OUT/trained/$NAME" --seed "$SEED" --keep-interval-updates-pattern -1
+        --data "$HELP" --out "$OUT/trained/$NAME" --seed "$SEED" --keep-interval-updates-pattern -1
 fi
 # Only the last checkpoint is scored: every training has the same number of updates.
 PARENT=$OUT/trained/$NAME/checkpoint_last.pt
@@ -33,7 +33,7 @@ score() {
         run layerdrop evaluate "$SPEECHES" --path "$model" --subset valid --seed 1 --name "p = $P, $2 $3" \
             --train-seed "$SEED" --point "$point" --out "$(dirname -- "$1")"
     else
-        recipe evaluate_nmt.sh --model "$model" --data "$VERSES" --split test --name "p = $P, $2 $3" --seed "$SEED" \
+        recipe evaluate_nmt.sh --model "$model" --data "$HELP" --split test --name "p = $P, $2 $3" --seed "$SEED" \
             --point "$point" --out "$1"
     fi
     rm -rf -- "$child"

@@ -16,7 +16,7 @@
 : "${FINETUNE_LR:=2e-5}"                        # the papers choose among 1e-5, 2e-5, 3e-5, and batches of 16 and 32
 : "${FINETUNE_EPOCHS:=10}" "${FINETUNE_PRECISION:=--fp16}"
 
-# Translation of 30,000 verses in minutes on one GPU.
+# Translation of 30,000 pairs in minutes on one GPU.
 : "${NMT_VOCAB_SIZE:=8000}" "${NMT_MAX_TOKENS:=175}" "${NMT_LIMIT_TEST:=0}"
 : "${NMT_ARCH:=layerdrop_transformer_iwslt_de_en}" # 6 + 6 layers, width 512, FFN 1024, 4 heads
 : "${NMT_BATCH:=8192}" "${NMT_BATCH_PER_GPU:=8192}" # what fits a 16 GB GPU

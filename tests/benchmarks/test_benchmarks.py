@@ -34,20 +34,44 @@ def test_generate(benchmark, tmp_path, capsys):
     assert status == 0
     assert_complete(found, "generate")
     models = found["models"]
-    assert {name: model["layers"] for name, model in models.items()} == {
+    layers = {
         "stock": [2, 2],
         "whole": [2, 2],
         "half the decoder": [2, 1],
         "half of both": [1, 1],
+        "half the encoder, 1 decoder layer": [1, 1],
     }
-    assert [model["goal"] for model in models.values()] == [None, 1.4, 2.3, 2.5]
+    fairseq = {name: model for name, model in models.items() if "same_hypotheses" in model}
+    assert {name: model["layers"] for name, model in models.items()} == {
+        name: layers[name.split(", CTranslate2")[0]] for name in models
+    }
+    assert [model["goal"] for model in fairseq.values()] == [None, 1.4, 2.3, 2.5]
+    assert all(model["same_hypotheses"] for model in fairseq.values())
     for model in models.values():
-        assert model["same_hypotheses"]
         assert len(model["seconds"]) == 2
         assert model["tokens_per_second"] > 0
         assert_ratio(model["speed"])
     assert models["stock"]["speed"]["median"] == 1
     assert "half of both" in capsys.readouterr().out
+
+
+def test_generate_with_ctranslate2(benchmark, tmp_path, capsys):
+    pytest.importorskip("ctranslate2")
+    _, found = run(benchmark("generate"), tmp_path / "generate.json", "--seed", "3")
+    exported = {name: model for name, model in found["models"].items() if "quantization" in model}
+    assert len(exported) == 8 and found["ctranslate2"]
+    assert exported["half the encoder, 1 decoder layer, CTranslate2 int8"]["goal"] == 12
+    for model in exported.values():
+        assert model["sentences_same"] > found["settings"]["sentences"] / 2
+    assert " of 6" in capsys.readouterr().out
+
+
+def test_generate_without_ctranslate2(benchmark, tmp_path, capsys, monkeypatch):
+    generate = benchmark("generate")
+    monkeypatch.setattr(generate.ct2_search, "installed", lambda: False)
+    status, found = run(generate, tmp_path / "generate.json")
+    assert status == 0 and len(found["models"]) == 4
+    assert "CTranslate2 is not installed and was left out" in capsys.readouterr().err
 
 
 def test_generate_tells_different_hypotheses(benchmark, tmp_path, capsys, monkeypatch):
@@ -65,7 +89,8 @@ def test_generate_tells_different_hypotheses(benchmark, tmp_path, capsys, monkey
     monkeypatch.setattr(generate, "build", build_other)
     status, found = run(generate, tmp_path / "generate.json")
     assert status == 1
-    assert [model["same_hypotheses"] for model in found["models"].values()] == [True, False, False, False]
+    models = found["models"].values()
+    assert [model["same_hypotheses"] for model in models if "same_hypotheses" in model] == [True, False, False, False]
     assert "hypotheses differ from stock fairseq's: whole, half the decoder, half of both" in capsys.readouterr().err
 
 

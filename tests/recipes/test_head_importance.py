@@ -90,7 +90,7 @@ def test_again_it_does_nothing(studied, command):
     files = {path: path.stat().st_mtime_ns for path in studied.rglob("*.pt")}
     log = succeeds(*command, "--out", "he ads", "--translate", "trans late", cwd=studied)
     assert files == {path: path.stat().st_mtime_ns for path in studied.rglob("*.pt")}
-    # Of each: scores, 2 ablations, 2 curves, 2 children, fine-tuning, timing. Evaluations: 1 and 4. Verses, a parent.
+    # Of each: scores, 2 ablations, 2 curves, 2 children, fine-tuning, timing. Evaluations: 1 and 4. Pairs, a parent.
     assert log.count("[done before]") == 2 * 9 + 1 + 4 + 2
     assert re.findall(r"^\+ ((?:layerdrop|fairseq)\S* \S+)", log, re.M) == ["layerdrop report"] * 2
 

@@ -55,35 +55,42 @@ def translated(once, downloads):
 
 @pytest.fixture(scope="module")
 def data(translated):
-    return translated / "data/verses"
+    return translated / "data/en-de"
 
 
 def test_translate_leaves_a_report_of_all_models(translated, data):
     rows = {row["name"]: row for row in read(translated / "report.json")["rows"]}
-    assert list(rows) == ["parent", "both-1-1", "both-1-1, fine-tuned", "parent at 2 updates", "copy of the source"]
+    assert list(rows) == [
+        *("parent", "both-1-1", "both-1-1, fine-tuned"),
+        *(f"{name}, CTranslate2 {kind}" for kind in ("float32", "int8") for name in ("parent", "both-1-1, fine-tuned")),
+        *("parent at 2 updates", "copy of the source"),
+    ]
+    page = (translated / "report.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"CTranslate2 \S+: ctranslate2 \S+, \S+; \d+ of \d+ hypotheses are not those of", page)) == 4
     for name in ("report.md", "report.png", "latency.json"):
         assert (translated / name).stat().st_size > 500
     log = (translated / "log").read_text(encoding="utf-8")
-    assert [int(n) for n in re.findall(r"^\[(\d)/8\]", log, re.M)] == list(range(1, 9))
+    assert [int(n) for n in re.findall(r"^\[(\d)/9\]", log, re.M)] == list(range(1, 10))
     for command in ("fairseq-train", "fairseq-generate", "fairseq-validate", "layerdrop prune", "layerdrop score"):
         assert f"+ {command} " in log
     assert re.search(r"loss=[\d.]+.*num_updates=8", log)  # progress
     for file in (translated / "results").glob("[0-9].json"):
-        assert read(file)["examples"] == len(lines(data / "test.en"))  # every sentence was counted
+        assert read(file)["examples"] == len(lines(data / "test.de"))  # every sentence was counted
 
 
 def test_translate_again_does_nothing(translated, downloads):
     before = {path: path.stat().st_mtime_ns for path in translated.rglob("*.pt")}
     log = succeeds("translate.sh", "--tiny-slice", "--out", translated, "--downloads", downloads)
     assert before == {path: path.stat().st_mtime_ns for path in translated.rglob("*.pt")}
-    assert log.count("[done before]") == 9  # data, training, pruning, fine-tuning, four results, timing
+    # data, training, pruning, fine-tuning, four results, timing; four exports and their results
+    assert log.count("[done before]") == 17
 
 
 def test_the_first_tenth_stays_and_the_dictionaries_lie_beside(translated, data):
     kept = [path.name for path in (translated / "parent").glob("checkpoint_*_*.pt")]
     assert sorted(kept) == [f"checkpoint_1_{updates}.pt" for updates in (2, 4, 6, 8)]
     for folder in ("parent", "pruned/both-1-1", "finetuned/both-1-1"):
-        for name in ("dict.es.txt", "dict.en.txt", "sentencepiece.bpe.model"):
+        for name in ("dict.en.txt", "dict.de.txt", "sentencepiece.bpe.model"):
             assert (translated / folder / name).read_bytes() == (data / name).read_bytes()
 
 
@@ -95,7 +102,7 @@ def test_children_are_stock_checkpoints(translated, data):
     assert described["encoder"]["layers"] == described["decoder"]["layers"] == 1
     options = ["--path", child, "--gen-subset", "valid", "--beam", "1", "--remove-bpe", "sentencepiece", "--cpu"]
     log = run("fairseq-generate", data, *options)
-    assert len(re.findall(r"^D-\d+", log, re.M)) == len(lines(data / "valid.en"))
+    assert len(re.findall(r"^D-\d+", log, re.M)) == len(lines(data / "valid.de"))
 
 
 def test_models_translate_in_python_without_more_arguments(translated):
@@ -105,9 +112,9 @@ from fairseq.models.transformer import TransformerModel
 if sys.argv[2:]:
     import layerdrop_plugin
 model = TransformerModel.from_pretrained(sys.argv[1], checkpoint_file="checkpoint_best.pt").eval()
-tokens = model.encode("Y dijo Dios: Sea la luz.")
+tokens = model.encode("Save the current document.")
 assert tokens[-1] == 2 and 3 not in tokens.tolist(), tokens
-print([type(text).__name__ for text in model.translate(["Y dijo Dios.", "Sea la luz."], beam=2, max_len_b=5)])
+print([type(text).__name__ for text in model.translate(["Save the file.", "Close it."], beam=2, max_len_b=5)])
 """
     for arguments in (["finetuned/both-1-1"], ["parent", "plugin"]):
         assert "['str', 'str']" in run("python", "-c", program, translated / arguments[0], *arguments[1:])
@@ -153,7 +160,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(translated, data, tmp_path):
     assert "--data is required" in fails("train_nmt.sh", *out)
     assert "gone: no such folder" in fails("train_nmt.sh", "--data", tmp_path / "gone", *out)
     assert "no translation data of the split 'train'" in fails("train_nmt.sh", "--data", tmp_path, *out)
-    assert "no language pair es-fr in 'train', which has es-en" in fails(*train, "--src-lang", "es", "--tgt-lang", "fr")
+    assert "no language pair en-fr in 'train', which has en-de" in fails(*train, "--src-lang", "en", "--tgt-lang", "fr")
     assert "gone.pt: no such file" in fails("finetune_nmt.sh", "--data", data, "--from", tmp_path / "gone.pt", *out)
     assert "keep" in fails("prune.sh", "--from", parent, "--decoder-layers", "even:0", *out)
     assert "--plan excludes" in fails(
@@ -185,11 +192,11 @@ def test_translate_refuses_what_does_not_go_together(tmp_path):
 
 def test_sentences_of_our_own_and_prepared_data(data, tmp_path):
     """Own files to data, then a model of data as fairseq-preprocess leaves it: no text, no SentencePiece model."""
-    for language in ("es", "en"):
+    for language in ("en", "de"):
         shutil.copy(data / f"train.{language}", tmp_path / f"my text.{language}")
     succeeds(
         "data/prepare_parallel.sh", "--src-lang", "xx", "--tgt-lang", "yy", "--out", "data", "--limit", 200,
-        "--src", "my text.es", "--tgt", "my text.en", "--valid", 0.1, "--test", 0.1,
+        "--src", "my text.en", "--tgt", "my text.de", "--valid", 0.1, "--test", 0.1,
         "--vocab-size", 200, "--max-tokens-per-sentence", 150, cwd=tmp_path,
     )  # fmt: skip
     for path in [*(tmp_path / "data").glob("*.xx"), *(tmp_path / "data").glob("*.yy")]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .base import Engine
 
-_FILES = ("onnx_runtime", "hugging_face")
+_FILES = ("ct2", "onnx_runtime", "hugging_face")
 _CHECKPOINTS = "fairseq_checkpoint"
 
 
