@@ -42,7 +42,7 @@ REPLACED = (  # what the patches put functions in the place of, and how many do
     (sys, "excepthook", 1),
     (checkpoint_utils, "load_checkpoint_to_cpu", 1),
     (checkpoint_utils, "load_model_ensemble_and_task", 1),
-    (models, "build_model", 2),
+    (models, "build_model", 3),
     (EpochBatchIterator, "load_state_dict", 1),
     (MaskedLMTask, "load_dataset", 1),
     (DiverseBeamSearch, "step", 1),

@@ -41,9 +41,9 @@ def test_the_pages_are_what_the_script_would_write():
 
 
 def test_the_readmes_numbers_are_the_reports():
-    report = json.loads((ROOT / "docs/quickstart/report.json").read_text(encoding="utf-8"))
+    report = json.loads((ROOT / "docs/four_layer_bert/chinese/report.json").read_text(encoding="utf-8"))
     page = write_results.README.read_text(encoding="utf-8")
-    for row in report["rows"][:4]:
+    for row in report["rows"][:1]:
         line = next(line for line in page.splitlines() if line.startswith(f"| {row['name']} |"))
         assert f"| {row['parameters']:,} |" in line
         assert f"| {row['metric']:.1f}" in line

@@ -238,4 +238,7 @@ def check_depth(options: Mapping, weights: Mapping, stacks: Sequence[str] = STAC
             raise LayerdropError(f"its {stack}_layers is {said}, but its sizes are those of {max(sized)} layers")
         more = options.get("base_layers") or 0 if stack == "decoder" else 0  # fairseq puts them between the others
         if not sized and len(numbers) != said + more:
-            raise LayerdropError(f"its {stack}_layers is {said}, but it has weights of {len(numbers)} {stack} layers")
+            base = f" and its base_layers {more}" if more else ""
+            raise LayerdropError(
+                f"its {stack}_layers is {said}{base}, but it has weights of {len(numbers)} {stack} layers"
+            )

@@ -7,7 +7,6 @@ import public_checkpoints
 import pytest
 import torch
 
-from layerdrop_plugin import checkpoint
 from layerdrop_plugin.errors import LayerdropError
 from layerdrop_plugin.pruning.parent import Parent
 from layerdrop_plugin.pruning.plan import Plan, StackPlan
@@ -152,7 +151,7 @@ def test_fine_tuning_a_many_language_child_with_layerdrop(published, tmp_path):
             StackPlan((0,)),
             "its option pooler_activation_fn is 'exec': it must be one",
         ),
-        ({"base_layers": 1}, StackPlan((0,)), "it was trained with --base-layers"),
+        ({"base_layers": 1}, StackPlan((0,)), "its base_layers 1, but it has weights of 6 decoder layers"),
         (
             {"arch": "transformer_12_12"},
             StackPlan((0,)),
@@ -164,8 +163,7 @@ def test_fine_tuning_a_many_language_child_with_layerdrop(published, tmp_path):
 )
 def test_a_bart_that_surgery_cannot_represent_is_refused_by_name(published, tmp_path, change, plan, message):
     path = tmp_path / "changed.pt"
-    with torch.serialization.safe_globals(checkpoint.safe_classes()):
-        state = torch.load(published("bart.base"), weights_only=True)
+    state = torch.load(published("bart.base"), weights_only=False)  # our own file
     vars(state["args"]).update(change)
     torch.save(state, path)
     with pytest.raises(LayerdropError, match=message):
