@@ -170,6 +170,27 @@ def importance(records: dict[str, dict]) -> list[str]:
     ]
 
 
+def serving(records: dict[str, dict]) -> list[str]:
+    """An encoder and its children in the software that people serve with."""
+    first = next(iter(records.values()))["settings"]
+    places = {"batch": f"batch {first['batch']} x {first['length']}", "single": f"one sentence of {first['single']}"}
+
+    def cell(model: dict | None, place: str) -> str:
+        return "" if model is None else _against(model[place]["over_stock"], model[place]["goal"], at_least=False)
+
+    names = dict.fromkeys(name for record in records.values() for name in record["models"])
+    rows = [
+        [name, *(cell(record["models"].get(name), place) for record in records.values() for place in places)]
+        for name in names
+    ]
+    return [
+        "### Encoders in other engines",
+        f"Seconds of a forward over stock fairseq's `roberta`, whole, {first['layers']} layers x {first['width']},"
+        f" {first['threads']} threads. *ONNX Runtime* runs what `layerdrop export-onnx` wrote, *int8* with `--int8`.",
+        table(["model", *(f"{label}: {place}" for label in records for place in places.values())], rows),
+    ]
+
+
 def peak_memory(records: dict[str, dict]) -> list[str]:
     """Memory of a process that answers."""
 
@@ -203,5 +224,5 @@ def load_time(records: dict[str, dict]) -> list[str]:
 
 
 KINDS = {"generate": generate, "training": training, "head_pruning": head_pruning, "importance": importance}
-LATER = {"peak_memory": peak_memory, "load_time": load_time}  # what is told only where it was measured
+LATER = {"serving": serving, "peak_memory": peak_memory, "load_time": load_time}  # what is told only where it was measured
 KINDS |= LATER
