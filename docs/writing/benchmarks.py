@@ -186,7 +186,7 @@ def serving(records: dict[str, dict]) -> list[str]:
     return [
         "### Encoders in other engines",
         f"Seconds of a forward over stock fairseq's `roberta`, whole, {first['layers']} layers x {first['width']},"
-        f" {first['threads']} threads. *ONNX Runtime* runs what `layerdrop export-onnx` wrote, *int8* with `--int8`.",
+        f" {next(iter(records.values()))['threads']} threads. *ONNX Runtime* runs what `layerdrop export-onnx` wrote, *int8* with `--int8`.",
         table(["model", *(f"{label}: {place}" for label in records for place in places.values())], rows),
     ]
 
@@ -224,5 +224,6 @@ def load_time(records: dict[str, dict]) -> list[str]:
 
 
 KINDS = {"generate": generate, "training": training, "head_pruning": head_pruning, "importance": importance}
-LATER = {"serving": serving, "peak_memory": peak_memory, "load_time": load_time}  # what is told only where it was measured
+# what is told only where it was measured
+LATER = {"serving": serving, "peak_memory": peak_memory, "load_time": load_time}
 KINDS |= LATER
