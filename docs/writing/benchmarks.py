@@ -172,7 +172,8 @@ def importance(records: dict[str, dict]) -> list[str]:
 
 def serving(records: dict[str, dict]) -> list[str]:
     """An encoder and its children in the software that people serve with."""
-    first = next(iter(records.values()))["settings"]
+    record = next(iter(records.values()))
+    first, threads = record["settings"], record["threads"]
     places = {"batch": f"batch {first['batch']} x {first['length']}", "single": f"one sentence of {first['single']}"}
 
     def cell(model: dict | None, place: str) -> str:
@@ -186,7 +187,7 @@ def serving(records: dict[str, dict]) -> list[str]:
     return [
         "### Encoders in other engines",
         f"Seconds of a forward over stock fairseq's `roberta`, whole, {first['layers']} layers x {first['width']},"
-        f" {next(iter(records.values()))['threads']} threads. *ONNX Runtime* runs what `layerdrop export-onnx` wrote, *int8* with `--int8`.",
+        f" {threads} threads. *ONNX Runtime* runs what `layerdrop export-onnx` wrote, *int8* with `--int8`.",
         table(["model", *(f"{label}: {place}" for label in records for place in places.values())], rows),
     ]
 
