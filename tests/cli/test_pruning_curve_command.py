@@ -144,6 +144,7 @@ def test_a_second_process_is_refused_at_once_and_a_killed_one_holds_nothing(data
     after = json.loads((out / "curve.json").read_text())["points"]
     assert after[: len(before)] == before
     assert sorted(path.name for path in out.iterdir() if path.suffix != ".tmp") == [
+        "curve.html",
         "curve.json",
         "curve.md",
         "curve.png",

@@ -44,7 +44,7 @@ def test_a_classifier_and_the_child_of_its_plan(data, classifier, tmp_path, laye
     assert "| 2: rank 1 " in page or record["rank_of_every_other"] == 1
     assert (out / "search.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in out.iterdir()) == [
-        "plan.json", "search.json", "search.md", "search.png", "search.state.json",
+        "plan.json", "search.html", "search.json", "search.md", "search.png", "search.state.json",
     ]  # fmt: skip
 
     assert layerdrop("prune", classifier, tmp_path / "child.pt", "--plan", out / "plan.json")[0] == 0
