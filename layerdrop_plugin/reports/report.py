@@ -55,6 +55,8 @@ def record_of(
     refuse_other_tests(results)
     refuse_twins(results)
     measured = load_latency(latency, kind) if latency else None
+    if kind == data_folder.TRANSLATION:
+        results = translation_table.with_differences(results)
     rows = table_rows(_LAYOUTS[kind], results, measured)
     against.add_comparisons(rows, results, results[0]["metric"]["name"])
     return {

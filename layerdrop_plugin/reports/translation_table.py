@@ -88,20 +88,37 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
     return text + [f"sacrebleu: `{names[name]}|{signature}`" for name, signature in first["signatures"].items()]
 
 
-def differences(results: Sequence[Result]) -> list[str]:
-    """Of each model that another engine ran, how many of its hypotheses are not those of its checkpoint in fairseq."""
+def with_differences(results: Sequence[Result]) -> list[Result]:
+    """*results* with ``differs`` for each model that another engine ran.
+
+    It has ``count``, the number of hypotheses that are not those of its checkpoint in fairseq, and ``name``, that of the
+    checkpoint's result.
+    """
     of_checkpoint = {(result["checkpoint"] or {}).get("sha256"): result for result in results}
+    found = []
+    for result in results:
+        differs = {}
+        engine = (result["checkpoint"] or {}).get("engine") or {}
+        same = of_checkpoint.get(engine.get("checkpoint_sha256")) if engine else None
+        if same and same.get("answers") and result.get("answers"):
+            pairs = zip(same["answers"]["hypothesis"], result["answers"]["hypothesis"], strict=True)
+            count = sum(theirs != ours for theirs, ours in pairs)
+            differs = {"differs": {"name": same["name"], "count": count}}
+        found.append(result | differs)
+    return found
+
+
+def differences(results: Sequence[Result]) -> list[str]:
+    """Lines on what :func:`with_differences` added to *results*."""
     lines = []
     for result in results:
         engine = (result["checkpoint"] or {}).get("engine")
         if not engine:
             continue
         line = f"{result['name']}: {engine['engine']}, {engine['quantization']}"
-        same = of_checkpoint.get(engine["checkpoint_sha256"])
-        if same and same.get("answers") and result.get("answers"):
-            pairs = zip(same["answers"]["hypothesis"], result["answers"]["hypothesis"], strict=True)
-            count = sum(theirs != ours for theirs, ours in pairs)
-            line += f"; {count} of {result['examples']} hypotheses are not those of {same['name']}"
+        differs = result.get("differs")
+        if differs:
+            line += f"; {differs['count']} of {result['examples']} hypotheses are not those of {differs['name']}"
         lines.append(f"{line}.")
     if lines:
         lines.append(

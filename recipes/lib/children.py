@@ -1,19 +1,34 @@
 """Child processes that do not outlive the recipe that started them."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def start(command, output):
-    """A process in a group of its own that writes into *output*, a file or subprocess.PIPE."""
+    """A process in a group of its own that writes into *output*, a file or subprocess.PIPE.
+
+    On Linux the kernel ends it when this process dies, by SIGKILL too, after which no code of ours runs.
+    """
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=_LIBRARY and _die_with_parent,  # noqa: PLW1509 (it is one system call)
     )
+
+
+def _die_with_parent():
+    _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end(processes):

@@ -78,7 +78,7 @@ need_file() { [[ -f $1 ]] || die "$1: no such file"; }
 # preset NAME: read recipes/presets/NAME.sh; a variable that the environment already sets wins.
 preset() {
     [[ $1 =~ ^[a-z]+$ && -f $RECIPES/presets/$1.sh ]] ||
-        die "--preset $1: choose tiny, long, base or large (translation: tiny, long, base, iwslt or wmt)" 2
+        die "--preset $1: choose tiny, base or large (translation: tiny, long, base, iwslt or wmt)" 2
     # shellcheck source=/dev/null
     source "$RECIPES/presets/$1.sh"
 }

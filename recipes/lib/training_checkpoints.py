@@ -31,7 +31,7 @@ def repair(folder, are_whole=are_whole):
         return said
     broken = [] if are_whole(files) else [path for path in files if not are_whole([path])]
     for path in broken:
-        path.unlink()
+        path.unlink(missing_ok=True)
         said.append(f"[repair] {path} was cut short by a kill")
     whole = [path for path in files if path not in broken]
     missing = [path for path in broken if path.name == "checkpoint_best.pt"]
