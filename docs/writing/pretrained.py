@@ -97,7 +97,7 @@ def readings(demo: str, rows: list[dict]) -> list[str]:
 
 
 def _aim(named: dict, layers: int, distilled: float, plain: float, time: float) -> str | None:
-    trained = [row for row in named.values() if row.get("layers") == layers and "cut" not in row["name"]]
+    trained = [row for row in named.values() if row.get("layers") == layers and _is_trained(row["name"])]
     if not trained:
         return None
     said = []
@@ -110,6 +110,11 @@ def _aim(named: dict, layers: int, distilled: float, plain: float, time: float) 
     took = min((row["relative_time"] for row in trained if row.get("relative_time")), default=None)
     takes = f"; {took:.2f} of the time (aim {time:.2f}: {_met(took <= time)})" if took else ""
     return f"{layers} of {named[PARENT]['layers']} layers: {', '.join(said)}{takes}."
+
+
+def _is_trained(name: str) -> bool:
+    """Whether a row is a trained child itself, neither cut only nor exported."""
+    return not ("cut" in name or "ONNX" in name)
 
 
 def _signed(points: float) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GREY = "0.45"
+_MANY = 12  # rows; more are numbered, as their names would cover the points
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,20 @@ def points_and_bars(rows: Sequence[Mapping[str, Any]], title: str, points: Point
     Raises:
         LayerdropError: matplotlib is not installed.
     """
-    figure = new_figure(11, 0.6 * len(rows) + 3.4)
+    many = len(rows) > _MANY
+    figure = new_figure(11, (0.33 if many else 0.6) * len(rows) + 3.4)
     figure.suptitle(title, fontsize=13)
     colours = {row["name"]: f"C{index % 10}" for index, row in enumerate(rows)}
     names = [["points", index] for index in range(len(bars))] or [["points"]]
     panels = figure.subplot_mosaic(names, width_ratios=[1.35, 1][: len(names[0])])
-    _points(panels["points"], rows, colours, points)
+    numbers = {row["name"]: str(index) for index, row in enumerate(rows, 1)} if many else {}
+    _points(panels["points"], rows, colours, points, numbers)
     for index, bar in enumerate(bars):
-        _bars(panels[index], bar, colours)
+        _bars(panels[index], bar, colours, numbers)
     return figure
 
 
-def _points(axes, rows, colours, points):
+def _points(axes, rows, colours, points, numbers):
     shown = [row for row in rows if row["name"] not in points.across and (points.x is None or row["name"] in points.x)]
     places = {row["name"]: points.x[row["name"]] if points.x else index for index, row in enumerate(shown)}
     values = points.y or {row["name"]: row["metric"] for row in shown}
@@ -118,7 +121,7 @@ def _points(axes, rows, colours, points):
         axes.set_xlabel(points.xlabel)
         axes.set_xlim(0, 1.35 * max(places.values()))  # room for the last label
         axes.margins(y=0.12)
-        _labels(axes, places, values, colours)
+        _labels(axes, places, values, colours, numbers)
     else:
         axes.set_xticks(range(len(shown)), [row["name"] for row in shown])
         axes.margins(x=0.2)
@@ -133,11 +136,13 @@ def _across(axes, rows, colours):
         axes.annotate(row["name"], **where, **shift, color=colours[row["name"]], fontsize=9)
 
 
-def _labels(axes, places, values, colours):
-    """Write the names of the points to their right, in front of all lines, moved up where they would overlap."""
+def _labels(axes, places, values, colours, numbers):
+    """Write the names (or numbers) of points to their right, in front of lines, moved up where they would overlap."""
     bottom, top = axes.get_ylim()
     right = axes.get_xlim()[1]
     step, reach, gap = 0.08 * (top - bottom), 0.3 * right, 0.03 * right
+    if numbers:
+        step, reach = 0.021 * (top - bottom), 0.05 * right
     placed = []
     for name in sorted(places, key=values.get):
         x, y = places[name], values[name]
@@ -146,16 +151,18 @@ def _labels(axes, places, values, colours):
                 y = other + step
         placed.append((x, y))
         axes.annotate(
-            name, (x, values[name]), (x + gap, y), va="center", color=colours[name],
+            numbers.get(name, name), (x, values[name]), (x + gap, y), va="center", color=colours[name],
+            fontsize=8 if numbers else None,
             arrowprops={"arrowstyle": "-", "color": colours[name], "alpha": 0.4}, zorder=5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )  # fmt: skip
 
 
-def _bars(axes, bars, colours):
+def _bars(axes, bars, colours, numbers):
     names = list(bars.values)[::-1]  # barh draws from the bottom up
     values = [bars.values[name] for name in names]
-    drawn = axes.barh(names, values, color=[colours[name] for name in names], height=0.6)
+    texts = [f"{name}  {numbers[name]}" if numbers else name for name in names]
+    drawn = axes.barh(texts, values, color=[colours[name] for name in names], height=0.6)
     axes.bar_label(drawn, [bars.form.format(value) for value in values], padding=4, color=_GREY)
     axes.set_xlim(0, 1.2 * max(values))
     axes.set_title(bars.label, fontsize=10, loc="left")

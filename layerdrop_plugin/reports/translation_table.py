@@ -91,8 +91,8 @@ def notes(results: Sequence[Result], times: Latency | None, rows: Sequence[Row])
 def with_differences(results: Sequence[Result]) -> list[Result]:
     """*results* with ``differs`` for each model that another engine ran.
 
-    It has ``count``, the number of hypotheses that are not those of its checkpoint in fairseq, and ``name``, that of the
-    checkpoint's result.
+    It has ``count``, the number of hypotheses that are not those of its checkpoint in fairseq, and ``name``, that of
+    the checkpoint's result.
     """
     of_checkpoint = {(result["checkpoint"] or {}).get("sha256"): result for result in results}
     found = []
