@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .. import provenance
 from ..data_folder import find_split
-from ..errors import LayerdropError
+from ..errors import LayerdropError, first_line
 from ..modules.onednn_linear import check_dtype
 from . import engines, rounds
 from .engines.base import Engine
@@ -212,7 +212,7 @@ def _load_split(task, data: str | os.PathLike, split: str):
             task.load_dataset(split)
             return task.dataset(split)
     except Exception as error:
-        raise LayerdropError(f"cannot read the split '{split}' of {data}: {_first_line(error)}") from error
+        raise LayerdropError(f"cannot read the split '{split}' of {data}: {first_line(error)}") from error
 
 
 def _time_all(
@@ -270,7 +270,3 @@ def threads_set(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,25 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..data_folder import CLASSIFICATION, LANGUAGE_MODEL, TRANSLATION, Split, find_split, folders
-from ..errors import LayerdropError
+from ..data_folder import Split, find_split, folders
+from ..errors import LayerdropError, first_line
+from ..model_loading import load_model
 from ..modules.inference import optimize_for_inference
 from ..modules.onednn_linear import check_dtype
 from ..provenance import made_with, quiet
 from ..pruning.parent import Parent
 from .batches import Batches
+from .gateable import TASKS, loadable, model_kind, with_plugin_classes
 from .shards import load_dataset
 
 if TYPE_CHECKING:
     from fairseq.data import FairseqDataset
 
-# fairseq's task -> (kind of model, kind of data folder that the task reads)
-TASKS = {
-    "sentence_prediction": ("classification", CLASSIFICATION),
-    "masked_lm": ("masked_lm", LANGUAGE_MODEL),
-    "translation": ("translation", TRANSLATION),
-    "language_modeling": ("language_modeling", LANGUAGE_MODEL),
-}
 ANSWERS = ("classification", "regression")  # kinds of models with one output for each example
 BATCH_SIZE = 32
 logger = logging.getLogger(__name__)
@@ -74,8 +69,8 @@ class Session:
         Raises:
             LayerdropError: it cannot be loaded.
         """
-        cfg = _with_plugin_classes(child, self.data, self.seed)
-        model, _ = _load_model(self.path, self.data, child.state, cfg, self.task)
+        cfg = with_plugin_classes(child, self.data, self.seed)
+        model, _ = load_model(self.path, self.data, state=loadable(child.state, cfg), task=self.task)
         model = model.float().eval().to(self.device)
         return replace(self, model=model, cfg=cfg, sha256=None, fingerprint=child.fingerprint)
 
@@ -133,7 +128,7 @@ class Session:
                     self.task.datasets[subset] = load_dataset(self.task, split)
             except Exception as error:  # a foreign or truncated file fails in many ways
                 self.task.datasets.pop(subset, None)
-                reason = _first_line(error)
+                reason = first_line(error)
                 raise LayerdropError(f"cannot read the split '{subset}' of {self.data}: {reason}") from error
             self._warn_of_long_examples(subset)
         dataset = self.task.dataset(subset)
@@ -290,9 +285,9 @@ def load(
             raise LayerdropError(f"the data folder {folder} does not exist: check the path")
     parent = path if isinstance(path, Parent) else Parent.load(path)
     path = parent.path
-    cfg = _with_plugin_classes(parent, data, seed)
-    kind = _model_kind(cfg, parent.state["model"], path)
-    model, task = _load_model(path, data, parent.state, cfg)
+    cfg = with_plugin_classes(parent, data, seed)
+    kind = model_kind(cfg, parent.state["model"], path)
+    model, task = load_model(path, data, state=loadable(parent.state, cfg))
     check_dtype(dtype)
     device = torch.device("cpu" if cpu or not torch.cuda.is_available() else "cuda")
     return Session(
@@ -311,57 +306,7 @@ def load(
     )
 
 
-def _load_model(path, data, state: dict, cfg: dict, task=None) -> tuple[torch.nn.Module, object]:
-    """Build the model of *cfg* with the weights of *state*, a checkpoint; with it its *task*, set up unless given."""
-    from fairseq import checkpoint_utils
-    from omegaconf import OmegaConf
-
-    state = state | {"args": None, "cfg": OmegaConf.create(cfg, flags={"allow_objects": True})}
-    try:
-        with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], task=task, state=state)
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {_first_line(error)}") from error
-    return model, task
-
-
-def _with_plugin_classes(parent: Parent, data, seed: int) -> dict:
-    """The parent's configuration with this plugin's architecture, all drop rates 0 and the data folder *data*."""
-    from fairseq.models import MODEL_REGISTRY
-
-    cfg, path, architecture = parent.cfg, parent.path, f"layerdrop_{parent.family.stock}"
-    if architecture not in MODEL_REGISTRY:
-        raise LayerdropError(f"{path} is a {parent.family.stock}, whose parts cannot be gated")
-    name = str((cfg.get("task") or {}).get("_name")).removeprefix("pruning_")
-    if name not in TASKS:
-        raise LayerdropError(f"{path} was trained for the task {name!r}: it must be one of {', '.join(TASKS)}")
-    task = cfg["task"] | {"_name": name, "data": str(data), "seed": seed}
-    if "eval_bleu" in task:
-        task["eval_bleu"] = False  # it would load tokenizers that only validation during training needs
-    if task.get("upsample_primary") == -1:  # fairseq's default, with which it cannot read a second file
-        task["upsample_primary"] = 1
-    rates = {key: 0.0 for key in cfg["model"] if key.endswith(("_layerdrop", "_headdrop", "_ffndrop", "_sublayerdrop"))}
-    rates |= {"learn_layerdrop": False, "learn_layerdrop_lr": None}  # nothing is dropped, so nothing is learned
-    return cfg | {"model": cfg["model"] | {"_name": architecture, "arch": architecture} | rates, "task": task}
-
-
-def _model_kind(cfg: dict, weights: dict, path) -> str:
-    kind = TASKS[cfg["task"]["_name"]][0]
-    if kind != "classification":
-        return kind
-    head = cfg["task"].get("classification_head_name", "sentence_classification_head")
-    if f"classification_heads.{head}.out_proj.weight" not in weights:  # fairseq would initialise it at random
-        raise LayerdropError(f"{path} has no classification head '{head}': fine-tune it first")
-    return "regression" if cfg["task"].get("regression_target") else "classification"
-
-
 def _has(folder: str, split: Split) -> bool:
     with contextlib.suppress(LayerdropError):
         return bool(find_split(folder, split.name, split.languages))
     return False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

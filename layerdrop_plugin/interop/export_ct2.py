@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.models import BaseFairseqModel
 from torch import Tensor
 
 from .. import checkpoint
 from ..anatomy import SUBLAYERS
-from ..errors import LayerdropError, first_line
+from ..errors import LayerdropError
+from ..model_loading import load_model
 from ..output_folder import whole
-from ..provenance import describe_checkpoint, made_with, quiet
+from ..provenance import describe_checkpoint, made_with
 from ..pruning.parent import Parent
 from .ct2_folder import ORIGIN, ORIGIN_TYPE
 from .ct2_spec import log_probabilities, padding_of, refuse_unknown, specification
@@ -112,15 +112,7 @@ def _load(parent: Parent, data: str | os.PathLike) -> tuple[BaseFairseqModel, An
         )
     if not Path(data).is_dir():
         raise LayerdropError(f"the data folder {data} does not exist: check the path")
-    try:
-        with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-                [str(parent.path)], arg_overrides={"data": str(data)}
-            )
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises many types: for a wrong dictionary, a missing file, ...
-        raise LayerdropError(f"cannot load {parent.path} with the data in {data}: {first_line(error)}") from error
+    model, task = load_model(parent.path, data)
     return model.float().eval(), task
 
 

@@ -230,7 +230,7 @@ def _second_names(origin: Origin, weights: dict[str, Tensor]) -> dict[str, Tenso
             found[name] = weights["embeddings.word_embeddings.weight"].clone()
         elif name.endswith("decoder.bias") and name.replace("decoder.", "") in weights:
             found[name] = weights[name.replace("decoder.", "")].clone()
-        elif name.endswith((".bias",)) and name.replace("bias", "decoder.bias") in weights:
+        elif name.endswith(".bias") and name.replace("bias", "decoder.bias") in weights:
             found[name] = weights[name.replace("bias", "decoder.bias")].clone()
     return found
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from fairseq.models import BaseFairseqModel
 
 from ..errors import LayerdropError, first_line
-from ..provenance import quiet
+from ..model_loading import load_model
 from ..pruning.parent import Parent
 from ..pruning.vocabulary import FINGERPRINTS
 from .bert_weights import HEAD
 from .beside import Origin, origin_beside
 from .dictionary_file import DictionaryFile
 from .special_tokens import MASK
-from .spm_tokenizer import folder_tokenizer
+from .spm_tokenizer import tokenizer_beside
 from .tokenizer import ROBERTA, FolderTokenizer, PairFormat
 
 _MADE_UP = re.compile(r"madeupword\d{4,}")
@@ -91,11 +91,12 @@ def read(path: str | os.PathLike, data: str | os.PathLike | None = None) -> Expo
             f"{path} was trained on inputs without <s> (--init-token 0), which tokenizers put before a sentence"
         )
     labels = _labels(parent, folder) if head == "classification" else ()
-    tokenizer = folder_tokenizer(folder)
+    tokenizer = tokenizer_beside(folder)
     origin = origin_beside(folder) or origin_beside(Path(path).parent)
     rows = rows_by_id(symbols, tokenizer, origin.said["rows"] if origin else None)
     name = parent.cfg["task"].get("classification_head_name") or HEAD
-    return Exportable(parent, folder, tokenizer, symbols, rows, head, name, labels, origin, _model(path, folder))
+    model = load_model(path, folder)[0].float().eval()
+    return Exportable(parent, folder, tokenizer, symbols, rows, head, name, labels, origin, model)
 
 
 def _head(parent: Parent) -> str:
@@ -189,18 +190,3 @@ def rows_by_id(
     free = (number for number in range(len(found) + len(left)) if number not in found)
     found |= dict(zip(free, left, strict=False))
     return tuple(found.get(number, unknown) for number in range(max(found) + 1))
-
-
-def _model(path: str | os.PathLike, folder: Path) -> BaseFairseqModel:
-    from fairseq import checkpoint_utils
-
-    try:
-        with quiet():
-            (model,), _, _ = checkpoint_utils.load_model_ensemble_and_task(
-                [str(path)], arg_overrides={"data": str(folder)}
-            )
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises whatever its parts raise
-        raise LayerdropError(f"cannot load {path} with the dictionaries in {folder}: {first_line(error)}") from error
-    return model.float().eval()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _UNIGRAM, _USER_DEFINED, _BYTE = 1, 4, 6  # types of models; kinds of pieces
 
 
-def folder_tokenizer(folder: Path) -> FolderTokenizer:
+def tokenizer_beside(folder: Path) -> FolderTokenizer:
     """The tokenizer of the model in *folder*.
 
     Raises:

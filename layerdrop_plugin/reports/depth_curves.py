@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import LayerdropError
 from ..evaluation.metric_names import METRICS
 from ..provenance import made_with, provenance_lines
-from ..results.record import load, refuse_other_tests, who_is, without_answers
+from ..results.record import for_page, load, refuse_other_tests, who_is
 from .figure import bare, new_figure
 from .page import Page, Table
 from .translation_table import TOO_LOW, TOO_LOW_NOTE
@@ -53,7 +53,7 @@ def record_of(paths: Sequence[str | os.PathLike], title: str, command: str | Non
         "version": 1,
         "title": title,
         "depths": depths_of(results),
-        "results": [without_answers(result) for result in results],
+        "results": [for_page(result) for result in results],
         **made_with(command),
     }
 

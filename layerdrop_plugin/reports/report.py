@@ -12,7 +12,7 @@ from ..errors import LayerdropError
 from ..evaluation.latency import TYPE as LATENCY
 from ..evaluation.latency import Latency
 from ..provenance import made_with, provenance_lines
-from ..results.record import Result, load, read_json, refuse_other_tests, refuse_twins, who_is, without_answers
+from ..results.record import Result, for_page, load, read_json, refuse_other_tests, refuse_twins, who_is
 from . import accuracy_table, against, translation_table
 from . import times as run_times
 from .figure import points_and_bars
@@ -64,7 +64,7 @@ def record_of(
         "version": 1,
         "title": title or _TITLES[kind],
         "rows": rows,
-        "results": [without_answers(result) for result in results],
+        "results": [for_page(result) for result in results],
         "latency": measured,
         "times": run_times.load(times).record() if times else None,
         **made_with(command),

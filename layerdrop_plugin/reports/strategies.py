@@ -9,8 +9,8 @@ answers), command, versions, and
 
     rows    an entry for each strategy: parent, group, strategy, kept (layers kept of the oldest ancestor, or null where
             seeds differ), parameters (mean over seeds) and treatments: TREATMENT -> spread
-    tests   an entry for each comparison of _PLANNED: parent, first and second ([group, strategy, treatment] each),
-            seeds, difference (second minus first), p, p_holm (over all tests of the page), and test
+    tests   an entry for each planned comparison (strategy_comparisons.py): parent, first and second ([group, strategy,
+            treatment] each), seeds, difference (second minus first), p, p_holm (over all tests of the page), and test
 
 A *spread* is {"seeds", "mean", "low", "high"} over seeds, with "interval", the 95 % interval of the choice of test
 examples at one seed, and null at several.
@@ -19,43 +19,21 @@ examples at one seed, and null at several.
 import os
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import LayerdropError
-from ..evaluation import metrics
-from ..evaluation.comparison import compare
 from ..evaluation.metric_names import metric_of
-from ..evaluation.significance import LEVEL, holm
+from ..evaluation.significance import LEVEL
 from ..provenance import made_with, provenance_lines
-from ..results.record import load, refuse_other_tests, refuse_twins, without_answers
+from ..results.record import for_page, load, refuse_other_tests, refuse_twins
 from .figure import bare, new_figure
 from .page import Page, Section, Table
 from .rows import p_cell
+from .strategy_comparisons import TREATMENTS, planned_tests
 
 TYPE, TITLE = "layerdrop.strategies", "Strategies for what to keep"
-_CUT, _REARRANGED, _RECONSTRUCTED, _TUNED = "as cut", "rearranged", "reconstructed", "fine-tuned"
-_TREATMENTS = {_CUT: "C0", _REARRANGED: "C4", _RECONSTRUCTED: "C1", _TUNED: "C2"}  # and colours, in the table's order
-# Comparisons that were chosen before the results were seen: (strategy, treatment) of two children of one parent. The
-# beginning of a strategy's name is enough; within one group, but for those of _ACROSS.
-_PLANNED = (
-    *((("every-other-from-1", treatment), ("even, every-other", treatment)) for treatment in (_CUT, _TUNED)),
-    *((("even", treatment), ("first", treatment)) for treatment in (_CUT, _TUNED)),
-    (("even", _CUT), ("loss", _CUT)),
-    (("even", _CUT), ("contribution", _CUT)),
-    (("even", _CUT), ("learned", _CUT)),
-    (("even", _CUT), ("even", _RECONSTRUCTED)),
-    (("even", _RECONSTRUCTED), ("even", _TUNED)),
-    (("heads and FFN units by random", _CUT), ("heads and FFN units by importance", _CUT)),
-    (("heads and FFN units by magnitude", _CUT), ("heads and FFN units by importance", _CUT)),
-    (("heads and FFN units by importance", _CUT), ("heads and FFN units by importance", _REARRANGED)),
-    (("heads and FFN units by importance", _CUT), ("heads and FFN units by importance", _RECONSTRUCTED)),
-)
-_ACROSS = tuple(
-    (("even, every-other", treatment), ("layers, heads and FFN units by --budget", treatment))
-    for treatment in (_CUT, _RECONSTRUCTED, _TUNED)
-)
-_HALF = "half of the FLOPs"
+_COLOURS = dict(zip(TREATMENTS, ("C0", "C4", "C1", "C2"), strict=True))
 
 
 def record_of(folder: str | os.PathLike, command: str | None = None) -> dict[str, Any]:
@@ -87,16 +65,16 @@ def record_of(folder: str | os.PathLike, command: str | None = None) -> dict[str
         "metric": results[0]["metric"]["name"],
         "parents": parents,
         "rows": list(rows.values()),
-        "tests": _tests(by_name, results[0]["metric"]["name"]),
-        "results": [without_answers(result) for result in results],
+        "tests": planned_tests(by_name, results[0]["metric"]["name"]),
+        "results": [for_page(result) for result in results],
         **made_with(command),
     }
 
 
 def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(name.split(" | "))
-    if len(parts) not in (1, 4) or (len(parts) == 4 and parts[3] not in _TREATMENTS):
-        raise LayerdropError(f"'{name}' is no name of the form PARENT | GROUP | STRATEGY | {' or '.join(_TREATMENTS)}")
+    if len(parts) not in (1, 4) or (len(parts) == 4 and parts[3] not in TREATMENTS):
+        raise LayerdropError(f"'{name}' is no name of the form PARENT | GROUP | STRATEGY | {' or '.join(TREATMENTS)}")
     return parts
 
 
@@ -118,53 +96,6 @@ def _kept(found: Sequence[Mapping[str, Any]]) -> list[int] | None:
 
 def _parameters(found: Sequence[Mapping[str, Any]]) -> int:
     return round(statistics.fmean(result["checkpoint"]["parameters"] for result in found))
-
-
-def _tests(by_name: Mapping[tuple[str, ...], Sequence[dict]], metric: str) -> list[dict[str, Any]]:
-    """The planned comparisons of the children that were evaluated, seed by seed."""
-    answers = {
-        name: {result["seed"]: metrics.columns(result["answers"]) for result in found if result.get("answers")}
-        for name, found in by_name.items()
-    }
-    tests = []
-    for first, second in _pairs(list(by_name)):
-        seeds = sorted(answers[first].keys() & answers[second].keys())
-        if seeds:
-            found = compare(metric, [(answers[first][seed], answers[second][seed]) for seed in seeds])
-            sides = {"parent": first[0], "first": list(first[1:]), "second": list(second[1:])}
-            tests.append(sides | {"seeds": seeds} | found._asdict())
-    for test, corrected in zip(tests, holm([test["p"] for test in tests]), strict=True):
-        test["p_holm"] = corrected
-    return tests
-
-
-def _pairs(names: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield the names of the children that are compared."""
-    children = [name for name in names if len(name) == 4]
-    for parent, group in dict.fromkeys(name[:2] for name in children):
-        mine = [name for name in children if name[:2] == (parent, group)]
-        for first, second in _PLANNED:
-            sides = [_find(mine, *side) for side in (first, second)]
-            if all(sides):
-                yield sides[0], sides[1]
-    for parent in dict.fromkeys(name[0] for name in children):
-        for first, second in _ACROSS:
-            layers = [name for name in children if name[0] == parent and _keeps_half(name[1])]
-            halves = [name for name in children if name[:2] == (parent, _HALF)]
-            sides = [_find(layers, *first), _find(halves, *second)]
-            if all(sides):
-                yield sides[0], sides[1]
-
-
-def _find(names: Sequence[tuple[str, ...]], strategy: str, treatment: str) -> tuple[str, ...] | None:
-    found = (name for name in names if name[2].startswith(strategy) and name[3] == treatment)
-    return next(found, None)
-
-
-def _keeps_half(group: str) -> bool:
-    """Whether *group* is "N of 2N layers"."""
-    words = group.split()
-    return words[1:2] == ["of"] and words[3:] == ["layers"] and 2 * int(words[0]) == int(words[2])
 
 
 def page_of(record: dict[str, Any]) -> Page:
@@ -198,7 +129,7 @@ def findings(record: Mapping[str, Any]) -> list[str]:
     for parent, group in dict.fromkeys((row["parent"], row["group"]) for row in record["rows"]):
         rows = [row for row in record["rows"] if (row["parent"], row["group"]) == (parent, group)]
         told = []
-        for treatment in _TREATMENTS:
+        for treatment in TREATMENTS:
             means = [row["treatments"][treatment]["mean"] for row in rows if treatment in row["treatments"]]
             if means:
                 low, mean, high = (
@@ -215,7 +146,7 @@ def findings(record: Mapping[str, Any]) -> list[str]:
 
 def _table(record: Mapping[str, Any]) -> Table:
     digits = metric_of(record["metric"]).digits
-    used = [name for name in _TREATMENTS if any(name in row["treatments"] for row in record["rows"])]
+    used = [name for name in TREATMENTS if any(name in row["treatments"] for row in record["rows"])]
     cells = [
         [row["parent"], row["group"], row["strategy"], ",".join(map(str, row["kept"] or ())) or "-"]
         + [f"{row['parameters']:,}", *(_cell(row["treatments"].get(name), digits) for name in used)]
@@ -295,7 +226,7 @@ def _figure(record: Mapping[str, Any]):
                 axes.set_yticklabels([])
     labelled = [pair for axes in panels.flat for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in labelled}
-    shown = [name for name in _TREATMENTS if name in handles]
+    shown = [name for name in TREATMENTS if name in handles]
     figure.legend(
         [handles[name] for name in shown], shown, loc="outside upper right", ncols=len(shown), fontsize=9, frameon=False
     )
@@ -303,7 +234,7 @@ def _figure(record: Mapping[str, Any]):
 
 
 def _panel(axes, rows: Sequence[Mapping[str, Any]], strategies: Sequence[str], whole: float) -> None:
-    treatments = [name for name in _TREATMENTS if any(name in row["treatments"] for row in rows)]
+    treatments = [name for name in TREATMENTS if any(name in row["treatments"] for row in rows)]
     for place, treatment in enumerate(treatments):
         shift = 0.16 * (place - (len(treatments) - 1) / 2)
         for row in (row for row in rows if treatment in row["treatments"]):
@@ -313,7 +244,7 @@ def _panel(axes, rows: Sequence[Mapping[str, Any]], strategies: Sequence[str], w
             style = {"fmt": "o", "markersize": 4, "capsize": 2, "linewidth": 1}
             axes.errorbar(
                 [spread["mean"]], [strategies.index(row["strategy"]) + shift], xerr=reach,
-                color=_TREATMENTS[treatment], label=treatment, **style,
+                color=_COLOURS[treatment], label=treatment, **style,
             )  # fmt: skip
     axes.axvline(whole, color="0.45", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(strategies)), strategies, fontsize=8)

@@ -37,6 +37,7 @@ from ..safe_reading import json_file
 
 TYPE = "layerdrop.result"
 EVALUATION = "layerdrop.evaluation"  # type of a file with several results, see reports/evaluation.py
+_LONG, _SHOWN = 200, 40  # longest text in a page's plans, and what is shown of a longer one
 _POINT = {"task": str, "train": str, "seed": int, "kept": int, "side": str}
 _TASKS, _SIDES = ("translation", "masked-lm"), ("encoder", "decoder", "both")
 
@@ -215,6 +216,21 @@ def refuse_twins(results: Sequence[Result]) -> None:
         seen.add((result["name"], result["seed"]))
 
 
-def without_answers(result: Result) -> Result:
-    """A copy of *result* without its ``answers``, for the JSON files of pages."""
-    return {name: value for name, value in result.items() if name != "answers"}
+def for_page(result: Result) -> Result:
+    """A copy of *result* for the JSON files of pages: without its ``answers``, and long rows of its plans shortened.
+
+    Those are rows of a vocabulary or numbers of FFN units, which may be megabytes; the checkpoint has all of them.
+    """
+    short = {name: _shortened(result.get(name)) for name in ("plan", "provenance") if name in result}
+    return {name: value for name, value in result.items() if name != "answers"} | short
+
+
+def _shortened(value: Any) -> Any:
+    """*value* with long texts in it cut."""
+    if isinstance(value, dict):
+        return {name: _shortened(found) for name, found in value.items()}
+    if isinstance(value, list):
+        return [_shortened(found) for found in value]
+    if isinstance(value, str) and len(value) > _LONG:
+        return f"{value[:_SHOWN]}… ({len(value):,} characters, whole in the checkpoint)"
+    return value

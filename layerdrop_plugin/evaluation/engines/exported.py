@@ -1,5 +1,6 @@
 """Folders that export-hf and export-onnx wrote, and what any engine does with them."""
 
+import abc
 import os
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ class Exported(Engine):
             return (read_record(folder) or {}).get("engine") == cls.engine
         return False
 
+    @abc.abstractmethod
     def _load(self) -> None:
         """Load the model."""
-        raise NotImplementedError
 
     def _task(self, data: str | os.PathLike) -> Any:
         """fairseq's task with the options of the exported model's."""

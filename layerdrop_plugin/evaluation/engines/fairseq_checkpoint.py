@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ... import data_folder
-from ...errors import LayerdropError, first_line
+from ...errors import LayerdropError
+from ...model_loading import load_model
 from ...modules.inference import ReadyForInference, optimize_for_inference
-from ...provenance import describe_checkpoint, quiet
+from ...provenance import describe_checkpoint
 from . import memory
 from .base import Engine
 
@@ -32,7 +33,7 @@ class FairseqCheckpoint(Engine):
 
     def __init__(self, path: str | os.PathLike, data: str | os.PathLike, threads: int, beam: int, dtype: torch.dtype):
         self.path, self._data, self._threads = str(path), str(data), threads
-        self.model, self.task = load_checkpoint(path, data)
+        self.model, self.task = load_model(path, data)
         if isinstance(self.model, ReadyForInference):
             self.model.inference_dtype = dtype
         elif dtype != torch.float32:
@@ -112,23 +113,3 @@ class Translator(FairseqCheckpoint):
 
 
 ENGINE = FairseqCheckpoint
-
-
-def load_checkpoint(path: str | os.PathLike, data: str | os.PathLike) -> tuple[torch.nn.Module, Any]:
-    """The model in a checkpoint, as fairseq loads it, and its task.
-
-    Raises:
-        LayerdropError: it cannot be loaded with the data folder *data*.
-    """
-    from fairseq import checkpoint_utils
-
-    try:
-        with quiet():
-            (model,), _, task = checkpoint_utils.load_model_ensemble_and_task(
-                [str(path)], arg_overrides={"data": str(data)}
-            )
-    except LayerdropError:
-        raise
-    except Exception as error:  # fairseq raises whatever its parts raise: a wrong dictionary, a wrong task, …
-        raise LayerdropError(f"cannot load {path} with the data in {data}: {first_line(error)}") from error
-    return model, task

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import LayerdropError
+from ...errors import LayerdropError, first_line
 from ...interop.folder import SAFE
 from . import memory
 from .exported import Exported
@@ -56,8 +56,7 @@ def load_model(folder: Any) -> torch.nn.Module:
         transformers.utils.logging.set_verbosity_error()
         found = transformers.AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="sdpa")
     except Exception as error:  # whatever its parts raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LayerdropError(f"transformers cannot load {folder}: {reason}") from error
+        raise LayerdropError(f"transformers cannot load {folder}: {first_line(error)}") from error
     return found.eval()
 
 
