@@ -232,5 +232,5 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, list):
         return [_shortened(found) for found in value]
     if isinstance(value, str) and len(value) > _LONG:
-        return f"{value[:_SHOWN]}… ({len(value):,} characters, whole in the checkpoint)"
+        return f"{value[:_SHOWN]}... ({len(value):,} characters, whole in the checkpoint)"
     return value

@@ -9,7 +9,7 @@ def test_a_page_keeps_all_of_a_result_but_its_answers_and_long_rows_of_plans():
     origin = {"ancestors": [{"file": "parent.pt", "plan": plan}], "plan": plan, "plan_sha256": "a" * 64}
     result = {"name": "child", "command": "x" * 500, "answers": {"loss": [1.0]}, "plan": plan, "provenance": origin}
     found = record.for_page(result)
-    shown = {"source": f"{rows[:40]}… ({len(rows):,} characters, whole in the checkpoint)"}
+    shown = {"source": f"{rows[:40]}... ({len(rows):,} characters, whole in the checkpoint)"}
     assert found["plan"] == plan | {"vocabulary": shown} == found["provenance"]["ancestors"][0]["plan"]
     assert "answers" not in found and found["command"] == result["command"]
     assert found["provenance"]["plan_sha256"] == origin["plan_sha256"]
