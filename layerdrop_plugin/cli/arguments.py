@@ -160,3 +160,14 @@ def positive(text: str) -> int:
 def command_line() -> str:
     """The command line, for records."""
     return shlex.join(["layerdrop", *sys.argv[1:]])
+
+
+def add_encoder_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """CKPT, OUT and --data of the commands that export an encoder."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint; it is not changed")
+    parser.add_argument("target", metavar="OUT", help="folder to make")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder with CKPT's dictionaries and tokenizer, such as its data (default: CKPT's)",
+    )

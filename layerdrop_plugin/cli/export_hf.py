@@ -13,17 +13,14 @@ equal outputs. A model that was imported and not changed becomes the same folder
 import argparse
 
 from ..output_folder import refuse_existing
-from .arguments import command_line
+from .arguments import add_encoder_export_arguments, command_line
 
 HELP = "make a Hugging Face folder of an encoder's checkpoint"
-DATA_HELP = "folder with CKPT's dictionaries and tokenizer, such as its data (default: CKPT's)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The checkpoint, the folder to make, and how."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint; it is not changed")
-    parser.add_argument("target", metavar="OUT", help="folder to make")
-    parser.add_argument("--data", metavar="DIR", help=DATA_HELP)
+    add_encoder_export_arguments(parser)
     parser.add_argument(
         "--strict", action="store_true", help="refuse a model whose layers differ in size, instead of padding them"
     )

@@ -9,17 +9,14 @@ classification head. It serves without fairseq and torch: see recipes/serve_clas
 import argparse
 
 from ..output_folder import refuse_existing
-from .arguments import command_line
-from .export_hf import DATA_HELP
+from .arguments import add_encoder_export_arguments, command_line
 
 HELP = "make a folder for ONNX Runtime of an encoder's checkpoint"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The checkpoint, the folder to make, and the precision."""
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint; it is not changed")
-    parser.add_argument("target", metavar="OUT", help="folder to make")
-    parser.add_argument("--data", metavar="DIR", help=DATA_HELP)
+    add_encoder_export_arguments(parser)
     parser.add_argument(
         "--int8",
         action="store_true",

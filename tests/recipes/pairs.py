@@ -1,5 +1,11 @@
 """Sentence pairs that the tests of parallel data share."""
 
+import shutil
+
+import pytest
+
+from .conftest import recipe
+
 SPLITS = ("train", "valid", "test")
 WORDS = {
     "es": ("el", "perro", "grande", "come", "pan", "y", "bebe", "agua", "fría", "mañana"),
@@ -26,3 +32,18 @@ def write(path, content):
 def write_pair(folder, name, numbers):
     """Aligned files NAME.es and NAME.en of the sentences with these numbers."""
     return [write(folder / f"{name}.{language}", (sentence(language, i) for i in numbers)) for language in WORDS]
+
+
+def small_slice(script, out, downloads):
+    """Run a recipe that fetches and prepares parallel text, for 500 pairs; returns the finished process.
+
+    Skips the test where the packages cannot be fetched.
+    """
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        pytest.skip("needs apt-get and dpkg-deb")
+    options = ["--limit", 500, "--vocab-size", 500, "--max-tokens-per-sentence", 80, "--test", "0.1", "--valid", "0.1"]
+    done = recipe(script, "--out", out, "--downloads", downloads, *options)
+    if "could not download" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done
